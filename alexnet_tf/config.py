@@ -1,0 +1,174 @@
+"""The typed settings of a run: a YAML file, `section.key=value` overrides, and the preset's values for the rest.
+
+No TensorFlow here, so a wrong key is told in well under a second.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alexnet_tf.errors import UserError
+from alexnet_tf.presets import PRESETS, Augmentation, Preset, Recipe
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, values are checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    preset: Literal["paper", "2012-code"] = "paper"
+
+
+class DataConfig(Section):
+    """Where the records are and how they are batched."""
+
+    dir: Path = Path("data")
+    batch_size: int = Field(128, ge=1)
+    eval_batch_size: int = Field(100, ge=1)
+    shuffle_buffer: int = Field(10_000, ge=1)
+    """Records, still encoded: about 25 KB each."""
+
+
+class AugmentConfig(Section):
+    """Overrides of the preset's augmentation; None keeps the preset's value. See presets.Augmentation."""
+
+    max_offset: int | None = Field(None, ge=0, le=32)
+    images_per_draw: int | None = Field(None, ge=1)
+    mean: Literal["per-offset", "center"] | None = None
+    noise: Literal["eigenvalue", "standard-deviation", "none"] | None = None
+    noise_stddev: float | None = Field(None, ge=0)
+    noise_divisor: float | None = Field(None, gt=0)
+    noise_until_epoch: int | None = Field(None, ge=1)
+
+
+class TrainConfig(Section):
+    """The loop and the update rule; None keeps the preset's value. See presets.Recipe."""
+
+    epochs: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1)
+    """Stop after so many steps, even within an epoch."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    learning_rate: float | None = Field(None, ge=0)
+    momentum: float | None = Field(None, ge=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0)
+    bias_rate_factor: float | None = Field(None, ge=0)
+    drop_bias_rate: bool | None = None
+    decay_biases: bool | None = None
+    schedule: Literal["plateau", "epochs"] | None = None
+    drop_epochs: tuple[int, ...] | None = None
+    drop_factor: float | None = Field(None, gt=0, le=1)
+    max_drops: int | None = Field(None, ge=0)
+    patience: int = Field(3, ge=1)
+    """With schedule "plateau": epochs without a new best validation error before the rate drops."""
+    log_every: int = Field(20, ge=1)
+    """Steps between lines of metrics.jsonl and TensorBoard scalars."""
+    checkpoint_every: int = Field(1000, ge=1)
+    """Steps between checkpoints within an epoch; the end of an epoch always makes one."""
+    stuck_after: int = Field(1000, ge=1)
+    """Steps after which a loss still at ln(classes) is reported."""
+
+
+class DevicesConfig(Section):
+    """Which device each tower lives on."""
+
+    towers: Literal["auto", "two-gpus", "one-gpu", "two-cpus", "one-cpu"] = "auto"
+    threads: int = Field(0, ge=0)
+    """Threads inside an op; 0: one per core."""
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    devices: DevicesConfig = DevicesConfig()
+
+    @property
+    def preset(self) -> Preset:
+        """The preset with this config's overrides laid over it."""
+        base = PRESETS[self.model.preset]
+        return Preset(
+            network=base.network,
+            augment=Augmentation(**_laid_over(base.augment, self.augment)),
+            train=Recipe(**_laid_over(base.train, self.train)),
+        )
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Reads a YAML config and applies `section.key=value` overrides, the value written as in YAML.
+
+    Raises:
+      UserError: the file is missing or no YAML, a key is unknown or a value has the wrong type; names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise UserError(f"config {path} cannot be read: {fault.strerror}") from fault
+    return parse_config(text, str(path), overrides)
+
+
+def parse_config(text: str, source: str, overrides: list[str] | None = None) -> Config:
+    """As `load_config`, from the YAML text itself; `source` names it in messages."""
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as fault:
+        raise UserError(f"{source} is no valid YAML: {' '.join(str(fault).split())}") from fault
+    if not isinstance(tree, dict):
+        raise UserError(f"{source} must hold sections ({', '.join(Config.model_fields)}), not a {type(tree).__name__}")
+    for override in overrides or []:
+        _apply_override(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as fault:
+        raise UserError(f"{source}: {_first_fault(fault)}") from fault
+
+
+def dump_config(config: Config) -> str:
+    """The config as YAML that `parse_config` reads back to an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equals and dot and section and key):
+        raise UserError(f"override {override!r} must read section.key=value, as in data.batch_size=64")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as fault:
+        raise UserError(f"override {override!r}: the value is no valid YAML") from fault
+    if not isinstance(tree.setdefault(section, {}), dict):
+        tree[section] = {}  # `section:` with nothing under it
+    tree[section][key] = parsed
+
+
+def _first_fault(fault: ValidationError) -> str:
+    first = fault.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {field}; known here: {', '.join(_known_keys(first['loc']))}"
+    return f"{field}: {first['msg']}, got {first['input']!r}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    fields = Config.model_fields
+    if len(location) > 1 and location[0] in fields:
+        section = fields[str(location[0])].annotation
+        assert section is not None and issubclass(section, BaseModel)
+        fields = section.model_fields
+    return list(fields)
+
+
+def _laid_over(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:
+    return {
+        name: value if (value := getattr(overrides, name, None)) is not None else getattr(base, name)
+        for name in base.__dataclass_fields__
+    }

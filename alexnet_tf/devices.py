@@ -1,0 +1,65 @@
+"""Which device tower a and tower b live on.
+
+Run as a command it prints the placement report: where every operation of a training step really landed.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from alexnet_tf.config import DevicesConfig, load_config
+from alexnet_tf.errors import DONE, FAULT, UserError, run_command
+
+
+@dataclass(frozen=True)
+class Towers:
+    """The devices of tower a and tower b, as tf.device takes them; None: wherever TensorFlow puts it."""
+
+    a: str | None
+    b: str | None
+
+    @staticmethod
+    def unplaced() -> "Towers":
+        """No device at all, as an export needs it."""
+        return Towers(None, None)
+
+
+CHOICES = {
+    "two-gpus": Towers("/device:GPU:0", "/device:GPU:1"),
+    "one-gpu": Towers("/device:GPU:0", "/device:GPU:0"),
+    "two-cpus": Towers("/device:CPU:0", "/device:CPU:1"),
+    "one-cpu": Towers("/device:CPU:0", "/device:CPU:0"),
+}
+
+
+def set_up_towers(config: DevicesConfig) -> Towers:
+    """Readies the devices that the config asks for and says which they are.
+
+    Without GPUs the processor is split into two logical devices, so that placement, sends and receives are the same
+    as with two GPUs. Call it before TensorFlow has used any device; a later call succeeds if the devices are there.
+
+    Raises:
+      UserError: fewer GPUs than asked for.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    choice = config.towers
+    if choice == "auto":
+        choice = "two-gpus" if gpus >= 2 else "one-gpu" if gpus == 1 else "two-cpus"
+    needed = {"two-gpus": 2, "one-gpu": 1}.get(choice, 0)
+    if gpus < needed:
+        raise UserError(f"devices.towers: {choice} needs {needed} GPUs, TensorFlow sees {gpus}; use auto or two-cpus")
+    try:
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)  # leave memory that this run does not need
+        if choice == "two-cpus":
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+    except RuntimeError:
+        if choice == "two-cpus" and len(tf.config.list_logical_devices("CPU")) < 2:
+            raise
+    return CHOICES[choice]

@@ -1,0 +1,157 @@
+"""Top-1 and top-5 error over every image of a split: one view or ten, one net or the average of several."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from alexnet_tf.devices import Towers, set_up_towers
+from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.input_pipeline import evaluation_batches
+from alexnet_tf.model import AlexNet
+from alexnet_tf.workdir import Run, open_run
+from tfrecords.manifest import check_shards, load_manifest
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Shares of images, from 0 to 1."""
+
+    top1_error: float
+    top5_error: float
+    loss: float
+    """Mean cross-entropy of the averaged probabilities, in nats."""
+    images: int
+
+
+def main(argv: list[str]) -> int:
+    """Prints the error rates of one run, or of several averaged."""
+    arguments = _parser().parse_args(argv)
+    runs = [open_run(path) for path in arguments.run]
+    data = arguments.data or runs[0].config.data.dir
+    towers = set_up_towers(runs[0].config.devices)
+    total: np.ndarray | float = 0.0
+    for run in runs:
+        probabilities, labels = _probabilities_of(run, data, towers, arguments)
+        total = total + probabilities
+    rates = error_rates(np.asarray(total) / len(runs), labels)
+    print(
+        f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
+        f"{len(runs)} net{'s' * (len(runs) > 1)}: "
+        f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
+    )
+    if arguments.json:
+        report = {
+            "top1_error": rates.top1_error, "top5_error": rates.top5_error,
+            "images": rates.images, "views": arguments.views, "loss": rates.loss,
+            "split": arguments.split, "runs": [str(path) for path in arguments.run],
+        }  # fmt: skip
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.evaluate", description=__doc__)
+    parser.add_argument("--run", type=Path, action="append", required=True, help="a run; several make an ensemble")
+    parser.add_argument("--views", type=int, choices=(1, 10), default=1, help="center crop, or the paper's ten views")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--data", type=Path, help="data folder (default: the first run's)")
+    parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    return parser
+
+
+def _probabilities_of(
+    run: Run, data: Path, towers: Towers, arguments: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray]:
+    manifest = load_manifest(data)
+    if manifest.class_keys != run.classes.keys:
+        raise UserError(
+            f"run {run.path} knows {run.num_classes} classes, {data} has {manifest.num_classes} or other ones; "
+            "give the data it was trained on with --data"
+        )
+    check_shards(data, manifest, arguments.split)
+    model, _ = run.load_model(towers, arguments.checkpoint)
+    batches = evaluation_batches(
+        data, manifest, run.statistics, run.config.preset.augment,
+        split=arguments.split, views=arguments.views,
+        batch_size=max(1, run.config.data.eval_batch_size // arguments.views),
+    )  # fmt: skip
+    images = manifest.splits[arguments.split].records
+    return class_probabilities(model, batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None))
+
+
+def class_probabilities(
+    model: AlexNet, batches: tf.data.Dataset, progress: "tqdm | None" = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax outputs, averaged over an image's views (paper section 4.1).
+
+    Args:
+      model: the network.
+      batches: of (images float32 (n, views, 224, 224, 3), labels (n,)).
+      progress: a bar to move on by images.
+
+    Returns:
+      Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
+
+    Raises:
+      UserError: the network's output is not finite.
+    """
+    forward = prediction_function(model)
+    probabilities, labels = [], []
+    for images, batch_labels in batches:
+        probabilities.append(forward(images).numpy().astype(np.float64))
+        labels.append(batch_labels.numpy())
+        if progress is not None:
+            progress.update(len(batch_labels))
+    if progress is not None:
+        progress.close()
+    joined = np.concatenate(probabilities)
+    if not np.isfinite(joined).all():
+        raise UserError("the network's output is not finite: its weights are broken; use an earlier checkpoint")
+    return joined, np.concatenate(labels)
+
+
+def prediction_function(model: AlexNet):  # noqa: ANN201
+    """A compiled function from images (n, views, 224, 224, 3) to probabilities (n, classes)."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 224, 224, 3), tf.float32)])
+    def probabilities(images: tf.Tensor) -> tf.Tensor:
+        return view_average(model, images)
+
+    return probabilities
+
+
+def view_average(model: AlexNet, images: tf.Tensor) -> tf.Tensor:
+    """Softmax per view, then the mean over the views: (n, views, 224, 224, 3) -> (n, classes)."""
+    n, views = tf.shape(images)[0], tf.shape(images)[1]
+    flat = tf.reshape(images, (n * views, 224, 224, 3))
+    softmax = tf.nn.softmax(model(flat))  # (n * views, classes)
+    return tf.reduce_mean(tf.reshape(softmax, (n, views, model.num_classes)), axis=1)
+
+
+def error_rates(probabilities: np.ndarray, labels: np.ndarray) -> ErrorRates:
+    """Error rates from sums over every image; of equal probabilities the lower class index comes first.
+
+    Args:
+      probabilities: (images, classes).
+      labels: (images,), from 0.
+    """
+    images = len(labels)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+    hits = order == labels[:, None]
+    of_label = probabilities[np.arange(images), labels]
+    return ErrorRates(
+        top1_error=(images - int(hits[:, 0].sum())) / images,
+        top5_error=(images - int(hits.any(axis=1).sum())) / images,
+        loss=float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
+        images=images,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

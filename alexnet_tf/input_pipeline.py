@@ -1,0 +1,231 @@
+"""From records to batches: read -> parse -> decode the crop -> mirror -> less the mean -> color noise -> batch.
+
+Pixels stay on the 0-255 scale and are never divided by 255. All randomness is a function of (seed, epoch, position of
+the image in its epoch), so any step of any run can be drawn again; only the order of the records passes through a
+shuffle buffer, itself seeded by (seed, epoch).
+
+Where the two recipes differ (crops, mean, noise) is stated in `presets.Augmentation`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from alexnet_tf.model import IMAGE_SIZE
+from alexnet_tf.presets import Augmentation
+from tfrecords.manifest import Manifest, shard_paths
+from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example
+from tfrecords.statistics import Statistics
+
+STORED_SIZE = 256
+"""Side of the square pictures in the records, in pixels (paper section 2)."""
+CENTER_OFFSET = (STORED_SIZE - IMAGE_SIZE) // 2
+
+
+def training_batches(
+    data_dir: Path,
+    manifest: Manifest,
+    statistics: Statistics,
+    augment: Augmentation,
+    *,
+    batch_size: int,
+    seed: int,
+    shuffle_buffer: int,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """An endless stream of training batches, beginning with that of step `first_step` (counted from 0).
+
+    Epochs follow each other without a gap: a batch may hold the last images of one epoch and the first of the next, so
+    every image is seen equally often and no batch is smaller than the others.
+
+    Yields:
+      (images float32 (batch_size, 224, 224, 3), labels int64 (batch_size,)).
+    """
+    files = [str(path) for path in shard_paths(data_dir, manifest, "train")]
+    per_epoch = manifest.splits["train"].records
+    first_epoch, first_position = divmod(first_step * batch_size, per_epoch)
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        skipped = tf.where(epoch == first_epoch, tf.constant(first_position, tf.int64), 0)
+        records = _shuffled_records(files, seed, epoch, shuffle_buffer)
+        positions = tf.data.Dataset.range(per_epoch)
+        return tf.data.Dataset.zip((positions, records)).skip(skipped).map(lambda p, record: (epoch, p, record))
+
+    def prepare(epoch: tf.Tensor, position: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = parse_example(record)
+        draws = draw_augmentation(augment, statistics, seed, epoch, position)
+        return training_image(example[KEY_IMAGE], draws, augment, statistics, manifest.encoding), example[KEY_LABEL]
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    images = epochs.flat_map(one_epoch).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return images.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_batches(
+    data_dir: Path,
+    manifest: Manifest,
+    statistics: Statistics,
+    augment: Augmentation,
+    *,
+    split: str,
+    views: int,
+    batch_size: int,
+) -> tf.data.Dataset:
+    """Every image of a split once, in stored order; the last batch may be smaller.
+
+    Yields:
+      (images float32 (n, views, 224, 224, 3), labels int64 (n,)) with views 1 (the center) or 10.
+    """
+    files = [str(path) for path in shard_paths(data_dir, manifest, split)]
+
+    def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = parse_example(record)
+        picture = decode_picture(example[KEY_IMAGE], manifest.encoding)
+        return evaluation_views(picture, views, augment, statistics), example[KEY_LABEL]
+
+    images = tf.data.TFRecordDataset(files).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return images.batch(batch_size).prefetch(2)
+
+
+def _shuffled_records(files: list[str], seed: int, epoch: tf.Tensor, buffer: int) -> tf.data.Dataset:
+    """One epoch's records: shards in an order of the epoch's own, read side by side, then a shuffle buffer."""
+    order = tf.random.experimental.stateless_shuffle(tf.constant(files), seed=_epoch_seed(seed, epoch))
+    shards = tf.data.Dataset.from_tensor_slices(order)
+    records = shards.interleave(
+        tf.data.TFRecordDataset, cycle_length=min(4, len(files)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return records.shuffle(buffer, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
+
+
+def draw_augmentation(
+    augment: Augmentation, statistics: Statistics, seed: int, epoch: tf.Tensor, position: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """What chance decides for one image.
+
+    Args:
+      epoch: int64 scalar, counted from 0.
+      position: int64 scalar, the image's place in its epoch.
+
+    Returns:
+      offset: int32 (2,), rows and columns cut off above and to the left.
+      mirrored: bool scalar.
+      color_shift: float32 (3,), grey levels to add to R, G, B (zeros where the noise is off).
+      noisy: bool scalar, whether noise is on in this epoch.
+    """
+    base = _epoch_seed(seed, epoch)
+    shared = tf.random.experimental.stateless_fold_in(base, position // augment.images_per_draw)
+    geometry = tf.random.stateless_uniform(
+        (3,), tf.random.experimental.stateless_fold_in(shared, 0), 0, 2**30, dtype=tf.int32
+    )
+    noisy = tf.constant(augment.noise != "none")
+    if augment.noise_until_epoch is not None:
+        noisy = tf.logical_and(noisy, epoch + 1 < augment.noise_until_epoch)
+    own = tf.random.experimental.stateless_fold_in(base, position)
+    strengths = tf.random.stateless_normal((3,), tf.random.experimental.stateless_fold_in(own, 1))
+    shift = tf.linalg.matvec(tf.constant(noise_axes(augment, statistics), tf.float32), strengths)
+    return {
+        "offset": geometry[:2] % (augment.max_offset + 1),
+        "mirrored": geometry[2] % 2 == 1,
+        "color_shift": tf.where(noisy, shift, tf.zeros(3)),
+        "noisy": noisy,
+    }
+
+
+def noise_axes(augment: Augmentation, statistics: Statistics) -> np.ndarray:
+    """(3, 3), its columns the principal axes of color scaled to one standard deviation of the noise, in grey levels.
+
+    With p_i the eigenvectors and l_i the eigenvalues of the RGB covariance on the 0-1 scale, the paper (section 4.1)
+    adds sum p_i a_i l_i with a_i ~ N(0, 0.1), on that scale; the 2012 program takes the roots of l_i. On 0-255 the
+    eigenvalues are 255^2 and the pixels 255 times as large.
+    """
+    if augment.noise == "standard-deviation":
+        lengths = statistics.eigenvalues**0.5
+    elif augment.noise == "eigenvalue":
+        lengths = statistics.eigenvalues / 255.0
+    else:
+        lengths = statistics.eigenvalues * 0.0
+    return statistics.eigenvectors * (augment.noise_stddev * lengths)
+
+
+def training_image(
+    encoded: tf.Tensor,
+    draws: dict[str, tf.Tensor],
+    augment: Augmentation,
+    statistics: Statistics,
+    encoding: str,
+) -> tf.Tensor:
+    """One stored picture, cropped, mirrored, less the mean and colored as `draws` says: float32 (224, 224, 3)."""
+    crop = decode_crop(encoded, draws["offset"], encoding)
+    mean = tf.constant(statistics.mean_image, tf.float32)
+    if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
+        image = tf.cast(_mirror(crop, draws["mirrored"]), tf.float32) - center_crop(mean)
+    else:
+        under_crop = tf.slice(mean, [draws["offset"][0], draws["offset"][1], 0], [IMAGE_SIZE, IMAGE_SIZE, 3])
+        image = _mirror(tf.cast(crop, tf.float32) - under_crop, draws["mirrored"])
+    if augment.noise != "none":
+        image += draws["color_shift"]
+        if augment.noise_divisor != 1.0:
+            image *= tf.where(draws["noisy"], 1.0 / augment.noise_divisor, 1.0)
+    return tf.ensure_shape(image, (IMAGE_SIZE, IMAGE_SIZE, 3))
+
+
+def evaluation_views(picture: tf.Tensor, views: int, augment: Augmentation, statistics: Statistics) -> tf.Tensor:
+    """The center crop, or the ten views: four corners and the center, and their mirror images (paper section 4.1).
+
+    Args:
+      picture: (256, 256, 3), uint8 or float32 on the 0-255 scale.
+      views: 1 or 10.
+
+    Returns:
+      float32 (views, 224, 224, 3), less the mean as the recipe subtracts it.
+    """
+    picture = tf.cast(picture, tf.float32)
+    mean = tf.constant(statistics.mean_image, tf.float32)
+    if augment.mean == "center":
+        prepared = [_crop(picture, y, x) - center_crop(mean) for y, x in _offsets(views)]
+        mirrored = [_crop(picture, y, x)[:, ::-1] - center_crop(mean) for y, x in _offsets(views)]
+    else:
+        prepared = [_crop(picture - mean, y, x) for y, x in _offsets(views)]
+        mirrored = [view[:, ::-1] for view in prepared]
+    return tf.stack(prepared + mirrored if views == 10 else prepared)
+
+
+def _offsets(views: int) -> list[tuple[int, int]]:
+    far = STORED_SIZE - IMAGE_SIZE
+    center = (CENTER_OFFSET, CENTER_OFFSET)
+    return [center] if views == 1 else [(0, 0), (0, far), (far, 0), (far, far), center]
+
+
+def decode_crop(encoded: tf.Tensor, offset: tf.Tensor, encoding: str) -> tf.Tensor:
+    """uint8 (224, 224, 3) at `offset`; of a JPEG only these rows and columns are decoded."""
+    if encoding == "jpeg":
+        window = tf.concat([offset, [IMAGE_SIZE, IMAGE_SIZE]], 0)
+        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.slice(decode_picture(encoded, encoding), [offset[0], offset[1], 0], [IMAGE_SIZE, IMAGE_SIZE, 3])
+
+
+def decode_picture(encoded: tf.Tensor, encoding: str) -> tf.Tensor:
+    """A stored picture, uint8 (256, 256, 3)."""
+    if encoding == "jpeg":
+        picture = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    else:
+        picture = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (STORED_SIZE, STORED_SIZE, 3))
+    return tf.ensure_shape(picture, (STORED_SIZE, STORED_SIZE, 3))
+
+
+def center_crop(picture: tf.Tensor) -> tf.Tensor:
+    """The central 224x224 of (256, 256, 3)."""
+    return _crop(picture, CENTER_OFFSET, CENTER_OFFSET)
+
+
+def _crop(picture: tf.Tensor, y: int, x: int) -> tf.Tensor:
+    return picture[y : y + IMAGE_SIZE, x : x + IMAGE_SIZE]
+
+
+def _mirror(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+def _epoch_seed(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])

@@ -1,0 +1,200 @@
+"""AlexNet as two towers, an output shape on every line. N is the batch; a and b are the two devices.
+
+`AlexNet.call` is the network and `Tower` its parts: read downward. Sizes: paper section 3.5 and figure 2.
+"""
+
+import zlib
+
+import keras
+import tensorflow as tf
+
+from alexnet_tf.devices import Towers
+from alexnet_tf.keras_versions import tensorflow_variable
+from alexnet_tf.layers import (
+    BothTowers,
+    Conv2D,
+    Dense,
+    Dropout2012,
+    Flatten,
+    LocalResponseNormalization,
+    MaxPooling2D,
+    ReLU,
+    SpatialResponseNormalization,
+    ZeroPadding2D,
+)
+from alexnet_tf.presets import Network
+
+IMAGE_SIZE = 224
+"""Side of the square crop that the network sees, in pixels."""
+
+
+def build_alexnet(network: Network, num_classes: int, towers: Towers, seed: int = 0) -> "AlexNet":
+    """AlexNet with its variables made, each on its tower's device. Arguments as for `AlexNet`."""
+    model = AlexNet(network, num_classes, towers, seed)
+    model.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
+    return model
+
+
+class AlexNet(keras.Model):
+    """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes.
+
+    Args:
+      network: which recipe's network, from `presets.PRESETS[name].network`.
+      num_classes: how many classes fc8 tells apart.
+      towers: the two devices; `Towers.unplaced()` for a net without any device, as an export needs it.
+      seed: of the initial weights.
+
+    Example:
+      >>> model = build_alexnet(PRESETS["paper"].network, 1000, Towers.unplaced())
+      >>> model(tf.zeros((1, 224, 224, 3))).shape
+      TensorShape([1, 1000])
+    """
+
+    def __init__(self, network: Network, num_classes: int, towers: Towers, seed: int = 0) -> None:
+        super().__init__(name="alexnet")
+        self.num_classes = num_classes
+        self.a = Tower("a", towers.a, network, seed)
+        self.b = Tower("b", towers.b, network, seed)
+        self.join_fc8 = BothTowers(device=towers.a, name="join_fc8_a")
+        self.fc8 = _dense("fc8_a", num_classes, towers.a, network, seed, bias=0, activation=None)
+
+    def build(self, input_shape: object) -> None:
+        """Makes the variables by a run on real (eager) tensors.
+
+        Keras' own way, a symbolic run, loses every device scope and would put all variables on the first device.
+        """
+        self.call(tf.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3)))
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Images to logits.
+
+        Args:
+          images: float32 (N, 224, 224, 3), RGB on the 0-255 scale, less the mean image.
+          dropout_seed: int32 (2,) in training; None at test.
+
+        Returns:
+          Logits, float32 (N, num_classes).
+        """
+        a, b = self.a, self.b
+        x, y = a.block1(images), b.block1(images)  # 2 x (N, 27, 27, 48)
+        x, y = a.block2(x), b.block2(y)  # 2 x (N, 13, 13, 128)
+        x, y = a.block345(x, y), b.block345(x, y)  # 2 x (N, 6, 6, 128); conv3 sees both towers
+        x, y = a.block6(x, y, dropout_seed), b.block6(x, y, dropout_seed)  # 2 x (N, 2048); sees both
+        x, y = a.block7(x, y, dropout_seed), b.block7(x, y, dropout_seed)  # 2 x (N, 2048); sees both
+        return self.fc8(self.join_fc8([x, y]))  # (N, num_classes), on the first device
+
+
+class Tower(keras.layers.Layer):
+    """One tower: half the kernels of every layer but fc8, all on one device.
+
+    Its parts are called one by one, because the towers meet between them.
+    """
+
+    def __init__(self, tower: str, device: str | None, network: Network, seed: int) -> None:
+        super().__init__(name=f"tower_{tower}")
+
+        def named(name: str) -> dict[str, str | None]:
+            return {"name": f"{name}_{tower}", "device": device}
+
+        def conv(name: str, filters: int, size: int, bias: int, **options: object) -> Conv2D:
+            stddev = network.weight_stddev_conv345 if name in ("conv3", "conv4", "conv5") else network.weight_stddev
+            return Conv2D(
+                filters, size, **options, **named(name),
+                kernel_initializer=_normal(stddev, seed, f"{name}_{tower}"),
+                bias_initializer=keras.initializers.Constant(bias),
+            )  # fmt: skip
+
+        def response_norm(name: str) -> LocalResponseNormalization:
+            return LocalResponseNormalization(
+                network.lrn_depth_radius, network.lrn_bias, network.lrn_alpha, network.lrn_beta, **named(name)
+            )
+
+        def fully_connected(name: str) -> Dense:
+            return _dense(f"{name}_{tower}", 2048, device, network, seed, bias=1, activation="relu")
+
+        self.relu_first = network.block1_order == "conv-relu-lrn-pool"
+        self.spatial_norm = network.spatial_norm_after_block2
+
+        # 224 + 3 = 227 gives conv1 its 55 outputs: the padding that the paper does not mention, bottom and right only.
+        self.pad1 = ZeroPadding2D(((0, 3), (0, 3)), **named("pad1"))
+        self.conv1 = conv("conv1", 48, 11, bias=0, strides=4)
+        self.relu1 = ReLU(**named("relu1"))
+        self.norm1 = response_norm("norm1")
+        self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
+
+        self.conv2 = conv("conv2", 128, 5, bias=1, padding="same", activation="relu")
+        self.norm2 = response_norm("norm2")
+        self.spatial_norm2 = SpatialResponseNormalization(**named("spatial_norm2"))
+        self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
+
+        self.join_conv3 = BothTowers(**named("join_conv3"))
+        self.conv3 = conv("conv3", 192, 3, bias=0, padding="same", activation="relu")
+        self.conv4 = conv("conv4", 192, 3, bias=1, padding="same", activation="relu")
+        self.conv5 = conv("conv5", 128, 3, bias=1, padding="same", activation="relu")
+        self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
+
+        self.flatten5 = Flatten(**named("flatten5"))
+        self.join_fc6 = BothTowers(**named("join_fc6"))
+        self.fc6 = fully_connected("fc6")
+        self.dropout6 = Dropout2012(network.dropout_rate, **named("dropout6"))
+
+        self.join_fc7 = BothTowers(**named("join_fc7"))
+        self.fc7 = fully_connected("fc7")
+        self.dropout7 = Dropout2012(network.dropout_rate, **named("dropout7"))
+
+    def block1(self, images: tf.Tensor) -> tf.Tensor:
+        x = self.conv1(self.pad1(images))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
+        if self.relu_first:
+            return self.pool1(self.norm1(self.relu1(x)))  # (N, 27, 27, 48)
+        return self.relu1(self.pool1(self.norm1(x)))  # (N, 27, 27, 48)
+
+    def block2(self, x: tf.Tensor) -> tf.Tensor:
+        x = self.norm2(self.conv2(x))  # (N, 27, 27, 128)
+        if self.spatial_norm:
+            x = self.spatial_norm2(x)  # (N, 27, 27, 128)
+        return self.pool2(x)  # (N, 13, 13, 128)
+
+    def block345(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        x = self.join_conv3([a, b])  # (N, 13, 13, 256)
+        x = self.conv3(x)  # (N, 13, 13, 192)
+        x = self.conv4(x)  # (N, 13, 13, 192)
+        x = self.conv5(x)  # (N, 13, 13, 128)
+        return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
+
+    def block6(self, a: tf.Tensor, b: tf.Tensor, dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        x = self.fc6(self.join_fc6([a, b]))  # (N, 9216) -> (N, 2048)
+        return self.dropout6(x, seed=dropout_seed)  # (N, 2048)
+
+    def block7(self, a: tf.Tensor, b: tf.Tensor, dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        x = self.fc7(self.join_fc7([a, b]))  # (N, 4096) -> (N, 2048)
+        return self.dropout7(x, seed=dropout_seed)  # (N, 2048)
+
+
+def named_variables(model: AlexNet) -> dict[str, tf.Variable]:
+    """Every trainable variable by a name that no version of Keras changes, such as "conv1_a/kernel"."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, Conv2D | Dense)]
+    return {
+        f"{layer.name}/{part}": tensorflow_variable(getattr(layer, part))
+        for layer in sorted(layers, key=lambda layer: layer.name)
+        for part in ("kernel", "bias")
+    }
+
+
+def _dense(
+    name: str, units: int, device: str | None, network: Network, seed: int, *, bias: int, activation: str | None
+) -> Dense:
+    return Dense(
+        units,
+        activation=activation,
+        kernel_initializer=_normal(network.weight_stddev, seed, name),
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+        device=device,
+    )
+
+
+def _normal(stddev: float, seed: int, name: str) -> keras.initializers.Initializer:
+    """N(0, stddev) from a seed of its own for every layer, so that no two layers start with the same numbers."""
+    own_seed = zlib.crc32(f"{seed}/{name}".encode()) % 2**31
+    return keras.initializers.RandomNormal(0.0, stddev, seed=own_seed)

@@ -1,0 +1,109 @@
+"""What a user sees of a run: the progress bar, metrics.jsonl and TensorBoard."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from alexnet_tf.evaluate import ErrorRates
+from alexnet_tf.workdir import TrainingFolder, TrainingState
+
+
+class Progress:
+    """Follows a run from `state.step` to `last_step`.
+
+    Args:
+      folder: the run's folder, for metrics.jsonl and tensorboard/.
+      state: where the run stands.
+      last_step: where it ends.
+      batch_size: images a step.
+      log_every: steps between two lines of metrics.
+    """
+
+    def __init__(
+        self, folder: TrainingFolder, state: TrainingState, last_step: int, batch_size: int, log_every: int
+    ) -> None:
+        self.folder = folder
+        self.batch_size = batch_size
+        self.log_every = log_every
+        self.step = state.step
+        self.losses: deque[float] = deque(maxlen=100)
+        folder.start_metrics(state)
+        self.board = tf.summary.create_file_writer(str(folder.path / "tensorboard"))
+        self.bar = tqdm(
+            total=last_step * batch_size, initial=self.step * batch_size, unit="img", dynamic_ncols=True, disable=None
+        )
+        self.restart_clock()
+        self.first_step = self.step
+
+    def restart_clock(self) -> None:
+        """Leaves what came before out of the images/s: compilation, validation, saving."""
+        self.clock, self.clock_step, self.waited = time.perf_counter(), self.step, 0.0
+
+    @contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Counts the time inside as waiting for the input pipeline."""
+        before = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - before
+
+    def step_done(self, epoch: float, rates: tuple[float, float]) -> None:
+        """Moves the bar on by one step, and writes a line of metrics where one is due."""
+        self.step += 1
+        self.bar.update(self.batch_size)
+        if self.losses:
+            self.bar.set_description(f"epoch {epoch:.2f}, loss {self.mean_loss():.3f}", refresh=False)
+        if self.step == self.first_step + 1:
+            self.restart_clock()
+        elif self.step % self.log_every == 0 and self.losses:
+            self._log_training(epoch, rates)
+
+    def add_loss(self, loss: float) -> None:
+        """Takes in the loss of the latest step that has been read."""
+        self.losses.append(loss)
+
+    def mean_loss(self) -> float:
+        """Over the last 100 steps at most."""
+        return float(np.mean(self.losses))
+
+    def validated(self, epoch: float, rates: ErrorRates) -> None:
+        """Tells the error rates at the end of an epoch."""
+        self.say(
+            f"epoch {int(epoch)}: validation top-1 error {rates.top1_error:.2%}, "
+            f"top-5 error {rates.top5_error:.2%}, loss {rates.loss:.3f}, {rates.images} images"
+        )
+        self._write(
+            "validation", epoch,
+            top1_error=rates.top1_error, top5_error=rates.top5_error, loss=rates.loss, images=rates.images,
+        )  # fmt: skip
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        self.bar.write(line)
+
+    def close(self) -> None:
+        """Ends the bar and flushes TensorBoard's file."""
+        self.bar.close()
+        self.board.close()
+
+    def _log_training(self, epoch: float, rates: tuple[float, float]) -> None:
+        seconds = time.perf_counter() - self.clock
+        steps = self.step - self.clock_step
+        recent = list(self.losses)[-self.log_every :]
+        self._write(
+            "train", epoch,
+            loss=float(np.mean(recent)), weight_rate=rates[0], bias_rate=rates[1],
+            images_per_second=steps * self.batch_size / seconds, data_wait=self.waited / seconds,
+        )  # fmt: skip
+        self.restart_clock()
+
+    def _write(self, kind: str, epoch: float, **figures: Any) -> None:
+        self.folder.log(kind=kind, step=self.step, epoch=round(epoch, 4), time=round(time.time(), 3), **figures)
+        with self.board.as_default():
+            for name, value in figures.items():
+                tf.summary.scalar(f"{kind}/{name}", value, step=self.step)

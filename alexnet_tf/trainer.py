@@ -1,0 +1,208 @@
+"""The training step, placed on two devices as a whole, and the loop around it.
+
+`TrainingStep` is one step: towers, loss, gradient, update. `Trainer` runs steps, validates at the end of every epoch,
+lowers the rate, saves, and stops cleanly on a signal or a loss that is not finite.
+"""
+
+import math
+import signal
+from types import FrameType
+
+import tensorflow as tf
+
+from alexnet_tf.config import Config
+from alexnet_tf.devices import Towers
+from alexnet_tf.errors import StoppedBySignal, UserError
+from alexnet_tf.evaluate import class_probabilities, error_rates
+from alexnet_tf.input_pipeline import evaluation_batches, training_batches
+from alexnet_tf.model import build_alexnet, named_variables
+from alexnet_tf.optimizer import PaperMomentum, count_drops, learning_rates
+from alexnet_tf.presets import Preset
+from alexnet_tf.progress import Progress
+from alexnet_tf.workdir import TrainingFolder
+from tfrecords.manifest import Manifest, check_shards
+from tfrecords.statistics import Statistics
+
+
+class TrainingStep:
+    """One step of training: forward, backward and update, each tower's part on that tower's device.
+
+    Args:
+      preset: the recipe.
+      num_classes: of the data.
+      towers: the two devices.
+      seed: of the initial weights and of dropout.
+    """
+
+    def __init__(self, preset: Preset, num_classes: int, towers: Towers, seed: int) -> None:
+        self.towers = towers
+        self.seed = seed
+        self.model = build_alexnet(preset.network, num_classes, towers, seed)
+        self.variables = named_variables(self.model)
+        self.optimizer = PaperMomentum(self.variables, preset.train)
+        self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
+        self.compiled = tf.function(self._step)
+
+    def __call__(
+        self, images: tf.Tensor, labels: tf.Tensor, step: int, weight_rate: float, bias_rate: float
+    ) -> tf.Tensor:
+        """Does step number `step` (from 0) and returns the mean loss before it, in nats, float32 scalar.
+
+        Args:
+          images: float32 (N, 224, 224, 3), prepared by the input pipeline.
+          labels: int64 (N,), from 0.
+        """
+        seed = tf.constant([self.seed, step], tf.int32)
+        return self.compiled(images, labels, seed, tf.constant(weight_rate), tf.constant(bias_rate))
+
+    def _step(
+        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, weight_rate: tf.Tensor, bias_rate: tf.Tensor
+    ) -> tf.Tensor:
+        logits = self.model(images, dropout_seed=seed)  # (N, classes), on the first device
+        with tf.device(self.towers.a), tf.name_scope("loss_a"):
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # (N,)
+            loss = tf.reduce_mean(losses)  # ()
+        # Not GradientTape: it would put the whole backward pass on the first device. tf.gradients
+        # keeps every gradient on the device of the operation that it belongs to.
+        gradients = tf.gradients(loss, list(self.variables.values()))
+        self.optimizer.apply(dict(zip(self.variables, gradients, strict=True)), weight_rate, bias_rate)
+        return loss
+
+
+class Trainer:
+    """The loop from the latest checkpoint to the last epoch."""
+
+    def __init__(
+        self, config: Config, towers: Towers, folder: TrainingFolder, manifest: Manifest, statistics: Statistics
+    ) -> None:
+        self.config = config
+        self.preset = config.preset
+        self.folder = folder
+        self.manifest = manifest
+        self.statistics = statistics
+        self.batch_size = config.data.batch_size
+        self.per_epoch = manifest.splits["train"].records
+        all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
+        self.last_step = min(all_steps, config.train.steps or all_steps)
+        self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed)
+        self.state = folder.restore(self.step.checkpoint)
+        self.checked = self.state.step
+        """Steps whose loss has been looked at."""
+        self.signal: int | None = None
+
+    def run(self) -> None:
+        """Trains until the last step is done and saved.
+
+        Raises:
+          StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
+          UserError: the loss is not finite, or a shard turned out damaged.
+        """
+        if self.state.step >= self.last_step:
+            print(f"run {self.folder.path} is complete at step {self.state.step}; raise train.epochs to go on")
+            return
+        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.progress = Progress(
+            self.folder, self.state, self.last_step, self.batch_size, self.config.train.log_every
+        )
+        try:
+            self._run_steps()
+        except tf.errors.DataLossError as fault:  # TensorFlow does not say in which file
+            check_shards(self.config.data.dir, self.manifest, "train", hash_below=2**63)
+            raise UserError(f"a training record is damaged ({fault.message}); run tfrecords.verify") from fault
+        finally:
+            self.progress.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _run_steps(self) -> None:
+        batches = iter(self._training_batches())
+        pending: tf.Tensor | None = None
+        while self.state.step < self.last_step:
+            with self.progress.waiting_for_data():
+                images, labels = next(batches)
+            rates = self._rates()
+            loss = self.step(images, labels, self.state.step, *rates)
+            # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
+            if pending is not None:
+                self._check_loss(float(pending))
+            pending = loss
+            self.state.step += 1
+            self.progress.step_done(self._epoch(), rates)
+            if self._time_to_save():
+                self._check_loss(float(loss))
+                pending = None
+                self._save()
+            if self.signal and self.state.step < self.last_step:
+                raise StoppedBySignal(
+                    f"stopped by {signal.Signals(self.signal).name}, saved at step {self.state.step}; "
+                    "the same command goes on from there"
+                )
+
+    def _training_batches(self) -> tf.data.Dataset:
+        return training_batches(
+            self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
+            batch_size=self.batch_size, seed=self.config.train.seed,
+            shuffle_buffer=self.config.data.shuffle_buffer, first_step=self.state.step,
+        )  # fmt: skip
+
+    def _epoch(self) -> float:
+        """Epochs done, as a fraction."""
+        return self.state.step * self.batch_size / self.per_epoch
+
+    def _ends_epoch(self) -> bool:
+        before = (self.state.step - 1) * self.batch_size // self.per_epoch
+        return self.state.step * self.batch_size // self.per_epoch > before
+
+    def _rates(self) -> tuple[float, float]:
+        recipe = self.preset.train
+        if recipe.schedule == "plateau":
+            return learning_rates(recipe, self.state.drops)
+        return learning_rates(recipe, count_drops(int(self._epoch()) + 1, recipe.drop_epochs))
+
+    def _time_to_save(self) -> bool:
+        step = self.state.step
+        due = step % self.config.train.checkpoint_every == 0 or step == self.last_step
+        return due or self._ends_epoch() or self.signal is not None
+
+    def _save(self) -> None:
+        is_best = self._validate() if self._ends_epoch() else False
+        self.folder.save(self.step.checkpoint, self.state, is_best=is_best)
+        self.progress.restart_clock()
+
+    def _check_loss(self, loss: float) -> None:
+        step = self.checked + 1
+        self.checked = step
+        self.progress.add_loss(loss)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss of step {step} is {loss}; the checkpoints in {self.folder.path} are from before it. "
+                "Try a lower train.learning_rate in a new --run"
+            )
+        chance = math.log(self.manifest.num_classes)
+        if step == self.config.train.stuck_after and self.progress.mean_loss() > 0.99 * chance:
+            self.progress.say(
+                f"warning: after {step} steps the loss is {self.progress.mean_loss():.3f}; guessing among "
+                f"{self.manifest.num_classes} classes gives {chance:.3f}, so nothing is learned yet. Try "
+                "model.preset=2012-code (larger initial weights in conv3 to conv5), another train.learning_rate or a "
+                "smaller data.batch_size, and look at some records with their labels"
+            )
+
+    def _validate(self) -> bool:
+        """Error rates on the validation split, for the plateau schedule too; whether they are the best so far."""
+        batches = evaluation_batches(
+            self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
+            split="val", views=1, batch_size=self.config.data.eval_batch_size,
+        )  # fmt: skip
+        rates = error_rates(*class_probabilities(self.step.model, batches))
+        self.progress.validated(self._epoch(), rates)
+        state, recipe = self.state, self.preset.train
+        if state.best_top1_error is None or rates.top1_error < state.best_top1_error:
+            state.best_top1_error, state.epochs_since_best = rates.top1_error, 0
+            return True
+        state.epochs_since_best += 1
+        if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
+            state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
+        return False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number  # the loop saves after the step under way
