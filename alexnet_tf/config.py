@@ -55,7 +55,7 @@ class TrainConfig(Section):
     """Stop after so many steps, even within an epoch."""
     seed: int = Field(0, ge=0, lt=2**31)
     learning_rate: float | None = Field(None, ge=0)
-    momentum: float | None = Field(None, ge=0, lt=1)
+    momentum: float | None = Field(None, gt=0, lt=1)
     weight_decay: float | None = Field(None, ge=0)
     bias_rate_factor: float | None = Field(None, ge=0)
     drop_bias_rate: bool | None = None

@@ -5,7 +5,6 @@ Run as a command it prints the placement report: where every operation of a trai
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from alexnet_tf.config import DevicesConfig, load_config
 from alexnet_tf.errors import DONE, FAULT, UserError, run_command
+from tfrecords.manifest import MANIFEST_FILE, load_manifest
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,29 @@ def set_up_towers(config: DevicesConfig) -> Towers:
         if choice == "two-cpus" and len(tf.config.list_logical_devices("CPU")) < 2:
             raise
     return CHOICES[choice]
+
+
+def main(argv: list[str]) -> int:
+    """Prints the placement report; status 1 if anything strayed from its tower's device."""
+    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.devices", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here, too")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    arguments = parser.parse_args(argv)
+    config = load_config(arguments.config, arguments.overrides)
+    towers = set_up_towers(config.devices)
+
+    from alexnet_tf.placement import measure_placement, report_dict, report_lines
+    from alexnet_tf.trainer import TrainingStep  # it imports this module
+
+    data = config.data.dir
+    num_classes = load_manifest(data).num_classes if (data / MANIFEST_FILE).exists() else 1000
+    placement = measure_placement(TrainingStep(config.preset, num_classes, towers, config.train.seed))
+    print("\n".join(report_lines(placement)))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report_dict(placement), indent=1) + "\n", encoding="utf-8")
+    return FAULT if placement.strayed else DONE
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -214,6 +214,28 @@ def decode_picture(encoded: tf.Tensor, encoding: str) -> tf.Tensor:
     return tf.ensure_shape(picture, (STORED_SIZE, STORED_SIZE, 3))
 
 
+def picture_from_file(encoded: tf.Tensor) -> tf.Tensor:
+    """Any picture file's bytes, brought to the size of the stored ones as the converter does it (paper section 2).
+
+    Shorter side to 256 by antialiased bicubic resizing, then the central square; EXIF orientation is not applied. Equal
+    to tfrecords.pictures within a rounding, for Pillow rounds between its two passes; without the JPEG coding of records.
+
+    Args:
+      encoded: scalar string, a JPEG, PNG, GIF (first frame) or BMP file of any size.
+
+    Returns:
+      float32 (256, 256, 3), whole numbers from 0 to 255.
+    """
+    picture = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    picture = tf.ensure_shape(picture, (None, None, 3))
+    size = tf.cast(tf.shape(picture)[:2], tf.float64)
+    target = tf.cast(tf.round(size * (STORED_SIZE / tf.reduce_min(size))), tf.int32)
+    resized = tf.image.resize(picture, target, "bicubic", antialias=True)
+    corner = (target - STORED_SIZE) // 2
+    square = tf.slice(resized, [corner[0], corner[1], 0], [STORED_SIZE, STORED_SIZE, 3])
+    return tf.clip_by_value(tf.round(square), 0.0, 255.0)
+
+
 def center_crop(picture: tf.Tensor) -> tf.Tensor:
     """The central 224x224 of (256, 256, 3)."""
     return _crop(picture, CENTER_OFFSET, CENTER_OFFSET)

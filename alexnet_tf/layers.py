@@ -5,6 +5,7 @@ which Keras does not have, are written here with their formulas.
 """
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -83,49 +84,23 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
         self.beta = beta
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        channels = int(inputs.shape[-1])
+        index = np.arange(channels)
+        band = np.where(np.abs(index[:, None] - index) <= self.depth_radius, self.alpha, 0.0)  # (C, C)
+
+        def forward(x: tf.Tensor) -> tf.Tensor:
+            return tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
+
+        def sum_over_window(x: tf.Tensor) -> tf.Tensor:
+            sums = tf.matmul(tf.reshape(x, (-1, channels)), tf.constant(band, x.dtype))
+            return tf.reshape(sums, tf.shape(x))
+
         with tf.device(self.device):
-            return local_response_normalization(
-                inputs, self.depth_radius, self.bias, self.alpha, self.beta, device=self.device
-            )
+            return _response_normalization(inputs, forward, sum_over_window, self.bias, self.beta, self.device)
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("depth_radius", "bias", "alpha", "beta")}
         return {**super().get_config(), **own}
-
-
-def local_response_normalization(
-    x: tf.Tensor, depth_radius: int, bias: float, alpha: float, beta: float, device: str | None = None
-) -> tf.Tensor:
-    """tf.nn.local_response_normalization with a faster gradient.
-
-    The gradient is that of the formula, with each sum over neighboring channels as a product with a banded (C, C)
-    matrix: on a CPU twice as fast as TensorFlow's own.
-
-    dx = dy * s^-beta - 2 * alpha * beta * x * band(dy * y / s),  s = bias + alpha * band(x^2)
-    """
-    channels = int(x.shape[-1])
-    index = np.arange(channels)
-    band = (np.abs(index[:, None] - index[None, :]) <= depth_radius).astype(np.float32)
-
-    @tf.custom_gradient
-    def normalize(x: tf.Tensor) -> Any:
-        y = tf.nn.local_response_normalization(x, depth_radius, bias, alpha, beta)
-
-        def gradient(dy: tf.Tensor) -> tf.Tensor:
-            with tf.device(device):  # a gradient function is called outside the layer's own scope
-                scaled_band = tf.constant(band * alpha, x.dtype)
-                s = _sum_channels(tf.square(x), scaled_band) + bias
-                spread = _sum_channels(dy * y / s, scaled_band)
-                return dy * tf.pow(s, -beta) - (2 * beta) * x * spread
-
-        return y, gradient
-
-    return normalize(x)
-
-
-def _sum_channels(x: tf.Tensor, band: tf.Tensor) -> tf.Tensor:
-    """(..., C) times (C, C), as one matrix product."""
-    return tf.reshape(tf.matmul(tf.reshape(x, (-1, x.shape[-1])), band), tf.shape(x))
 
 
 class SpatialResponseNormalization(Placed, keras.layers.Layer):
@@ -138,20 +113,65 @@ class SpatialResponseNormalization(Placed, keras.layers.Layer):
 
     def __init__(self, size: int = 5, scale: float = 0.001, beta: float = 0.75, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if size % 2 == 0:
+            raise ValueError(f"size must be odd, so that the window has a middle, got {size}")
         self.size = size
         self.scale = scale
         self.beta = beta
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        margin = [self.size // 2, self.size // 2]
+
+        def sum_over_window(x: tf.Tensor) -> tf.Tensor:
+            padded = tf.pad(self.scale * x, [[0, 0], margin, margin, [0, 0]])
+            return tf.nn.avg_pool2d(padded, self.size, 1, "VALID")  # the mean holds the division by size^2
+
+        def forward(x: tf.Tensor) -> tf.Tensor:
+            return x * _negative_power(1.0 + sum_over_window(tf.square(x)), self.beta)
+
         with tf.device(self.device):
-            margin = [self.size // 2, (self.size - 1) // 2]
-            padded = tf.pad(tf.square(inputs), [[0, 0], margin, margin, [0, 0]])
-            mean_square = tf.nn.avg_pool2d(padded, self.size, 1, "VALID")
-            return inputs * tf.pow(1.0 + self.scale * mean_square, -self.beta)
+            return _response_normalization(inputs, forward, sum_over_window, 1.0, self.beta, self.device)
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("size", "scale", "beta")}
         return {**super().get_config(), **own}
+
+
+def _response_normalization(
+    x: tf.Tensor,
+    forward: Callable[[tf.Tensor], tf.Tensor],
+    sum_over_window: Callable[[tf.Tensor], tf.Tensor],
+    bias: float,
+    beta: float,
+    device: str | None,
+) -> tf.Tensor:
+    """y = x * s^-beta with s = bias + sum_over_window(x^2), and its gradient by the formula.
+
+    dx = dy * s^-beta - 2 * beta * x * sum_over_window(dy * x * s^(-beta - 1))
+
+    sum_over_window is linear and symmetric (j counts for c as c counts for j), so it serves both ways. On a CPU this
+    gradient takes half the time of TensorFlow's own for LRN.
+    """
+
+    @tf.custom_gradient
+    def normalize(x: tf.Tensor) -> Any:
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            with tf.device(device):  # a gradient function is called outside the layer's own scope
+                s = sum_over_window(tf.square(x)) + bias
+                slope = dy * _negative_power(s, beta)
+                return slope - 2.0 * beta * x * sum_over_window(slope * x / s)
+
+        return forward(x), gradient
+
+    return normalize(x)
+
+
+def _negative_power(s: tf.Tensor, beta: float) -> tf.Tensor:
+    """s^-beta; two roots where they do, for tf.pow costs as much as a convolution on a CPU."""
+    if beta == 0.75:
+        root = tf.math.rsqrt(s)
+        return root * tf.sqrt(root)
+    return tf.pow(s, -beta)
 
 
 class Dropout2012(Placed, keras.layers.Layer):

@@ -11,8 +11,8 @@ class PaperMomentum:
     v <- momentum * v - weight_decay * rate * w - rate * gradient
     w <- w + v
 
-    Keras' SGD(weight_decay=...) decays w beside the momentum instead, which is another rule. The 2012 program has its
-    own rate for biases, does not decay them, and takes a rate of zero to mean no update at all: v and w stay.
+    Keras' SGD(weight_decay=...) decays w beside the momentum instead, which is another rule. The 2012 program has a
+    rate of its own for biases and does not decay them.
 
     Args:
       variables: by name, as `model.named_variables` gives them; each velocity lives on its variable's device.
@@ -39,10 +39,19 @@ class PaperMomentum:
     def _apply_one(
         self, variable: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, decay: float
     ) -> None:
-        slope = gradient + decay * variable if decay else gradient
-        tf.raw_ops.ResourceApplyKerasMomentum(  # accum = accum * momentum - lr * grad; var += accum
-            var=variable.handle, accum=velocity.handle, lr=rate, grad=slope, momentum=self.recipe.momentum
-        )
+        # Written out, the rule takes six passes over 60 million numbers; as two of TensorFlow's fused updates, two.
+        momentum = self.recipe.momentum
+        decayed = []
+        if decay:  # v <- v - (decay * rate / momentum) * w; the momentum below cancels the division
+            decayed.append(
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=velocity.handle, alpha=rate * (decay / momentum), delta=variable
+                )
+            )
+        with tf.control_dependencies(decayed):  # v <- momentum * v - rate * gradient; w <- w + v
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle, accum=velocity.handle, lr=rate, grad=gradient, momentum=momentum
+            )
 
 
 def count_drops(epoch: int, drop_epochs: tuple[int, ...]) -> int:

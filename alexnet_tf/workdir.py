@@ -98,11 +98,19 @@ def open_run(path: Path) -> Run:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path} is no run: it has no config.yaml (train.py --run makes one)")
     config = parse_config((path / "config.yaml").read_text(encoding="utf-8"), str(path / "config.yaml"))
+    return Run(path, config, load_classes(path / "classes.json"), Statistics.load(path / STATISTICS_FILE))
+
+
+def load_classes(path: Path) -> Classes:
+    """Reads a classes.json, of a run or of an exported model.
+
+    Raises:
+      UserError: it is missing or broken.
+    """
     try:
-        classes = Classes.model_validate_json((path / "classes.json").read_text(encoding="utf-8"))
+        return Classes.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as fault:
-        raise UserError(f"{path / 'classes.json'} is missing or broken; restore it from a backup") from fault
-    return Run(path, config, classes, Statistics.load(path / STATISTICS_FILE))
+        raise UserError(f"{path} is missing or broken; restore it, or make its folder again") from fault
 
 
 class TrainingFolder:

@@ -1,0 +1,8 @@
+"""How fast the parts are, each against what the machine could do at best. Run by hand.
+
+    python -m benchmarks.step     the training step against a matrix product
+    python -m benchmarks.input    the training pipeline against bare JPEG decoding
+
+Both sides of a comparison run in one process and take turns, so that a machine that slows down,
+or that somebody else uses, does so for both. What is reported is the median of the rounds' ratios.
+"""

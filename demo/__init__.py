@@ -1,0 +1,1 @@
+"""What `make demo` needs besides the program itself: the pictures it learns from."""

@@ -1,0 +1,33 @@
+"""Exports a trained run as a numbered SavedModel version, ready for TensorFlow Serving."""
+
+import argparse
+from pathlib import Path
+
+from alexnet_tf.errors import DONE, run_command
+
+
+def main(argv: list[str]) -> int:
+    """Writes one version and prints its folder."""
+    parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="the trained run")
+    parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")
+    parser.add_argument("--version", type=_positive, metavar="N", help="default: one more than the highest there")
+    parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
+    arguments = parser.parse_args(argv)
+
+    from alexnet_tf.serving import export_run  # late, so that --help needs no TensorFlow
+    from alexnet_tf.workdir import open_run
+
+    print(export_run(open_run(arguments.run), arguments.out, arguments.version, arguments.checkpoint))
+    return DONE
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("versions count from 1")
+    return number
+
+
+if __name__ == "__main__":
+    run_command(main)

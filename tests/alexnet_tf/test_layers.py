@@ -1,0 +1,215 @@
+"""The layers against plain loops, TensorFlow's own operations and numeric differences."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alexnet_tf import layers
+from alexnet_tf.layers import (
+    Dropout2012,
+    LocalResponseNormalization,
+    SpatialResponseNormalization,
+)
+
+# Inputs of this size make the sums matter: 1e-4 * 5 * 60^2 = 1.8 beside a bias of 2.
+STDDEV = 60.0
+CONSTANTS = {"paper": (2, 2.0, 1e-4, 0.75), "2012-code": (2, 2.0, 2e-5, 0.75)}
+OTHER = {"beta 0.5": (2, 2.0, 1e-4, 0.5), "radius 1": (1, 1.0, 1e-3, 0.6)}
+ALL = pytest.mark.parametrize(
+    "constants", [*CONSTANTS.values(), *OTHER.values()], ids=[*CONSTANTS, *OTHER]
+)
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, STDDEV, shape)
+
+
+def lrn(x: np.ndarray, depth_radius: int, bias: float, alpha: float, beta: float) -> np.ndarray:
+    """The formula of the paper's section 3.3, channel by channel."""
+    y = np.empty_like(x)
+    channels = x.shape[-1]
+    for c in range(channels):
+        total = np.zeros(x.shape[:-1])
+        for j in range(max(0, c - depth_radius), min(channels - 1, c + depth_radius) + 1):
+            total += x[..., j] ** 2
+        y[..., c] = x[..., c] / (bias + alpha * total) ** beta
+    return y
+
+
+def gradient_of(layer: keras.layers.Layer, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    inputs = tf.constant(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        loss = tf.reduce_sum(layer(inputs) * tf.constant(dy, tf.float32))
+    return tape.gradient(loss, inputs).numpy()
+
+
+class TestLocalResponseNormalization:
+    @ALL
+    @pytest.mark.parametrize("channels", [48, 128])
+    def test_output_is_the_formula(self, constants: tuple, channels: int) -> None:
+        x = normal(2, 3, 4, channels)
+        found = LocalResponseNormalization(*constants)(tf.constant(x, tf.float32))
+        np.testing.assert_allclose(found, lrn(x, *constants), rtol=2e-5)
+
+    @ALL
+    def test_gradient_is_tensorflows_own(self, constants: tuple) -> None:
+        x, dy = normal(2, 5, 3, 48), normal(2, 5, 3, 48, seed=1)
+        inputs = tf.constant(x, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = tf.nn.local_response_normalization(inputs, *constants)
+            loss = tf.reduce_sum(y * tf.constant(dy, tf.float32))
+        expected = tape.gradient(loss, inputs).numpy()
+        found = gradient_of(LocalResponseNormalization(*constants), x, dy)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+    @ALL
+    def test_gradient_is_that_of_numeric_differences(self, constants: tuple) -> None:
+        x, dy = normal(1, 1, 2, 12), normal(1, 1, 2, 12, seed=1)
+        expected = np.empty_like(x)
+        for index in np.ndindex(x.shape):
+            step = np.zeros_like(x)
+            step[index] = 1e-3
+            ahead, behind = lrn(x + step, *constants), lrn(x - step, *constants)
+            expected[index] = (dy * (ahead - behind)).sum() / 2e-3
+        found = gradient_of(LocalResponseNormalization(*constants), x, dy)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+    def test_config_round_trip(self) -> None:
+        layer = LocalResponseNormalization(2, 2.0, 1e-4, 0.75, device="/device:CPU:1", name="n")
+        again = LocalResponseNormalization.from_config(layer.get_config())
+        assert again.get_config() == layer.get_config()
+        assert (again.depth_radius, again.bias, again.alpha, again.beta) == CONSTANTS["paper"]
+        assert again.device == "/device:CPU:1"
+
+
+class TestSpatialResponseNormalization:
+    @pytest.mark.parametrize("beta", [0.75, 0.5])
+    def test_output_is_the_formula_up_to_the_edges(self, beta: float) -> None:
+        x = normal(2, 7, 6, 3)
+        expected = np.empty_like(x)
+        for n, row, column, c in np.ndindex(x.shape):
+            window = x[n, max(0, row - 2) : row + 3, max(0, column - 2) : column + 3, c]
+            scale = 1 + 0.001 / 25 * (window**2).sum()  # divided by 25 at the edges, too
+            expected[n, row, column, c] = x[n, row, column, c] / scale**beta
+        found = SpatialResponseNormalization(beta=beta)(tf.constant(x, tf.float32))
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
+
+    @pytest.mark.parametrize("beta", [0.75, 0.5])
+    def test_gradient_is_that_of_the_formula_differentiated(self, beta: float) -> None:
+        x, dy = normal(2, 7, 6, 3), normal(2, 7, 6, 3, seed=1)
+        inputs = tf.constant(x)  # float64
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            kernel = tf.ones((5, 5, 3, 1), tf.float64)
+            sums = tf.nn.depthwise_conv2d(inputs**2, kernel, [1, 1, 1, 1], "SAME")
+            loss = tf.reduce_sum(dy * inputs / (1 + 0.001 / 25 * sums) ** beta)
+        expected = tape.gradient(loss, inputs).numpy()
+        found = gradient_of(SpatialResponseNormalization(beta=beta), x, dy)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+    def test_even_window_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="odd"):
+            SpatialResponseNormalization(size=4)
+
+
+class TestDropout2012:
+    INPUTS = np.full((200, 500), 3.0, np.float32)
+    SEED = tf.constant([7, 11], tf.int32)
+
+    @pytest.mark.parametrize("rate", [0.5, 0.3])
+    def test_in_training_a_share_is_dropped_and_nothing_is_scaled(self, rate: float) -> None:
+        y = Dropout2012(rate, name="d")(self.INPUTS, seed=self.SEED).numpy()
+        assert set(np.unique(y)) == {0.0, 3.0}
+        tolerance = 5 * np.sqrt(rate * (1 - rate) / y.size)  # five standard deviations
+        assert abs((y == 0).mean() - rate) < tolerance
+
+    @pytest.mark.parametrize("rate", [0.5, 0.3])
+    def test_at_test_outputs_are_scaled(self, rate: float) -> None:
+        y = Dropout2012(rate)(self.INPUTS).numpy()
+        np.testing.assert_allclose(y, self.INPUTS * (1 - rate), rtol=1e-6)
+
+    def test_same_seed_and_name_same_mask(self) -> None:
+        first = Dropout2012(0.5, name="dropout6_a")(self.INPUTS, seed=self.SEED)
+        again = Dropout2012(0.5, name="dropout6_a")(self.INPUTS, seed=self.SEED)
+        np.testing.assert_array_equal(first, again)
+
+    @pytest.mark.parametrize("name", ["dropout6_b", "dropout7_a", "dropout7_b"])
+    def test_another_tower_or_layer_has_an_unrelated_mask(self, name: str) -> None:
+        first = Dropout2012(0.5, name="dropout6_a")(self.INPUTS, seed=self.SEED).numpy()
+        other = Dropout2012(0.5, name=name)(self.INPUTS, seed=self.SEED).numpy()
+        self._assert_unrelated(first, other)
+
+    @pytest.mark.parametrize("seed", [[7, 12], [8, 11], [11, 7]])
+    def test_another_step_or_run_has_an_unrelated_mask(self, seed: list[int]) -> None:
+        layer = Dropout2012(0.5, name="dropout6_a")
+        first = layer(self.INPUTS, seed=self.SEED).numpy()
+        self._assert_unrelated(first, layer(self.INPUTS, seed=tf.constant(seed)).numpy())
+
+    def _assert_unrelated(self, first: np.ndarray, other: np.ndarray) -> None:
+        agreeing = (first == other).mean()
+        assert abs(agreeing - 0.5) < 5 * np.sqrt(0.25 / first.size)
+
+    def test_gradient_passes_only_where_the_mask_does(self) -> None:
+        inputs = tf.constant(self.INPUTS)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = Dropout2012(0.5, name="d")(inputs, seed=self.SEED)
+        np.testing.assert_array_equal(tape.gradient(y, inputs), y.numpy() / 3.0)
+
+
+class TestPlaced:
+    """Variables, operations and their gradients land on the device that the layer was given."""
+
+    CASES = (
+        (layers.Conv2D, {"filters": 2, "kernel_size": 3}),
+        (layers.MaxPooling2D, {"pool_size": 3, "strides": 2}),
+        (layers.ReLU, {}),
+        (layers.ZeroPadding2D, {"padding": ((0, 3), (0, 3))}),
+        (layers.Flatten, {}),
+        (layers.Dense, {"units": 4}),
+        (LocalResponseNormalization, {"depth_radius": 2, "bias": 2, "alpha": 1e-4, "beta": 0.75}),
+        (SpatialResponseNormalization, {}),
+        (Dropout2012, {"rate": 0.5}),
+    )
+
+    @pytest.mark.parametrize("number", [0, 1])
+    @pytest.mark.parametrize(("kind", "arguments"), CASES, ids=[kind.__name__ for kind, _ in CASES])
+    def test_eagerly(self, kind: type, arguments: dict, number: int) -> None:
+        layer = kind(**arguments, device=f"/device:CPU:{number}")
+        y = layer(tf.ones((1, 8, 8, 6)))
+        placed = [y, *(getattr(weight, "value", weight) for weight in layer.weights)]
+        assert {on.device[-5:] for on in placed} == {f"CPU:{number}"}
+
+    def test_joined_towers(self) -> None:
+        layer = layers.BothTowers(device="/device:CPU:1")
+        y = layer([tf.zeros((1, 2, 2, 3)), tf.ones((1, 2, 2, 4))])
+        assert y.device.endswith("CPU:1")
+        np.testing.assert_array_equal(y[0, 0, 0], [0, 0, 0, 1, 1, 1, 1])  # tower a comes first
+
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            LocalResponseNormalization(2, 2.0, 1e-4, 0.75, device="/device:CPU:1"),
+            SpatialResponseNormalization(device="/device:CPU:1"),
+            layers.Conv2D(2, 3, device="/device:CPU:1"),
+        ],
+        ids=lambda layer: layer.name,
+    )
+    def test_gradients_in_a_graph(self, layer: keras.layers.Layer) -> None:
+        layer(tf.ones((1, 8, 8, 6)))  # makes the variables
+
+        @tf.function
+        def gradient(x: tf.Tensor) -> tf.Tensor:
+            return tf.gradients(layer(x), x)
+
+        graph = gradient.get_concrete_function(tf.TensorSpec((1, 8, 8, 6))).graph
+        # These compute nothing; a read goes where its variable is.
+        passive = {"Placeholder", "Const", "Identity", "IdentityN", "NoOp", "Shape", "Fill"}
+        passive.add("ReadVariableOp")
+        operations = [op for op in graph.get_operations() if op.type not in passive]
+        assert any("gradients" in op.name for op in operations)
+        strayed = [op.name for op in operations if not op.device.endswith("CPU:1")]
+        assert strayed == []

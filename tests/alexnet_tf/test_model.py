@@ -1,0 +1,217 @@
+"""The network: parameters, shapes, initial weights, and its logits and gradients against PyTorch."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+
+from alexnet_tf.devices import Towers
+from alexnet_tf.model import AlexNet, build_alexnet, named_variables
+from alexnet_tf.presets import PRESETS
+from tests.alexnet_tf import torch_alexnet
+from tests.alexnet_tf.torch_alexnet import PAPER, PROGRAM, Variant, weights_from
+
+CLASSES = 1000
+VARIANTS = {"paper": PAPER, "2012-code": PROGRAM}
+
+
+@pytest.fixture(scope="module", params=["paper", "2012-code"])
+def model(request: pytest.FixtureRequest, two_cpus: Towers) -> AlexNet:
+    """One preset's network with its initial weights; not to be changed."""
+    made = build_alexnet(PRESETS[request.param].network, CLASSES, two_cpus, seed=3)
+    made.preset_name = request.param
+    return made
+
+
+@pytest.fixture(scope="module")
+def livelier(two_cpus: Towers) -> dict[str, np.ndarray]:
+    """Weights under which every layer matters: activations keep their size, biases are random."""
+    draw = np.random.default_rng(5)
+    shapes = named_variables(build_alexnet(PRESETS["paper"].network, 10, two_cpus))
+    values = {}
+    for name, variable in shapes.items():
+        shape = tuple(variable.shape)
+        stddev = np.sqrt(2.0 / np.prod(shape[:-1])) if name.endswith("kernel") else 1.0
+        values[name] = draw.standard_normal(shape, dtype=np.float32) * np.float32(stddev)
+    return values
+
+
+@pytest.fixture(scope="module", params=["paper", "2012-code"])
+def lively(
+    request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str, np.ndarray]
+) -> AlexNet:
+    made = build_alexnet(PRESETS[request.param].network, 10, two_cpus)
+    for name, variable in named_variables(made).items():
+        variable.assign(livelier[name])
+    made.preset_name = request.param
+    return made
+
+
+def images(count: int = 2) -> np.ndarray:
+    draw = np.random.default_rng(1)
+    return draw.normal(0, 60, (count, 224, 224, 3)).astype(np.float32)
+
+
+class TestParameters:
+    def test_number_at_1000_classes(self, model: AlexNet) -> None:
+        variables = named_variables(model)
+        assert sum(int(tf.size(variable)) for variable in variables.values()) == 60_965_224
+        assert model.count_params() == 60_965_224
+
+    def test_shapes(self, model: AlexNet) -> None:
+        kernels = {
+            "conv1": (11, 11, 3, 48), "conv2": (5, 5, 48, 128), "conv3": (3, 3, 256, 192),
+            "conv4": (3, 3, 192, 192), "conv5": (3, 3, 192, 128), "fc6": (9216, 2048),
+            "fc7": (4096, 2048),
+        }  # fmt: skip
+        expected = {f"{name}_{tower}": shape for name, shape in kernels.items() for tower in "ab"}
+        expected["fc8_a"] = (4096, 1000)
+        variables = {name: tuple(v.shape) for name, v in named_variables(model).items()}
+        assert variables == {
+            **{f"{name}/kernel": shape for name, shape in expected.items()},
+            **{f"{name}/bias": shape[-1:] for name, shape in expected.items()},
+        }
+
+    def test_each_is_on_its_towers_device(self, model: AlexNet) -> None:
+        for name, variable in named_variables(model).items():
+            tower = name.split("/")[0][-1]
+            assert variable.device.endswith({"a": "CPU:0", "b": "CPU:1"}[tower]), name
+
+    def test_initial_weights(self, model: AlexNet) -> None:
+        conv345 = 0.03 if model.preset_name == "2012-code" else 0.01
+        for name, variable in named_variables(model).items():
+            layer, part = name.split("_")[0], name.split("/")[1]
+            values = variable.numpy().astype(np.float64).ravel()
+            if part == "bias":
+                ones = layer in ("conv2", "conv4", "conv5", "fc6", "fc7")
+                assert (values == (1.0 if ones else 0.0)).all(), name
+                continue
+            stddev = conv345 if layer in ("conv3", "conv4", "conv5") else 0.01
+            # Five standard deviations of a sample's standard deviation and mean.
+            assert abs(values.std() / stddev - 1) < 5 / np.sqrt(2 * values.size), name
+            assert abs(values.mean()) < 5 * stddev / np.sqrt(values.size), name
+            # A normal distribution, not one cut at two standard deviations.
+            beyond = (np.abs(values) > 2 * stddev).mean()
+            assert abs(beyond - 0.0455) < 5 * np.sqrt(0.0455 / values.size), name
+
+    def test_no_two_layers_start_alike(self, model: AlexNet) -> None:
+        starts = [v.numpy().ravel()[:5].tobytes() for v in kernels_of(model)]
+        assert len(set(starts)) == len(starts)
+
+    def test_seed_decides_initial_weights(self, two_cpus: Towers) -> None:
+        network = PRESETS["paper"].network
+        first, again, other = (
+            [v.numpy() for v in kernels_of(build_alexnet(network, 2, two_cpus, seed=seed))]
+            for seed in (1, 1, 2)
+        )
+        assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
+        assert not any(np.array_equal(*pair) for pair in zip(first, other, strict=True))
+
+
+def kernels_of(model: AlexNet) -> list[tf.Variable]:
+    return [v for name, v in named_variables(model).items() if name.endswith("kernel")]
+
+
+def test_outputs_have_the_shapes_of_figure_2(model: AlexNet) -> None:
+    shapes = {}
+
+    def recorded(layer: tf.Module, call: object) -> object:
+        def recording_call(*arguments: object, **options: object) -> tf.Tensor:
+            y = call(*arguments, **options)
+            shapes[layer.name] = tuple(y.shape)
+            return y
+
+        return recording_call
+
+    layers = [layer for tower in (model.a, model.b) for layer in tower._flatten_layers()]
+    layers = [layer for layer in layers if layer not in (model.a, model.b)]
+    patches = [
+        mock.patch.object(layer, "call", recorded(layer, layer.call))
+        for layer in [*layers, model.fc8]
+    ]
+    for patch in patches:
+        patch.start()
+    try:
+        model(tf.constant(images()))
+    finally:
+        for patch in patches:
+            patch.stop()
+    per_tower = {
+        "pad1": (227, 227, 3), "conv1": (55, 55, 48), "pool1": (27, 27, 48),
+        "conv2": (27, 27, 128), "norm2": (27, 27, 128), "pool2": (13, 13, 128),
+        "join_conv3": (13, 13, 256), "conv3": (13, 13, 192), "conv4": (13, 13, 192),
+        "conv5": (13, 13, 128), "pool5": (6, 6, 128), "join_fc6": (9216,), "fc6": (2048,),
+        "join_fc7": (4096,), "fc7": (2048,),
+    }  # fmt: skip
+    for name, shape in per_tower.items():
+        for tower in "ab":
+            assert shapes[f"{name}_{tower}"] == (2, *shape)
+    assert shapes["fc8_a"] == (2, CLASSES)
+    # In the paper's order every output is normalized before the pooling, else after it.
+    assert shapes["norm1_a"] == (2, 55, 55, 48)
+    before_pool = model.preset_name == "paper"
+    assert shapes["relu1_a"] == ((2, 55, 55, 48) if before_pool else (2, 27, 27, 48))
+    assert ("spatial_norm2_a" in shapes) == (not before_pool)
+
+
+class TestAgainstPyTorch:
+    def test_logits_at_test(self, lively: AlexNet, livelier: dict[str, np.ndarray]) -> None:
+        found = lively(tf.constant(images())).numpy()
+        assert found.std() > 0.1  # else a wrong net would agree, too
+        assert difference(found, livelier, VARIANTS[lively.preset_name]) < 1e-4
+
+    BENT = (
+        {"relu_before_norm": False}, {"alpha": 2e-5}, {"spatial_norm": True},
+        {"padding": (1, 2, 1, 2)}, {"towers_joined_at": ("fc6", "fc7", "fc8")},
+        {"test_factor": 1.0},
+    )  # fmt: skip
+
+    @pytest.mark.parametrize("changes", BENT, ids=lambda changes: next(iter(changes)))
+    def test_another_network_would_show(
+        self, changes: dict, two_cpus: Towers, livelier: dict[str, np.ndarray]
+    ) -> None:
+        with torch.no_grad():
+            weights = weights_from(livelier)
+            right = torch_alexnet.logits(images(1), weights, PAPER).numpy()
+        assert difference(right, livelier, PAPER.but(**changes), count=1) > 1e-3
+
+    def test_loss_and_all_gradients_in_training(
+        self, lively: AlexNet, livelier: dict[str, np.ndarray]
+    ) -> None:
+        batch, labels = images(2), np.array([3, 8])
+        seed = tf.constant([0, 4], tf.int32)
+        variables = named_variables(lively)
+        with tf.GradientTape() as tape:
+            logits = lively(tf.constant(batch), dropout_seed=seed)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        found = tape.gradient(loss, variables)
+
+        weights = weights_from(livelier)
+        variant = VARIANTS[lively.preset_name]
+        expected_logits = torch_alexnet.logits(batch, weights, variant, masks_of(lively, seed, 2))
+        expected_loss = torch.nn.functional.cross_entropy(expected_logits, torch.tensor(labels))
+        expected_loss.backward()
+        assert loss.numpy() == pytest.approx(expected_loss.item(), rel=1e-4)
+        for name, gradient in found.items():
+            expected = weights[name].grad.numpy()
+            assert np.abs(expected).max() > 0, name
+            error = np.linalg.norm(gradient.numpy() - expected) / np.linalg.norm(expected)
+            assert error < 1e-3, f"{name}: {error}"
+
+
+def difference(
+    found: np.ndarray, values: dict[str, np.ndarray], variant: Variant, count: int = 2
+) -> float:
+    """Largest difference from PyTorch's logits, relative to the largest logit."""
+    with torch.no_grad():
+        expected = torch_alexnet.logits(images(count), weights_from(values), variant).numpy()
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def masks_of(model: AlexNet, seed: tf.Tensor, count: int) -> dict[str, np.ndarray]:
+    ones = tf.ones((count, 2048))
+    layers = [model.a.dropout6, model.b.dropout6, model.a.dropout7, model.b.dropout7]
+    return {layer.name: layer(ones, seed=seed).numpy() for layer in layers}

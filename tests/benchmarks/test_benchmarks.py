@@ -1,0 +1,163 @@
+"""What the benchmarks compute from their measurements; the measurements are made by hand."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_tf.devices import Towers
+from alexnet_tf.errors import UserError
+from alexnet_tf.model import build_alexnet
+from alexnet_tf.presets import PRESETS
+from benchmarks import input as input_benchmark
+from benchmarks import report, step
+from benchmarks.flops import LayerWork, count_work, gflop_per_image
+
+# (output positions, kernel values) of every layer of both towers, from the paper's figure 2.
+PAPER_LAYERS = {
+    "conv1": [(55 * 55, 11 * 11 * 3 * 48)] * 2,
+    "conv2": [(27 * 27, 5 * 5 * 48 * 128)] * 2,
+    "conv3": [(13 * 13, 3 * 3 * 256 * 192)] * 2,
+    "conv4": [(13 * 13, 3 * 3 * 192 * 192)] * 2,
+    "conv5": [(13 * 13, 3 * 3 * 192 * 128)] * 2,
+    "fc6": [(1, 9216 * 2048)] * 2,
+    "fc7": [(1, 4096 * 2048)] * 2,
+    "fc8": [(1, 4096 * 1000)],
+}
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_work_is_that_of_the_papers_layers(preset: str) -> None:
+    model = build_alexnet(PRESETS[preset].network, 1000, Towers.unplaced())
+    work = count_work(model)
+    found: dict[str, list[tuple[int, int]]] = {}
+    for layer in work:
+        name = layer.layer.rpartition("_")[0]
+        found.setdefault(name, []).append((layer.positions, int(np.prod(layer.kernel))))
+    assert found == PAPER_LAYERS
+    assert {layer.layer for layer in work if layer.sees_image} == {"conv1_a", "conv1_b"}
+
+    products = {name: sum(p * k for p, k in layers) for name, layers in PAPER_LAYERS.items()}
+    expected = 2 * (3 * sum(products.values()) - products["conv1"])
+    assert gflop_per_image(work) * 1e9 == pytest.approx(expected, abs=1)
+
+
+def test_input_gradient_of_the_first_layer_is_not_counted() -> None:
+    first = LayerWork("conv1_a", (2, 2, 3, 4), 10, sees_image=True)
+    later = LayerWork("conv2_a", (2, 2, 3, 4), 10, sees_image=False)
+    assert (first.forward, first.backward) == (960, 960)
+    assert (later.forward, later.backward) == (960, 1920)
+
+
+def test_share_of_peak_is_taken_round_by_round() -> None:
+    # The machine halves its speed in the last two rounds; the step is at half of the peak always.
+    rounds = [step.Round(1.0, 80.0), step.Round(2.0, 40.0), step.Round(2.0, 40.0)]
+    figures = step.summarize(rounds, batch_size=10, gflop=4.0)
+    assert figures["images_per_second"].rounds == [10.0, 5.0, 5.0]
+    assert figures["images_per_second"].median == 5.0
+    assert figures["step_ms"].median == 2000.0
+    assert figures["step_gflops"].median == 20.0
+    assert figures["share_of_peak"].rounds == [50.0, 50.0, 50.0]
+
+
+def test_pipelines_share_is_taken_round_by_round() -> None:
+    pipeline = input_benchmark.Turns([90.0, 20.0, 30.0], [2.0, 4.0, 5.0])
+    bare = input_benchmark.Turns([100.0, 40.0, 50.0], [1.0, 3.0, 1.0])
+    figures = input_benchmark.summarize(pipeline, bare)
+    assert figures["share_of_bare"].median == pytest.approx(60.0)
+    assert figures["cpu_share"].median == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, "0"),
+        (0.012345, "0.0123"),
+        (4.1349, "4.13"),
+        (9.999, "10.0"),
+        (49.23, "49.2"),
+        (329.6, "330"),
+        (999.9, "1000"),
+        (12345.6, "12346"),
+        (-2.345678, "-2.35"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value: float, expected: str) -> None:
+    assert report.format_number(value) == expected
+
+
+def test_table_has_a_line_for_each_figure() -> None:
+    table = report.format_table(
+        [report.Figure("step", "images/s", [49.0, 51.0, 50.0]), report.Figure("", "%", [7.0])]
+    )
+    first, second = table.splitlines()
+    assert first.split() == ["step", "50.0", "images/s", "(49.0", "to", "51.0)"]
+    assert second.split() == ["7.00", "%", "(7.00", "to", "7.00)"]
+    assert first.index("(") == second.index("(")
+
+
+def test_every_second_round_runs_backwards() -> None:
+    order: list[str] = []
+    for number in range(3):
+        report.in_turns(number, lambda: order.append("a"), lambda: order.append("b"))
+    assert order == ["a", "b", "b", "a", "a", "b"]
+
+
+def test_report_holds_every_round_and_the_machine(tmp_path: Path) -> None:
+    machine = report.describe_machine()
+    figures = {"rate": report.Figure("rate", "images/s", [3.0, 1.0, 2.0])}
+    report.write_report(tmp_path / "r.json", "step", {"batch_size": 8}, machine, figures)
+    saved = json.loads((tmp_path / "r.json").read_text())
+    assert saved["settings"] == {"batch_size": 8}
+    assert saved["figures"]["rate"] == {
+        "unit": "images/s", "median": 2.0, "min": 1.0, "max": 3.0, "rounds": [3.0, 1.0, 2.0]
+    }  # fmt: skip
+    assert saved["machine"]["cores"] >= 1
+    assert saved["machine"]["cpu"]
+    assert re.match(r"2\.\d+", saved["machine"]["tensorflow"])
+    assert machine["cpu"] in report.format_machine(machine)
+
+
+def test_json_in_a_missing_folder_is_told_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere.*make it first"):
+        step.main(["--json", str(tmp_path / "nowhere" / "r.json")])
+
+
+def test_input_without_data_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no data folder .*missing"):
+        input_benchmark.main(["--data", str(tmp_path / "missing")])
+
+
+@pytest.mark.parametrize("arguments", [["--batch-size", "0"], ["--rounds", "x"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        step.main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_bare_decoding_decodes_every_record_and_starts_again(tmp_path: Path) -> None:
+    # Imported here: needs a shard, which nothing else in this file does.
+    import tensorflow as tf
+
+    from tfrecords.manifest import Manifest, Shard, Split
+    from tfrecords.schema import encode_example
+
+    grays = [10, 120, 240]
+    path = tmp_path / "train-00000-of-00001"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for gray in grays:
+            picture = io.BytesIO()
+            Image.new("RGB", (256, 256), (gray,) * 3).save(picture, "JPEG", quality=95)
+            writer.write(encode_example(picture.getvalue(), 0, "picture.jpg"))
+    shard = Shard(file=path.name, records=3, bytes=path.stat().st_size, sha256="0" * 64)
+    manifest = Manifest(
+        size=256, encoding="jpeg", quality=95, seed=0, class_keys=["c"], class_names=["c"],
+        splits={"train": Split(records=3, class_counts=[3], shards=[shard])},
+    )  # fmt: skip
+    (pixels,) = input_benchmark.bare_decoding(tmp_path, manifest, 6).take(1)
+    assert np.sort(pixels.numpy()[:, 0]).tolist() == sorted(grays * 2)

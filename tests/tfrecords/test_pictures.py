@@ -1,0 +1,163 @@
+"""Decoding, resizing and cropping against NumPy, and pictures of odd kinds."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture
+
+
+def file_bytes(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def bicubic_weights(length: int, target: int) -> np.ndarray:
+    """(target, length): Keys' cubic with a = -1/2, widened when shrinking against aliasing."""
+    scale = length / target
+    center = (np.arange(target) + 0.5) * scale
+    x = np.abs(np.arange(length) + 0.5 - center[:, None]) / max(scale, 1.0)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def expected_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    height, width, _ = pixels.shape
+    short = min(height, width)
+    tall, wide = round(height * size / short), round(width * size / short)
+    across = np.einsum("ow,hwc->hoc", bicubic_weights(width, wide), pixels.astype(np.float64))
+    across = np.clip(np.round(across), 0, 255)
+    both = np.einsum("oh,hwc->owc", bicubic_weights(height, tall), across)
+    top, left = (tall - size) // 2, (wide - size) // 2
+    return np.clip(both, 0, 255)[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(64, 64), (333, 251), (251, 333), (700, 300), (257, 256), (40, 31), (1, 1)],
+)
+def test_resize_and_crop_against_numpy(width: int, height: int) -> None:
+    pixels = noise(width, height)
+    found = load_picture(file_bytes(Image.fromarray(pixels)), 256)
+    assert found.dtype == np.uint8
+    assert found.shape == (256, 256, 3)
+    off = np.abs(found - expected_square(pixels, 256))
+    # Rounding alone is 0.25 on average; a tie rounded the other way before the second pass, whose
+    # weights reach 1.1, adds up to 1.6. A crop or a scale off by one is off by dozens.
+    assert off.mean() < 0.27
+    assert off.max() <= 1.7
+
+
+def test_picture_of_the_right_size_is_untouched() -> None:
+    pixels = noise(256, 256)
+    assert np.array_equal(load_picture(file_bytes(Image.fromarray(pixels)), 256), pixels)
+
+
+def test_crop_is_central() -> None:
+    pixels = noise(300, 256)
+    found = load_picture(file_bytes(Image.fromarray(pixels)), 256)
+    assert np.array_equal(found, pixels[:, 22 : 22 + 256])
+
+
+SQUARE = noise(32, 32)
+GRAY = SQUARE[:, :, 0]
+HALF = np.full((32, 32), 128, np.uint8)
+
+
+def test_gray_alpha_and_palette_pictures() -> None:
+    as_rgb = np.repeat(GRAY[:, :, None], 3, axis=2)
+    assert np.array_equal(load_picture(file_bytes(Image.fromarray(GRAY)), 32), as_rgb)
+    gray_alpha = Image.merge("LA", (Image.fromarray(GRAY), Image.fromarray(HALF)))
+    assert np.array_equal(load_picture(file_bytes(gray_alpha), 32), as_rgb)
+    color_alpha = Image.fromarray(np.dstack([SQUARE, HALF]))
+    assert np.array_equal(load_picture(file_bytes(color_alpha), 32), SQUARE)
+    palette = Image.fromarray(GRAY // 64, mode=None).convert("L")
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 200, 210, 220])
+    colors = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90], [200, 210, 220]], np.uint8)
+    data = file_bytes(palette, transparency=1)
+    assert np.array_equal(load_picture(data, 32), colors[GRAY // 64])
+    bits = Image.fromarray(GRAY > 127)
+    assert np.array_equal(load_picture(file_bytes(bits), 32), (as_rgb > 127) * np.uint8(255))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_gray_keeps_the_high_byte(kind: str) -> None:
+    samples = np.random.default_rng(3).integers(0, 65536, (32, 32), dtype=np.uint16)
+    found = load_picture(file_bytes(Image.fromarray(samples), kind), 32)
+    assert np.array_equal(found[:, :, 0], samples // 256)
+    assert np.array_equal(found[:, :, 2], samples // 256)
+
+
+def test_cmyk_jpeg() -> None:
+    ink = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    found = load_picture(file_bytes(ink, "JPEG", quality=95), 32)
+    assert np.abs(found.astype(int) - [255, 0, 0]).max() <= 3
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
+    data = file_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.array_equal(load_picture(data, 32)[5, 5], [255, 0, 0])
+
+
+def test_exif_orientation_is_not_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to show"
+    plain = file_bytes(Image.fromarray(SQUARE), "JPEG")
+    turned = file_bytes(Image.fromarray(SQUARE), "JPEG", exif=exif)
+    assert np.array_equal(load_picture(plain, 32), load_picture(turned, 32))
+
+
+def huge_png_header(width: int, height: int) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"\0" * 100)
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+PHOTOGRAPH = Image.fromarray(noise(400, 300))
+JPEG, PNG = file_bytes(PHOTOGRAPH, "JPEG"), file_bytes(PHOTOGRAPH)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"not a picture at all\n" * 40, "no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (JPEG[:-200], "truncated"),
+        (JPEG[:30], "known format|truncated|Truncated"),
+        (PNG[: len(PNG) // 2], "truncated"),
+        (huge_png_header(9500, 9500), "9500x9500 pixels claimed"),
+        (huge_png_header(60000, 60000), "pixels"),
+        (huge_png_header(1, 100_000), "too long and thin"),
+    ],
+)
+def test_unreadable(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadablePicture, match=reason) as fault:
+        load_picture(data, 256)
+    assert "\n" not in str(fault.value)
+
+
+def test_encodings() -> None:
+    pixels = noise(32, 32)
+    raw = encode_picture(pixels, "raw", None)
+    assert np.array_equal(np.frombuffer(raw, np.uint8).reshape(32, 32, 3), pixels)
+    with Image.open(io.BytesIO(encode_picture(pixels, "jpeg", 95))) as picture:
+        assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (32, 32))
+        # Component 1 twice as fine as 2 and 3 in both directions: 4:2:0.
+        assert [layer[1:3] for layer in picture.layer] == [(2, 2), (1, 1), (1, 1)]
+        # Quality 95 divides the standard's first luminance step, 16, by ten.
+        assert picture.quantization[0][0] == 2

@@ -1,0 +1,195 @@
+"""The manifest: what a converted data folder holds, down to the SHA-256 of every shard.
+
+It is the last file that convert.py writes, so a folder that has one is complete. Readers load it
+first and take the number of classes, the shards and their sizes from it. No TensorFlow here: a
+missing folder is told at once.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from alexnet_tf.errors import UserError
+
+FORMAT = 1
+"""Raised when a reader of today could no longer read what was written before."""
+
+MANIFEST_FILE = "manifest.json"
+
+Encoding = Literal["jpeg", "raw"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shard(_Part):
+    """One TFRecord file."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    records: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Split(_Part):
+    """The shards of `train` or `val`, in order, and how many pictures each class has."""
+
+    records: int = Field(ge=0)
+    class_counts: list[int]
+    shards: list[Shard]
+
+    @model_validator(mode="after")
+    def _sums_agree(self) -> "Split":
+        if not self.records == sum(self.class_counts) == sum(s.records for s in self.shards):
+            raise ValueError("records, class_counts and the shards' records do not add up")
+        return self
+
+
+class Unreadable(_Part):
+    """A picture that was left out, and why."""
+
+    split: str
+    file: str
+    """Class folder and file name."""
+    reason: str
+
+
+class Manifest(_Part):
+    """Everything a reader must know of a data folder before it opens a shard."""
+
+    format: int = FORMAT
+    source: str = "folder"
+    size: int = Field(ge=1)
+    """Side of the square pictures, in pixels."""
+    encoding: Encoding
+    quality: int | None = Field(ge=1, le=100)
+    """JPEG quality; None for raw."""
+    seed: int
+    class_keys: list[str]
+    """Folder names in sorted order; a record's label is the position here."""
+    class_names: list[str]
+    """Names for people, in the order of class_keys."""
+    splits: dict[str, Split]
+    unreadable: list[Unreadable] = []
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels distinguish."""
+        return len(self.class_keys)
+
+    @model_validator(mode="after")
+    def _class_lists_agree(self) -> "Manifest":
+        lengths = {len(self.class_names)} | {len(s.class_counts) for s in self.splits.values()}
+        if lengths != {self.num_classes}:
+            raise ValueError("class_keys, class_names and class_counts differ in length")
+        return self
+
+
+def load_manifest(data_dir: Path) -> Manifest:
+    """Reads a data folder's manifest.
+
+    Raises:
+        UserError: the folder or its manifest is missing, broken or of another format.
+    """
+    path = Path(data_dir) / MANIFEST_FILE
+    if not Path(data_dir).is_dir():
+        raise UserError(f"no data folder {data_dir}: make it with python -m tfrecords.convert")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
+        ) from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UserError(f"{path} cannot be read: {fault}") from fault
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as fault:
+        raise UserError(f"{path} is broken ({_first_problem(fault)}); convert again") from fault
+    if manifest.format != FORMAT:
+        raise UserError(f"{path} has format {manifest.format}, this program reads {FORMAT}; convert again")
+    return manifest
+
+
+def _first_problem(fault: ValidationError) -> str:
+    problem = fault.errors()[0]
+    where = ".".join(str(step) for step in problem["loc"])
+    return f"{where}: {problem['msg']}" if where else problem["msg"]
+
+
+def write_manifest(data_dir: Path, manifest: Manifest) -> None:
+    """Writes the manifest whole or not at all."""
+    path = Path(data_dir) / MANIFEST_FILE
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:
+    """The files of a split, in order.
+
+    Raises:
+        UserError: the data have no such split.
+    """
+    return [Path(data_dir) / shard.file for shard in _split(data_dir, manifest, split).shards]
+
+
+def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
+    """Checks a split's files against the manifest before they are used.
+
+    TensorFlow itself takes a shard that was cut between two records for a shorter one.
+
+    Args:
+        data_dir: the data folder.
+        manifest: what `load_manifest` returned.
+        split: `train` or `val`.
+        hash_below: bytes; a split smaller than this is hashed as well. A full ImageNet is not, so
+            that its training starts without reading 30 GB first; `tfrecords.verify` always hashes.
+
+    Raises:
+        UserError: names the first shard that is missing, cut or changed.
+    """
+    shards = _split(data_dir, manifest, split).shards
+    hashing = sum(shard.bytes for shard in shards) < hash_below
+    for shard in shards:
+        problem = shard_problem(Path(data_dir) / shard.file, shard, hashing=hashing)
+        if problem:
+            raise UserError(f"{problem}; restore the file or convert again")
+
+
+def shard_problem(path: Path, shard: Shard, *, hashing: bool) -> str | None:
+    """What is wrong with a shard's file as a whole, naming it; None where it is as listed."""
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            return f"shard {path} was cut or changed: {size} bytes, the manifest says {shard.bytes}"
+        if hashing and file_sha256(path) != shard.sha256:
+            return f"shard {path} was changed: its SHA-256 differs from the manifest's"
+    except FileNotFoundError:
+        return f"shard {path} is missing"
+    except OSError as fault:
+        return f"shard {path} cannot be read: {fault.strerror}"
+    return None
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _split(data_dir: Path, manifest: Manifest, split: str) -> Split:
+    if split not in manifest.splits:
+        known = ", ".join(manifest.splits)
+        raise UserError(f"{data_dir} has no split {split!r}, only {known}")
+    return manifest.splits[split]
