@@ -221,13 +221,13 @@ def picture_from_file(encoded: tf.Tensor) -> tf.Tensor:
     to tfrecords.pictures within a rounding, for Pillow rounds between its two passes; without the JPEG coding of records.
 
     Args:
-      encoded: scalar string, a JPEG, PNG, GIF (first frame) or BMP file of any size.
+      encoded: scalar string, a JPEG, PNG or one-frame GIF file of any size.
 
     Returns:
       float32 (256, 256, 3), whole numbers from 0 to 255.
     """
-    picture = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    picture = tf.ensure_shape(picture, (None, None, 3))
+    # decode_jpeg takes PNG and GIF as well, and unlike decode_image lets the exact transform be asked for.
+    picture = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     size = tf.cast(tf.shape(picture)[:2], tf.float64)
     target = tf.cast(tf.round(size * (STORED_SIZE / tf.reduce_min(size))), tf.int32)
     resized = tf.image.resize(picture, target, "bicubic", antialias=True)

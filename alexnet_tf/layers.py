@@ -86,13 +86,15 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         channels = int(inputs.shape[-1])
         index = np.arange(channels)
-        band = np.where(np.abs(index[:, None] - index) <= self.depth_radius, self.alpha, 0.0)  # (C, C)
+        band = self.alpha * (np.abs(index[:, None] - index) <= self.depth_radius)  # (C, C)
 
         def forward(x: tf.Tensor) -> tf.Tensor:
             return tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
 
-        def sum_over_window(x: tf.Tensor) -> tf.Tensor:
-            sums = tf.matmul(tf.reshape(x, (-1, channels)), tf.constant(band, x.dtype))
+        def sum_over_window(x: tf.Tensor, factor: float, offset: float) -> tf.Tensor:
+            sums = tf.matmul(tf.reshape(x, (-1, channels)), tf.constant(factor * band, x.dtype))
+            if offset:  # as a bias, which TensorFlow adds within the product
+                sums = tf.nn.bias_add(sums, tf.fill((channels,), tf.constant(offset, x.dtype)))
             return tf.reshape(sums, tf.shape(x))
 
         with tf.device(self.device):
@@ -122,12 +124,13 @@ class SpatialResponseNormalization(Placed, keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         margin = [self.size // 2, self.size // 2]
 
-        def sum_over_window(x: tf.Tensor) -> tf.Tensor:
-            padded = tf.pad(self.scale * x, [[0, 0], margin, margin, [0, 0]])
-            return tf.nn.avg_pool2d(padded, self.size, 1, "VALID")  # the mean holds the division by size^2
+        def sum_over_window(x: tf.Tensor, factor: float, offset: float) -> tf.Tensor:
+            padded = tf.pad(x, [[0, 0], margin, margin, [0, 0]])
+            mean = tf.nn.avg_pool2d(padded, self.size, 1, "VALID")  # holds the division by size^2
+            return (factor * self.scale) * mean + offset if offset else (factor * self.scale) * mean
 
         def forward(x: tf.Tensor) -> tf.Tensor:
-            return x * _negative_power(1.0 + sum_over_window(tf.square(x)), self.beta)
+            return x * _negative_power(sum_over_window(tf.square(x), 1.0, 1.0), self.beta)
 
         with tf.device(self.device):
             return _response_normalization(inputs, forward, sum_over_window, 1.0, self.beta, self.device)
@@ -140,26 +143,27 @@ class SpatialResponseNormalization(Placed, keras.layers.Layer):
 def _response_normalization(
     x: tf.Tensor,
     forward: Callable[[tf.Tensor], tf.Tensor],
-    sum_over_window: Callable[[tf.Tensor], tf.Tensor],
+    sum_over_window: Callable[[tf.Tensor, float, float], tf.Tensor],
     bias: float,
     beta: float,
     device: str | None,
 ) -> tf.Tensor:
-    """y = x * s^-beta with s = bias + sum_over_window(x^2), and its gradient by the formula.
+    """y = x * s^-beta with s = bias + window(x^2), and its gradient by the formula.
 
-    dx = dy * s^-beta - 2 * beta * x * sum_over_window(dy * x * s^(-beta - 1))
+    dx = dy * s^-beta - 2 * beta * x * window(dy * x * s^(-beta - 1))
 
-    sum_over_window is linear and symmetric (j counts for c as c counts for j), so it serves both ways. On a CPU this
-    gradient takes half the time of TensorFlow's own for LRN.
+    sum_over_window(x, factor, offset) is factor * window(x) + offset; the window is linear and symmetric (j counts for c
+    as c counts for j), so it serves both ways. On a CPU this gradient takes half the time of TensorFlow's own for LRN;
+    its cost is passes over memory, so constants are folded into the windows.
     """
 
     @tf.custom_gradient
     def normalize(x: tf.Tensor) -> Any:
         def gradient(dy: tf.Tensor) -> tf.Tensor:
             with tf.device(device):  # a gradient function is called outside the layer's own scope
-                s = sum_over_window(tf.square(x)) + bias
+                s = sum_over_window(tf.square(x), 1.0, bias)
                 slope = dy * _negative_power(s, beta)
-                return slope - 2.0 * beta * x * sum_over_window(slope * x / s)
+                return slope - x * sum_over_window(slope * x / s, 2.0 * beta, 0.0)
 
         return forward(x), gradient
 

@@ -18,6 +18,8 @@ from alexnet_tf.devices import Towers
 from alexnet_tf.trainer import TrainingStep
 
 PHASES = ("forward", "gradient", "update")
+GRADIENT_ROOTS = ("gradients", "gradient_tape")
+"""What the names of gradients begin with: those of tf.gradients, and those of a tape."""
 PLUMBING = {
     "_Arg", "_DeviceArg", "_Retval", "_DeviceRetval", "Const", "Identity", "IdentityN", "NoOp", "Placeholder", "Shape",
     "_Send", "_Recv", "_HostSend", "_HostRecv",
@@ -130,20 +132,20 @@ class _Reader:
     def _tower(self, name: str) -> str | None:
         """By its name; a sum of gradients has none, and belongs to the tower that uses it."""
         marked = _marked_tower(name)
-        if marked or not name.startswith("gradients/"):
+        if marked or _phase(name) != "gradient":
             return marked
         return next((tower for user in self.consumers[name] if (tower := self._tower(user))), None)
 
     def _crossing(self, send: Any) -> Crossing:
         source = self.nodes[_node_of(send.input[0])]
         users = self.consumers[self.received[send.attr["tensor_name"].s]]
-        layer = _joined_layer(source.name) if source.name.startswith("gradients/") else None
+        layer = _joined_layer(source.name) if _phase(source.name) == "gradient" else None
         kind = "gradient" if layer else "stray"
         if source.op in ("_Arg", "_DeviceArg"):
             kind, layer = "fed", ""
         elif "ControlEdge" in source.name or send.input[0].startswith("^"):
             kind, layer = "control", ""
-        elif not source.name.startswith("gradients/") and users and all(_joined_layer(user) for user in users):
+        elif _phase(source.name) == "forward" and users and all(_joined_layer(user) for user in users):
             kind, layer = "activation", _joined_layer(users[0])
         shape = self._shape(send.input[0])
         item = tf.dtypes.as_dtype(send.attr["T"].type).size if kind != "control" else 0
@@ -162,9 +164,10 @@ class _Reader:
             operation = self.traced.get_operation_by_name(name)
         except KeyError:
             return None
-        if not operation.outputs or not operation.outputs[int(output or 0)].shape.is_fully_defined():
+        number = int(output or 0)  # an operation that took in its neighbor may have outputs that it had not when traced
+        if number >= len(operation.outputs) or not operation.outputs[number].shape.is_fully_defined():
             return None
-        return operation.outputs[int(output or 0)].shape.as_list()
+        return operation.outputs[number].shape.as_list()
 
 
 def short_name(device: str | None) -> str:
@@ -189,7 +192,8 @@ def _joined_layer(name: str) -> str | None:
 
 
 def _phase(name: str) -> str:
-    return {"gradients": "gradient", "update": "update"}.get(name.partition("/")[0], "forward")
+    root = name.partition("/")[0]
+    return "gradient" if root in GRADIENT_ROOTS else "update" if root == "update" else "forward"
 
 
 def _plain_type(op: str) -> str:

@@ -53,7 +53,7 @@ def _classify(probabilities: Any, path: Path) -> np.ndarray:
     try:
         return probabilities(image_bytes=tf.constant([encoded]))["probabilities"].numpy()[0]
     except tf.errors.InvalidArgumentError as fault:
-        raise UserError(f"picture {path} is no readable JPEG, PNG, GIF or BMP file") from fault
+        raise UserError(f"picture {path} is no readable JPEG, PNG or GIF file") from fault
 
 
 def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:

@@ -155,9 +155,7 @@ def bare_decoding(data_dir: Path, manifest: Manifest, batch_size: int) -> tf.dat
     return pixels.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def _side(
-    batches: tf.data.Dataset, turns: Turns, batch_size: int, seconds: float
-) -> Callable[[], None]:
+def _side(batches: tf.data.Dataset, turns: Turns, batch_size: int, seconds: float) -> Callable[[], None]:
     """A function that takes one turn and notes its figures in `turns`."""
     iterator = iter(batches)
 

@@ -110,9 +110,7 @@ def summarize(rounds: list[Round], batch_size: int, gflop: float) -> dict[str, F
     peaks = [r.peak_gflop_per_second for r in rounds]
     shares = [100.0 * own / peak for own, peak in zip(achieved, peaks, strict=True)]
     return {
-        "images_per_second": Figure(
-            "training step", "images/s", [batch_size / r.step_seconds for r in rounds]
-        ),
+        "images_per_second": Figure("training step", "images/s", [batch_size / r.step_seconds for r in rounds]),
         "step_ms": Figure("", "ms a step", [1e3 * r.step_seconds for r in rounds]),
         "step_gflops": Figure("", "GFLOP/s", achieved),
         "peak_gflops": Figure("matrix product (peak)", "GFLOP/s", peaks),

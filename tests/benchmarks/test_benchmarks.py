@@ -92,9 +92,7 @@ def test_numbers_have_three_significant_digits(value: float, expected: str) -> N
 
 
 def test_table_has_a_line_for_each_figure() -> None:
-    table = report.format_table(
-        [report.Figure("step", "images/s", [49.0, 51.0, 50.0]), report.Figure("", "%", [7.0])]
-    )
+    table = report.format_table([report.Figure("step", "images/s", [49.0, 51.0, 50.0]), report.Figure("", "%", [7.0])])
     first, second = table.splitlines()
     assert first.split() == ["step", "50.0", "images/s", "(49.0", "to", "51.0)"]
     assert second.split() == ["7.00", "%", "(7.00", "to", "7.00)"]
@@ -129,7 +127,7 @@ def test_json_in_a_missing_folder_is_told_before_measuring(tmp_path: Path) -> No
 
 
 def test_input_without_data_names_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no data folder .*missing"):
+    with pytest.raises(UserError, match=r"no data folder .*missing"):
         input_benchmark.main(["--data", str(tmp_path / "missing")])
 
 

@@ -1,0 +1,64 @@
+"""Draws a run's metrics.jsonl: training loss, validation loss and error rates over the epochs."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from alexnet_tf.errors import DONE, UserError, run_command
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  the backend comes first: no screen is needed
+
+
+def main(argv: list[str]) -> int:
+    """Writes the picture."""
+    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.learning_curve", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    arguments = parser.parse_args(argv)
+    training, validation = read_metrics(arguments.run / "metrics.jsonl")
+    if not training or not validation:
+        raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
+    figure = _draw(training, validation, arguments.run.name)
+    figure.savefig(arguments.out, dpi=120)
+    return DONE
+
+
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of a metrics.jsonl: those of training, those of validation.
+
+    Raises:
+      UserError: the file is missing or broken.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as fault:
+        raise UserError(f"{path} is missing or broken: {fault}") from fault
+    return tuple([line for line in lines if line["kind"] == kind] for kind in ("train", "validation"))  # type: ignore
+
+
+def _draw(training: list[dict[str, Any]], validation: list[dict[str, Any]], title: str) -> "plt.Figure":
+    figure, (losses, errors) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    epochs = [line["epoch"] for line in training]
+    losses.plot(epochs, [line["loss"] for line in training], linewidth=0.8, label="training (crops, dropout, noise)")
+    ends = [line["epoch"] for line in validation]
+    losses.plot(ends, [line["loss"] for line in validation], marker="o", markersize=3, label="validation (center)")
+    losses.set(xlabel="epoch", ylabel="cross-entropy in nats", ylim=(0, None))
+    for key, label in (("top1_error", "top-1"), ("top5_error", "top-5")):
+        errors.plot(ends, [100 * line[key] for line in validation], marker="o", markersize=3, label=label)
+    errors.set(xlabel="epoch", ylabel="validation error in percent (center)", ylim=(0, 100))
+    for axes in (losses, errors):
+        for before, after in zip(training, training[1:], strict=False):
+            if after["weight_rate"] < before["weight_rate"]:
+                axes.axvline(before["epoch"], color="gray", linestyle=":", linewidth=1)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(f"{title} (dotted: the learning rate drops)")
+    return figure
+
+
+if __name__ == "__main__":
+    run_command(main)

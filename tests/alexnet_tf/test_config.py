@@ -1,0 +1,136 @@
+"""Settings: what is refused and how it is told, presets under overrides, the way to YAML and back."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet_tf.config import Config, dump_config, load_config, parse_config
+from alexnet_tf.errors import UserError
+from alexnet_tf.presets import PRESETS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fault_of(text: str, *overrides: str) -> str:
+    with pytest.raises(UserError) as fault:
+        parse_config(text, "some.yaml", list(overrides))
+    line = str(fault.value)
+    assert "\n" not in line
+    return line
+
+
+class TestFaults:
+    def test_unknown_key_is_named_with_its_section_and_the_known_ones(self) -> None:
+        line = fault_of("train: {epoch: 3}")
+        assert line.startswith("some.yaml: unknown key train.epoch;")
+        known = line.split("known here: ")[1].split(", ")
+        assert "epochs" in known and "learning_rate" in known and "batch_size" not in known
+
+    def test_unknown_section(self) -> None:
+        line = fault_of("trian: {epochs: 3}")
+        assert "unknown key trian;" in line
+        assert line.split("known here: ")[1].split(", ") == list(Config.model_fields)
+
+    @pytest.mark.parametrize(
+        ("text", "field", "value"),
+        [
+            ("train: {epochs: many}", "train.epochs", "'many'"),
+            ("train: {epochs: 0}", "train.epochs", "0"),
+            ("data: {batch_size: 1.5}", "data.batch_size", "1.5"),
+            ("data: {batch_size: -4}", "data.batch_size", "-4"),
+            ("train: {learning_rate: .nan}", "train.learning_rate", "nan"),
+            ("train: {learning_rate: .inf}", "train.learning_rate", "inf"),
+            ("train: {momentum: 1}", "train.momentum", "1"),
+            ("train: {drop_epochs: [2, x]}", "train.drop_epochs.1", "'x'"),
+            ("model: {preset: caffe}", "model.preset", "'caffe'"),
+            ("augment: {max_offset: 33}", "augment.max_offset", "33"),
+            ("devices: {towers: two}", "devices.towers", "'two'"),
+            ("train: 7", "train", "7"),
+        ],
+    )
+    def test_wrong_value_is_named_with_its_field(self, text: str, field: str, value: str) -> None:
+        line = fault_of(text)
+        assert line.startswith(f"some.yaml: {field}: ")
+        assert line.endswith(f"got {value}")
+
+    @pytest.mark.parametrize("override", ["epochs=3", "train.epochs", "train.=3", ".epochs=3", ""])
+    def test_misshapen_override(self, override: str) -> None:
+        line = fault_of("", override)
+        assert repr(override) in line and "section.key=value" in line
+
+    def test_override_is_checked_like_the_file(self) -> None:
+        assert "unknown key train.epoch;" in fault_of("", "train.epoch=3")
+        assert "train.epochs" in fault_of("", "train.epochs=[")
+        assert "train.epochs: " in fault_of("", "train.epochs=x")
+
+    @pytest.mark.parametrize("text", ["- a\n- b", "just words", "3"])
+    def test_no_sections(self, text: str) -> None:
+        assert "must hold sections (model, data," in fault_of(text)
+
+    def test_no_yaml(self) -> None:
+        assert fault_of("train: [1, 2").startswith("some.yaml is no valid YAML")
+
+    def test_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"absent\.yaml cannot be read: No such file"):
+            load_config(tmp_path / "absent.yaml")
+
+
+class TestValues:
+    def test_empty_file_is_the_paper(self) -> None:
+        assert parse_config("", "empty") == Config()
+        assert Config().preset == PRESETS["paper"]
+        assert Config().data.batch_size == 128
+
+    def test_file_then_override(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.yaml"
+        path.write_text("train: {epochs: 3, seed: 5}\ndata:\n")
+        config = load_config(path, ["train.epochs=4", "data.dir=/x y/z", "train.drop_epochs=[2, 3]"])
+        assert (config.train.epochs, config.train.seed) == (4, 5)
+        assert config.data.dir == Path("/x y/z")
+        assert config.train.drop_epochs == (2, 3)
+
+    @pytest.mark.parametrize("name", PRESETS)
+    def test_preset_is_chosen_and_overridden_field_by_field(self, name: str) -> None:
+        config = parse_config(
+            f"model: {{preset: {name}}}\ntrain: {{learning_rate: 0.003, decay_biases: true}}\n"
+            "augment: {noise: none, max_offset: 0}",
+            "some.yaml",
+        )
+        base, found = PRESETS[name], config.preset
+        assert found.network == base.network
+        assert found.train.learning_rate == 0.003 and found.train.decay_biases is True
+        assert found.train.bias_rate_factor == base.train.bias_rate_factor
+        assert found.train.drop_epochs == base.train.drop_epochs
+        assert found.augment.noise == "none" and found.augment.max_offset == 0
+        assert found.augment.noise_divisor == base.augment.noise_divisor
+
+    def test_a_zero_or_false_override_is_one(self) -> None:
+        overrides = ["train.weight_decay=0", "train.drop_bias_rate=false", "train.max_drops=0"]
+        recipe = parse_config("", "x", overrides).preset.train
+        assert (recipe.weight_decay, recipe.drop_bias_rate, recipe.max_drops) == (0, False, 0)
+
+    def test_presets_state_what_the_sources_differ_in(self) -> None:
+        paper, program = PRESETS["paper"], PRESETS["2012-code"]
+        assert (paper.network.lrn_alpha, program.network.lrn_alpha) == (1e-4, pytest.approx(2e-5))
+        assert (paper.augment.max_offset, program.augment.max_offset) == (31, 32)
+        assert (paper.augment.images_per_draw, program.augment.images_per_draw) == (1, 32)
+        assert (paper.augment.mean, program.augment.mean) == ("per-offset", "center")
+        assert (paper.augment.noise_divisor, program.augment.noise_divisor) == (1.0, 1.1)
+        for preset in (paper, program):
+            assert preset.network.lrn_depth_radius == 2  # a window of 5, not of 11
+            assert preset.train.weight_decay == 0.0005 and preset.train.momentum == 0.9
+
+    @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+    def test_dumped_config_parses_to_itself(self, path: Path) -> None:
+        config = load_config(path, ["train.steps=7", "augment.noise=none"])
+        assert parse_config(dump_config(config), "dumped") == config
+
+
+def test_config_is_read_without_tensorflow() -> None:
+    code = (
+        "import sys, alexnet_tf.config, alexnet_tf.errors, train\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

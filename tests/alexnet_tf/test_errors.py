@@ -1,0 +1,89 @@
+"""How commands end: exit statuses and one line on stderr."""
+
+import argparse
+from collections.abc import Callable
+
+import pytest
+
+from alexnet_tf.errors import StoppedBySignal, UserError, run_command
+
+
+@pytest.fixture(autouse=True)
+def no_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALEXNET_DEBUG", raising=False)
+    monkeypatch.setattr("sys.argv", ["some command", "a", "b"])
+
+
+def status_of(main: Callable[[list[str]], int]) -> object:
+    with pytest.raises(SystemExit) as end:
+        run_command(main)
+    return end.value.code
+
+
+def raising(fault: BaseException) -> Callable[[list[str]], int]:
+    def main(argv: list[str]) -> int:
+        raise fault
+
+    return main
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_status_is_what_main_returns(status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(lambda argv: status) == status
+    assert capsys.readouterr().err == ""
+
+
+def test_main_gets_the_arguments() -> None:
+    assert status_of(lambda argv: 0 if argv == ["a", "b"] else 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "line"),
+    [
+        (UserError("data/x is missing; make it"), 1, "error: data/x is missing; make it\n"),
+        (StoppedBySignal("saved at step 3"), 75, "saved at step 3\n"),
+        (KeyboardInterrupt(), 75, "interrupted; nothing was left half-written\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_fault_is_told_in_one_line(
+    fault: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(raising(fault)) == status
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("fault", [ValueError("first\nsecond"), RuntimeError()])
+def test_unforeseen_fault_is_told_in_one_line_too(
+    fault: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(raising(fault)) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and type(fault).__name__ in line and "--debug" in line
+
+
+@pytest.mark.parametrize("fault", [UserError("x"), ValueError("y")])
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_debug_lets_the_fault_through(
+    fault: Exception, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "option":
+        monkeypatch.setattr("sys.argv", ["some command", "a", "--debug", "b"])
+    else:
+        monkeypatch.setenv("ALEXNET_DEBUG", "1")
+    with pytest.raises(type(fault)):
+        run_command(raising(fault))
+
+
+def test_debug_does_not_reach_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["some command", "a", "--debug", "b"])
+    assert status_of(lambda argv: 0 if argv == ["a", "b"] else 3) == 0
+
+
+def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(argv: list[str]) -> int:
+        argparse.ArgumentParser(prog="x").parse_args(argv)
+        return 0
+
+    assert status_of(main) == 2
+    assert "unrecognized arguments: a b" in capsys.readouterr().err

@@ -1,0 +1,347 @@
+"""From records to batches: pixels against NumPy, chance against its statistics, order by counting."""
+
+import itertools
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from alexnet_tf.input_pipeline import (
+    decode_crop,
+    decode_picture,
+    draw_augmentation,
+    evaluation_batches,
+    evaluation_views,
+    training_batches,
+    training_image,
+)
+from alexnet_tf.presets import PRESETS, Augmentation
+from tests.conftest import TINY_CLASSES, TINY_VAL, convert_folder
+from tfrecords.manifest import load_manifest, shard_paths
+from tfrecords.statistics import STATISTICS_FILE, Statistics, principal_axes
+
+PAPER, PROGRAM = PRESETS["paper"].augment, PRESETS["2012-code"].augment
+BOTH = pytest.mark.parametrize("augment", [PAPER, PROGRAM], ids=["paper", "2012-code"])
+NUMBERED = 9
+"""Training pictures of each class in `numbered`."""
+DRAWS = 10_000
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw records in 3 shards; every pixel of picture i is 2 * i, training pictures come first."""
+    root = tmp_path_factory.mktemp("numbered")
+    value = itertools.count(0, 2)
+    for split, count in (("train", NUMBERED), ("val", TINY_VAL)):
+        for key in TINY_CLASSES:
+            (root / split / key).mkdir(parents=True)
+            for number in range(count):
+                picture = Image.new("RGB", (256, 256), (next(value),) * 3)
+                picture.save(root / split / key / f"{number}.png")
+    return convert_folder(root, "--encoding=raw", "--shards=3")
+
+
+@pytest.fixture(scope="module")
+def statistics() -> Statistics:
+    """Of no data in particular, with the covariance of ImageNet's order of size."""
+    draw = np.random.default_rng(0)
+    covariance = np.cov(draw.normal(0, 40, (3, 5)) + draw.normal(0, 60, (1, 5)))
+    mean_image = draw.uniform(90, 140, (256, 256, 3))
+    return Statistics(mean_image, covariance, *principal_axes(covariance), np.int64(1))
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+
+
+class TestTrainingImage:
+    SHIFT = np.array([3.5, -20.0, 0.25], np.float32)
+
+    def image(
+        self, augment: Augmentation, statistics: Statistics, offset: tuple[int, int],
+        mirrored: bool, noisy: bool = True,
+    ) -> np.ndarray:  # fmt: skip
+        draws = {
+            "offset": tf.constant(offset, tf.int32),
+            "mirrored": tf.constant(mirrored),
+            "color_shift": tf.constant(self.SHIFT if noisy else np.zeros(3, np.float32)),
+            "noisy": tf.constant(noisy),
+        }
+        encoded = tf.constant(picture().tobytes())
+        return training_image(encoded, draws, augment, statistics, "raw").numpy()
+
+    @pytest.mark.parametrize("mirrored", [False, True])
+    @pytest.mark.parametrize("offset", [(0, 0), (31, 5), (3, 31), (16, 16)])
+    def test_paper(self, statistics: Statistics, offset: tuple[int, int], mirrored: bool) -> None:
+        found = self.image(PAPER, statistics, offset, mirrored)
+        top, left = offset
+        expected = (picture() - statistics.mean_image)[top : top + 224, left : left + 224]
+        expected = expected[:, ::-1] if mirrored else expected  # the mean is mirrored along
+        np.testing.assert_allclose(found, expected + self.SHIFT, atol=1e-4)
+
+    @pytest.mark.parametrize("noisy", [True, False])
+    @pytest.mark.parametrize("mirrored", [False, True])
+    @pytest.mark.parametrize("offset", [(0, 32), (32, 0), (7, 21)])
+    def test_2012_code(
+        self, statistics: Statistics, offset: tuple[int, int], mirrored: bool, noisy: bool
+    ) -> None:
+        found = self.image(PROGRAM, statistics, offset, mirrored, noisy)
+        top, left = offset
+        crop = picture()[top : top + 224, left : left + 224].astype(np.float64)
+        crop = crop[:, ::-1] if mirrored else crop
+        expected = crop - statistics.mean_image[16:240, 16:240]  # never mirrored, never moved
+        expected = (expected + self.SHIFT) / 1.1 if noisy else expected
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+    @BOTH
+    def test_without_noise_pixels_are_not_scaled(
+        self, augment: Augmentation, statistics: Statistics
+    ) -> None:
+        plain = self.image(replace(augment, noise="none"), statistics, (16, 16), False)
+        expected = (picture() - statistics.mean_image)[16:240, 16:240]
+        np.testing.assert_allclose(plain, expected, atol=1e-4)
+        assert plain.std() > 50  # the 0-255 scale
+
+    def test_same_in_a_data_set_as_eagerly(self, statistics: Statistics) -> None:
+        def prepare(position: tf.Tensor) -> tf.Tensor:
+            draws = draw_augmentation(PROGRAM, statistics, 1, tf.constant(2, tf.int64), position)
+            return training_image(encoded, draws, PROGRAM, statistics, "raw")
+
+        encoded = tf.constant(picture().tobytes())
+        for position, mapped in enumerate(tf.data.Dataset.range(2).map(prepare)):
+            eager = prepare(tf.constant(position, tf.int64))
+            np.testing.assert_allclose(mapped, eager, atol=1e-4)
+
+
+class TestDecoding:
+    def test_crop_of_a_jpeg_is_decoded_then_cropped(self, tiny_data: Path) -> None:
+        self._compare(tiny_data)
+
+    def test_on_real_pictures(self, real_data: Path, tmp_path: Path) -> None:
+        """JPEG crops of converted photographs are those of the whole picture."""
+        with tarfile.open(real_data / "imagenet_samples500.tar") as tar:
+            members = [member for member in tar if member.name.endswith(".JPEG")][:8]
+            for number, member in enumerate(members):
+                split, key = ("train", "val")[number % 2], f"class{number // 4}"
+                (tmp_path / split / key).mkdir(parents=True, exist_ok=True)
+                encoded = tar.extractfile(member).read()
+                (tmp_path / split / key / f"{number}.JPEG").write_bytes(encoded)
+        self._compare(convert_folder(tmp_path))
+
+    def _compare(self, data: Path) -> None:
+        draw = np.random.default_rng(0)
+        for encoded in first_records(data, 4):
+            whole = decode_picture(tf.constant(encoded), "jpeg").numpy()
+            for top, left in [(0, 0), (32, 32), (16, 16), *draw.integers(0, 33, (6, 2)).tolist()]:
+                crop = decode_crop(tf.constant(encoded), tf.constant([top, left]), "jpeg").numpy()
+                np.testing.assert_array_equal(crop, whole[top : top + 224, left : left + 224])
+
+    def test_raw(self) -> None:
+        encoded = tf.constant(picture().tobytes())
+        np.testing.assert_array_equal(decode_picture(encoded, "raw"), picture())
+        crop = decode_crop(encoded, tf.constant([3, 32]), "raw")
+        np.testing.assert_array_equal(crop, picture()[3:227, 32:256])
+
+
+def first_records(data: Path, count: int) -> list[bytes]:
+    paths = [str(path) for path in shard_paths(data, load_manifest(data), "train")]
+    return [image for image, _ in plain_records(paths)][:count]
+
+
+def plain_records(paths: list[str]) -> list[tuple[bytes, int]]:
+    """(image, label) of every record in stored order, without our own reader."""
+    found = []
+    for serialized in tf.data.TFRecordDataset(paths).as_numpy_iterator():
+        fields = tf.train.Example.FromString(serialized).features.feature
+        found.append((fields["image"].bytes_list.value[0], fields["label"].int64_list.value[0]))
+    return found
+
+
+def draw_many(
+    augment: Augmentation, statistics: Statistics, *, epoch: int = 0, seed: int = 0,
+    count: int = DRAWS,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    def draw(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        return draw_augmentation(augment, statistics, seed, tf.constant(epoch, tf.int64), position)
+
+    draws = tf.data.Dataset.range(count).map(draw, num_parallel_calls=2).batch(count)
+    return {name: value.numpy() for name, value in next(iter(draws)).items()}
+
+
+class TestDraws:
+    @BOTH
+    def test_noise_has_the_covariance_of_the_recipe(
+        self, augment: Augmentation, statistics: Statistics
+    ) -> None:
+        """Sum of p p^T times a squared length, written with the covariance C itself.
+
+        With lengths 0.1 sqrt(l) that is 0.01 C; with 0.1 l / 255 it is 0.01 C C / 255^2.
+        """
+        c = statistics.covariance
+        expected = 0.01 * (c if augment is PROGRAM else c @ c / 255**2)
+        shifts = draw_many(augment, statistics)["color_shift"].astype(np.float64)
+        variances = np.diag(expected)
+        # Standard deviation of a sample's covariance under a normal distribution, five of them.
+        tolerance = 5 * np.sqrt((np.outer(variances, variances) + expected**2) / DRAWS)
+        assert (np.abs(np.cov(shifts.T) - expected) < tolerance).all()
+        assert (np.abs(shifts.mean(axis=0)) < 5 * np.sqrt(variances / DRAWS)).all()
+        # The tolerance is no blank check: the recipes' covariances are far apart.
+        other = 0.01 * (c @ c / 255**2 if augment is PROGRAM else c)
+        assert (np.abs(other - expected) > tolerance).any()
+
+    @BOTH
+    def test_every_offset_comes_up_equally_often(
+        self, augment: Augmentation, statistics: Statistics
+    ) -> None:
+        positions = {PAPER: 32, PROGRAM: 33}[augment]
+        draws = draw_many(replace(augment, images_per_draw=1), statistics)
+        expected = DRAWS / positions
+        for axis in (0, 1):
+            values, counts = np.unique(draws["offset"][:, axis], return_counts=True)
+            np.testing.assert_array_equal(values, np.arange(positions))
+            assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+        assert abs(draws["mirrored"].mean() - 0.5) < 5 * np.sqrt(0.25 / DRAWS)
+        rows, columns = draws["offset"].T
+        chances = [rows, columns, draws["mirrored"], draws["color_shift"][:, 0]]
+        unrelated = np.abs(np.corrcoef(chances) - np.eye(4))
+        assert unrelated.max() < 5 / np.sqrt(DRAWS)
+
+    def test_32_images_share_crop_and_mirroring_in_the_2012_program(
+        self, statistics: Statistics
+    ) -> None:
+        draws = draw_many(PROGRAM, statistics, count=10 * 32)
+        geometry = np.column_stack([draws["offset"], draws["mirrored"]]).reshape(10, 32, 3)
+        assert (geometry == geometry[:, :1]).all()
+        assert len({tuple(block[0]) for block in geometry}) >= 9
+        assert len(np.unique(draws["color_shift"], axis=0)) == 10 * 32  # each image its own color
+
+    def test_paper_draws_for_every_image(self, statistics: Statistics) -> None:
+        draws = draw_many(PAPER, statistics, count=64)
+        pairs = np.column_stack([draws["offset"], draws["mirrored"]])
+        assert (pairs[1:] != pairs[:-1]).any(axis=1).mean() > 0.95
+
+    @BOTH
+    def test_seed_and_epoch_decide(self, augment: Augmentation, statistics: Statistics) -> None:
+        def draws(**which: int) -> tuple[np.ndarray, np.ndarray]:
+            found = draw_many(augment, statistics, count=3 * 32, **which)
+            return found["offset"], found["color_shift"]
+
+        first, again = draws(seed=1, epoch=2), draws(seed=1, epoch=2)
+        for one, same in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, same)
+        for other in (draws(seed=2, epoch=2), draws(seed=1, epoch=3), draws(seed=2, epoch=1)):
+            for one, another in zip(first, other, strict=True):
+                assert (one == another).all(axis=1).mean() < 0.5
+
+    def test_noise_ends_with_epoch_66_in_the_2012_program(self, statistics: Statistics) -> None:
+        last = draw_many(PROGRAM, statistics, epoch=65, count=4)  # epoch 66, counting from 1
+        after = draw_many(PROGRAM, statistics, epoch=66, count=4)
+        assert last["noisy"].all() and (last["color_shift"] != 0).all()
+        assert not after["noisy"].any() and (after["color_shift"] == 0).all()
+        assert draw_many(PAPER, statistics, epoch=89, count=4)["noisy"].all()
+
+
+class TestTrainingBatches:
+    def stream(self, data: Path, augment: Augmentation, first_step: int = 0, seed: int = 0, **more):
+        manifest, statistics = load_manifest(data), Statistics.load(data / STATISTICS_FILE)
+        options = {"batch_size": 5, "shuffle_buffer": 4, **more}
+        return training_batches(
+            data, manifest, statistics, augment, seed=seed, first_step=first_step, **options
+        )
+
+    def numbers(self, numbered: Path, batches: int, **options: int) -> np.ndarray:
+        """Which picture is where, from the values of its pixels; checks the labels in passing."""
+        augment = replace(PAPER, noise="none")
+        mean = Statistics.load(numbered / STATISTICS_FILE).mean_image[0, 0, 0]
+        found = []
+        for images, labels in self.stream(numbered, augment, **options).take(batches):
+            assert images.shape == (5, 224, 224, 3) and images.dtype == tf.float32
+            values = (images.numpy() + mean) / 2
+            np.testing.assert_allclose(values, values[:, :1, :1, :1] + 0 * values, atol=1e-3)
+            found.append(np.rint(values[:, 0, 0, 0]).astype(int))
+            np.testing.assert_array_equal(labels, found[-1] // NUMBERED)
+        return np.concatenate(found)
+
+    def test_every_image_once_an_epoch_in_another_order(self, numbered: Path) -> None:
+        count = 3 * NUMBERED  # 27: batches of 5 cross the borders of epochs
+        epochs = self.numbers(numbered, 17)[: 3 * count].reshape(3, count)
+        for epoch in epochs:
+            np.testing.assert_array_equal(np.sort(epoch), np.arange(count))
+        for one, other in itertools.combinations(epochs, 2):
+            assert (one != other).any()
+        assert len({tuple(epoch[:5]) for epoch in epochs}) == 3
+
+    def test_seed_decides_the_order(self, numbered: Path) -> None:
+        first, again, other = (self.numbers(numbered, 5, seed=seed) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).any()
+
+    @BOTH
+    def test_beginning_at_a_step_is_skipping_those_before(
+        self, tiny_data: Path, augment: Augmentation
+    ) -> None:
+        """Bit for bit, within the first epoch (24 images), right behind it and in the third."""
+        whole = list(self.stream(tiny_data, augment).take(12))
+        for first_step in (2, 4, 5, 10):
+            resumed = self.stream(tiny_data, augment, first_step).take(2)
+            for expected, found in zip(whole[first_step:], resumed, strict=False):
+                np.testing.assert_array_equal(found[0], expected[0])
+                np.testing.assert_array_equal(found[1], expected[1])
+
+    def test_beginning_exactly_at_an_epoch(self, numbered: Path) -> None:
+        whole = self.numbers(numbered, 28)
+        np.testing.assert_array_equal(self.numbers(numbered, 1, first_step=27), whole[135:])
+
+    def test_another_epoch_draws_other_crops(self, tiny_data: Path) -> None:
+        def sums(step: int) -> set[float]:
+            batch = next(iter(self.stream(tiny_data, PAPER, step, batch_size=24)))[0]
+            return set(np.abs(batch.numpy()).sum(axis=(1, 2, 3)))
+
+        assert not sums(0) & sums(1)
+
+
+class TestEvaluation:
+    @BOTH
+    def test_ten_views(self, augment: Augmentation, statistics: Statistics) -> None:
+        found = evaluation_views(tf.constant(picture()), 10, augment, statistics).numpy()
+        expected = []
+        for mirrored in (False, True):
+            for top, left in ((0, 0), (0, 32), (32, 0), (32, 32), (16, 16)):
+                rows, columns = slice(top, top + 224), slice(left, left + 224)
+                view = picture()[rows, columns].astype(np.float64)
+                mean = statistics.mean_image
+                if augment is PROGRAM:
+                    view = view[:, ::-1] if mirrored else view
+                    expected.append(view - mean[16:240, 16:240])
+                else:
+                    view = view - mean[rows, columns]
+                    expected.append(view[:, ::-1] if mirrored else view)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+    @BOTH
+    def test_one_view_is_the_center(self, augment: Augmentation, statistics: Statistics) -> None:
+        found = evaluation_views(tf.constant(picture()), 1, augment, statistics).numpy()
+        expected = (picture() - statistics.mean_image)[16:240, 16:240]
+        np.testing.assert_allclose(found, expected[None], atol=1e-4)
+
+    @pytest.mark.parametrize("views", [1, 10])
+    def test_every_image_once_in_stored_order(self, numbered: Path, views: int) -> None:
+        manifest = load_manifest(numbered)
+        statistics = Statistics.load(numbered / STATISTICS_FILE)
+        batches = list(
+            evaluation_batches(
+                numbered, manifest, statistics, PAPER, split="val", views=views, batch_size=5
+            )
+        )
+        assert [len(images) for images, _ in batches] == [5, 5, 2]  # the last batch counts
+        images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        assert images.shape == (12, views, 224, 224, 3)
+        stored = plain_records([str(p) for p in shard_paths(numbered, manifest, "val")])
+        np.testing.assert_array_equal(labels, [label for _, label in stored])
+        values = images[:, 0, 0, 0, 0] + statistics.mean_image[0, 0, 0]
+        np.testing.assert_allclose(values, [image[0] for image, _ in stored], atol=1e-3)
+        assert sorted(np.rint(values).astype(int)) == list(range(54, 78, 2))

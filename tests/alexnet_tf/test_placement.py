@@ -1,0 +1,91 @@
+"""The placement report against what the network's layer table says must be, and against a step that strays."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from alexnet_tf import devices, trainer
+from alexnet_tf.devices import Towers
+from alexnet_tf.placement import Placement, measure_placement
+from alexnet_tf.presets import PRESETS
+from alexnet_tf.trainer import TrainingStep
+
+FLOAT = 4
+SENT_BY_BOTH = {"conv3": 13 * 13 * 128 * FLOAT, "fc6": 6 * 6 * 128 * FLOAT, "fc7": 2048 * FLOAT}
+SENT_BY_B = {"fc8": 2048 * FLOAT}
+
+
+@pytest.fixture(scope="module", params=["paper", "2012-code"])
+def placement(request: pytest.FixtureRequest, two_cpus: Towers) -> Placement:
+    return measure_placement(TrainingStep(PRESETS[request.param], 7, two_cpus, 0))
+
+
+def count(placement: Placement, tower: str, phase: str, prefix: str) -> int:
+    device = {"a": "CPU:0", "b": "CPU:1"}[tower]
+    return sum(
+        (op.tower, op.phase, op.device) == (tower, phase, device) and op.type.startswith(prefix)
+        for op in placement.operations
+    )
+
+
+@pytest.mark.parametrize("tower", ["a", "b"])
+def test_every_convolution_and_its_gradients_are_at_home(placement: Placement, tower: str) -> None:
+    assert count(placement, tower, "forward", "Conv2D") == 5
+    assert count(placement, tower, "gradient", "Conv2DBackpropFilter") == 5
+    assert count(placement, tower, "gradient", "Conv2DBackpropInput") == 4  # none for the images
+    assert count(placement, tower, "forward", "LRN") == 2
+    assert count(placement, tower, "gradient", "MaxPoolGrad") == 3
+
+
+@pytest.mark.parametrize(("tower", "layers"), [("a", 8), ("b", 7)])
+def test_every_variable_is_updated_at_home(placement: Placement, tower: str, layers: int) -> None:
+    assert count(placement, tower, "update", "ResourceApplyKerasMomentum") == 2 * layers
+    assert count(placement, tower, "update", "ResourceApplyGradientDescent") >= layers  # the decay of the weights
+
+
+def test_nothing_strays(placement: Placement) -> None:
+    assert placement.strayed == []
+    assert {(op.tower, op.device) for op in placement.operations} == {("a", "CPU:0"), ("b", "CPU:1")}
+
+
+@pytest.mark.parametrize("kind", ["activation", "gradient"])
+def test_only_the_inputs_of_conv3_fc6_fc7_and_fc8_cross(placement: Placement, kind: str) -> None:
+    found = sorted((c.layer, c.source, c.bytes) for c in placement.crossings if c.kind == kind)
+    a, b = "CPU:0", "CPU:1"
+    expected = [(layer, source, size) for layer, size in SENT_BY_BOTH.items() for source in (a, b)]
+    # fc8 lives with tower a: b sends its half and gets that half's gradient back.
+    expected += [(layer, b if kind == "activation" else a, size) for layer, size in SENT_BY_B.items()]
+    assert found == sorted(expected)
+    assert {c.kind for c in placement.crossings} == {"activation", "gradient", "fed", "control"}
+    assert {c.tensor for c in placement.crossings if c.kind == "fed"} <= {"images", "seed", "weight_rate", "bias_rate"}
+
+
+class StrayingStep(TrainingStep):
+    """What trap number one looks like: a tape, whose backward pass lands on the first device."""
+
+    def _step(self, images, labels, seed, weight_rate, bias_rate):
+        with tf.GradientTape() as tape:
+            logits = self.model(images, dropout_seed=seed)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+        gradients = tape.gradient(loss, list(self.variables.values()))
+        self.optimizer.apply(dict(zip(self.variables, gradients, strict=True)), weight_rate, bias_rate)
+        return loss
+
+
+def test_a_step_that_strays_is_told_and_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trainer, "TrainingStep", StrayingStep)
+    config = tmp_path / "two.yaml"
+    config.write_text("devices: {towers: two-cpus}\ndata: {dir: /no/data}\n")
+    assert devices.main(["--config", str(config), "--json", str(tmp_path / "report.json")]) == 1
+    assert "Conv2DBackpropFilter" in capsys.readouterr().out.partition("strayed:")[2]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert any("of tower b is on CPU:0, not on CPU:1" in line for line in report["strayed"])
+
+
+def test_on_one_device_nothing_crosses() -> None:
+    both = Towers("/device:CPU:0", "/device:CPU:0")
+    placement = measure_placement(TrainingStep(PRESETS["paper"], 3, both, 0))
+    assert placement.crossings == [] and placement.strayed == []
