@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def class_probabilities(
     return joined, np.concatenate(labels)
 
 
-def prediction_function(model: AlexNet):  # noqa: ANN201
+def prediction_function(model: AlexNet) -> Callable[[tf.Tensor], tf.Tensor]:
     """A compiled function from images (n, views, 224, 224, 3) to probabilities (n, classes)."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 224, 224, 3), tf.float32)])

@@ -148,13 +148,13 @@ def _response_normalization(
     beta: float,
     device: str | None,
 ) -> tf.Tensor:
-    """y = x * s^-beta with s = bias + window(x^2), and its gradient by the formula.
+    """Computes y = x * s^-beta with s = bias + window(x^2), and its gradient by the formula.
 
     dx = dy * s^-beta - 2 * beta * x * window(dy * x * s^(-beta - 1))
 
-    sum_over_window(x, factor, offset) is factor * window(x) + offset; the window is linear and symmetric (j counts for c
-    as c counts for j), so it serves both ways. On a CPU this gradient takes half the time of TensorFlow's own for LRN;
-    its cost is passes over memory, so constants are folded into the windows.
+    sum_over_window(x, factor, offset) is factor * window(x) + offset; the window is linear and symmetric (j counts for
+    c as c counts for j), so it serves both ways. On a CPU this gradient takes half the time of TensorFlow's own for
+    LRN; its cost is passes over memory, so constants are folded into the windows.
     """
 
     @tf.custom_gradient
@@ -171,7 +171,7 @@ def _response_normalization(
 
 
 def _negative_power(s: tf.Tensor, beta: float) -> tf.Tensor:
-    """s^-beta; two roots where they do, for tf.pow costs as much as a convolution on a CPU."""
+    """Computes s^-beta; by two roots where they do, for tf.pow costs as much as a convolution on a CPU."""
     if beta == 0.75:
         root = tf.math.rsqrt(s)
         return root * tf.sqrt(root)

@@ -1,16 +1,14 @@
 """Draws a run's metrics.jsonl: training loss, validation loss and error rates over the epochs."""
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib.figure import Figure
 
 from alexnet_tf.errors import DONE, UserError, run_command
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  the backend comes first: no screen is needed
 
 
 def main(argv: list[str]) -> int:
@@ -40,8 +38,9 @@ def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return tuple([line for line in lines if line["kind"] == kind] for kind in ("train", "validation"))  # type: ignore
 
 
-def _draw(training: list[dict[str, Any]], validation: list[dict[str, Any]], title: str) -> "plt.Figure":
-    figure, (losses, errors) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+def _draw(training: list[dict[str, Any]], validation: list[dict[str, Any]], title: str) -> Figure:
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    losses, errors = figure.subplots(1, 2)
     epochs = [line["epoch"] for line in training]
     losses.plot(epochs, [line["loss"] for line in training], linewidth=0.8, label="training (crops, dropout, noise)")
     ends = [line["epoch"] for line in validation]
@@ -51,7 +50,7 @@ def _draw(training: list[dict[str, Any]], validation: list[dict[str, Any]], titl
         errors.plot(ends, [100 * line[key] for line in validation], marker="o", markersize=3, label=label)
     errors.set(xlabel="epoch", ylabel="validation error in percent (center)", ylim=(0, 100))
     for axes in (losses, errors):
-        for before, after in zip(training, training[1:], strict=False):
+        for before, after in itertools.pairwise(training):
             if after["weight_rate"] < before["weight_rate"]:
                 axes.axvline(before["epoch"], color="gray", linestyle=":", linewidth=1)
         axes.grid(alpha=0.3)

@@ -144,18 +144,21 @@ class Tower(keras.layers.Layer):
         self.dropout7 = Dropout2012(network.dropout_rate, **named("dropout7"))
 
     def block1(self, images: tf.Tensor) -> tf.Tensor:
+        """Conv1, normalized and pooled; the recipes differ in the order."""
         x = self.conv1(self.pad1(images))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
         if self.relu_first:
             return self.pool1(self.norm1(self.relu1(x)))  # (N, 27, 27, 48)
         return self.relu1(self.pool1(self.norm1(x)))  # (N, 27, 27, 48)
 
     def block2(self, x: tf.Tensor) -> tf.Tensor:
+        """Conv2, normalized and pooled."""
         x = self.norm2(self.conv2(x))  # (N, 27, 27, 128)
         if self.spatial_norm:
             x = self.spatial_norm2(x)  # (N, 27, 27, 128)
         return self.pool2(x)  # (N, 13, 13, 128)
 
     def block345(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Conv3, which sees both towers, conv4 and conv5, pooled."""
         x = self.join_conv3([a, b])  # (N, 13, 13, 256)
         x = self.conv3(x)  # (N, 13, 13, 192)
         x = self.conv4(x)  # (N, 13, 13, 192)
@@ -163,10 +166,12 @@ class Tower(keras.layers.Layer):
         return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
 
     def block6(self, a: tf.Tensor, b: tf.Tensor, dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Fc6, which sees both towers, with dropout."""
         x = self.fc6(self.join_fc6([a, b]))  # (N, 9216) -> (N, 2048)
         return self.dropout6(x, seed=dropout_seed)  # (N, 2048)
 
     def block7(self, a: tf.Tensor, b: tf.Tensor, dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Fc7, which sees both towers, with dropout."""
         x = self.fc7(self.join_fc7([a, b]))  # (N, 4096) -> (N, 2048)
         return self.dropout7(x, seed=dropout_seed)  # (N, 2048)
 

@@ -20,6 +20,7 @@ from alexnet_tf.trainer import TrainingStep
 PHASES = ("forward", "gradient", "update")
 GRADIENT_ROOTS = ("gradients", "gradient_tape")
 """What the names of gradients begin with: those of tf.gradients, and those of a tape."""
+CROSSING_KINDS = ("activation", "gradient", "fed", "stray", "control")
 PLUMBING = {
     "_Arg", "_DeviceArg", "_Retval", "_DeviceRetval", "Const", "Identity", "IdentityN", "NoOp", "Placeholder", "Shape",
     "_Send", "_Recv", "_HostSend", "_HostRecv",
@@ -72,7 +73,9 @@ class Placement:
             for op in self.operations
             if op.device != home[op.tower]
         ]
-        return lines + [f"{c.tensor} crosses from {c.source} to {c.target}" for c in self.crossings if c.kind == "stray"]
+        return lines + [
+            f"{c.tensor} crosses from {c.source} to {c.target}" for c in self.crossings if c.kind == "stray"
+        ]
 
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
@@ -171,7 +174,7 @@ class _Reader:
 
 
 def short_name(device: str | None) -> str:
-    """ "CPU:1" out of "/job:localhost/replica:0/task:0/device:CPU:1"."""
+    """Shortens "/job:localhost/replica:0/task:0/device:CPU:1" to "CPU:1"."""
     return (device or "").rpartition("device:")[2]
 
 
@@ -186,7 +189,7 @@ def _marked_tower(name: str) -> str | None:
 
 
 def _joined_layer(name: str) -> str | None:
-    """ "conv3" for an operation of join_conv3_a."""
+    """Finds "conv3" in the name of an operation of join_conv3_a."""
     found = re.search(r"/join_(\w+?)_[ab](?:_\d+)?/", name)
     return found[1] if found else None
 
@@ -237,10 +240,8 @@ def _crossing_table(placement: Placement) -> list[str]:
     if not placement.crossings:
         return ["nothing crosses: both towers are on one device"]
     lines = [f"{'tensors that cross':<40}{'from':>8}{'to':>8}{'shape per image':>20}{'bytes per image':>18}"]
-    order = ("activation", "gradient", "fed", "stray")
-    for crossing in sorted(placement.crossings, key=lambda c: (order + (c.kind,)).index(c.kind)):
-        if crossing.kind == "control":
-            continue
+    data = [crossing for crossing in placement.crossings if crossing.kind != "control"]
+    for crossing in sorted(data, key=lambda crossing: CROSSING_KINDS.index(crossing.kind)):
         title = {
             "activation": f"input of {crossing.layer}",
             "gradient": f"gradient of the input of {crossing.layer}",

@@ -16,7 +16,9 @@ from alexnet_tf.workdir import Classes, load_classes
 def main(argv: list[str]) -> int:
     """Prints the most probable classes of every picture."""
     parser = argparse.ArgumentParser(prog="python -m alexnet_tf.predict", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, metavar="MODELS/alexnet", help="newest version, or one version")
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="MODELS/alexnet", help="newest version, or one version"
+    )
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -59,7 +61,8 @@ def _classify(probabilities: Any, path: Path) -> np.ndarray:
 def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
     order = np.argsort(-probabilities, kind="stable")[:count]
     return [
-        {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)} for i in order
+        {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
+        for i in order
     ]
 
 

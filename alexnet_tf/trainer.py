@@ -101,9 +101,7 @@ class Trainer:
             print(f"run {self.folder.path} is complete at step {self.state.step}; raise train.epochs to go on")
             return
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        self.progress = Progress(
-            self.folder, self.state, self.last_step, self.batch_size, self.config.train.log_every
-        )
+        self.progress = Progress(self.folder, self.state, self.last_step, self.batch_size, self.config.train.log_every)
         try:
             self._run_steps()
         except tf.errors.DataLossError as fault:  # TensorFlow does not say in which file

@@ -160,9 +160,7 @@ class TrainingFolder:
             shutil.rmtree(finished)
         os.replace(unfinished, finished)
         if is_best:
-            _write_whole(
-                self.path / "best.json", json.dumps({"checkpoint": name, "top1_error": state.best_top1_error})
-            )
+            _write_whole(self.path / "best.json", json.dumps({"checkpoint": name, "top1_error": state.best_top1_error}))
         keep = {*_checkpoints(self.path)[-2:], _best_checkpoint(self.path)}
         for old in _checkpoints(self.path):
             if old not in keep:
@@ -177,7 +175,9 @@ class TrainingFolder:
         latest = _latest_checkpoint(self.path)
         if latest is None:
             if (self.path / "metrics.jsonl").exists() and _lines_with_validation(self.path / "metrics.jsonl"):
-                raise UserError(f"run {self.path} has metrics but its checkpoints are gone; restore them or use another --run")
+                raise UserError(
+                    f"run {self.path} has metrics but its checkpoints are gone; restore them or use another --run"
+                )
             return TrainingState()
         try:
             state = TrainingState.model_validate_json((latest / "state.json").read_text(encoding="utf-8"))
@@ -246,7 +246,9 @@ def _best_checkpoint(run: Path) -> Path | None:
         raise UserError(f"{run / 'best.json'} is broken; delete it to use the latest checkpoint") from fault
     best = run / "checkpoints" / str(name)
     if not best.is_dir():
-        raise UserError(f"{run / 'best.json'} names {name}, which is missing; delete the file to use the latest checkpoint")
+        raise UserError(
+            f"{run / 'best.json'} names {name}, which is missing; delete the file to use the latest checkpoint"
+        )
     return best
 
 

@@ -6,3 +6,5 @@
 Both sides of a comparison run in one process and take turns, so that a machine that slows down,
 or that somebody else uses, does so for both. What is reported is the median of the rounds' ratios.
 """
+
+import alexnet_tf  # noqa: F401 -- first of all, for it keeps TensorFlow's start-up notes quiet

@@ -45,9 +45,7 @@ def real_data() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("ALEXNET_TEST_DATA", beside))
     if not folder.is_dir():
-        pytest.skip(
-            f"NO REAL PICTURES: {folder} does not exist; set ALEXNET_TEST_DATA to their folder"
-        )
+        pytest.skip(f"NO REAL PICTURES: {folder} does not exist; set ALEXNET_TEST_DATA to their folder")
     return folder
 
 

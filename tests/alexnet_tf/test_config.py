@@ -130,7 +130,6 @@ class TestValues:
 
 def test_config_is_read_without_tensorflow() -> None:
     code = (
-        "import sys, alexnet_tf.config, alexnet_tf.errors, train\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+        "import sys, alexnet_tf.config, alexnet_tf.errors, train\nassert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

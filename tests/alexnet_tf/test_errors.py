@@ -54,9 +54,7 @@ def test_fault_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("fault", [ValueError("first\nsecond"), RuntimeError()])
-def test_unforeseen_fault_is_told_in_one_line_too(
-    fault: Exception, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unforeseen_fault_is_told_in_one_line_too(fault: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(raising(fault)) == 1
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and type(fault).__name__ in line and "--debug" in line
@@ -64,9 +62,7 @@ def test_unforeseen_fault_is_told_in_one_line_too(
 
 @pytest.mark.parametrize("fault", [UserError("x"), ValueError("y")])
 @pytest.mark.parametrize("way", ["option", "environment"])
-def test_debug_lets_the_fault_through(
-    fault: Exception, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_debug_lets_the_fault_through(fault: Exception, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way == "option":
         monkeypatch.setattr("sys.argv", ["some command", "a", "--debug", "b"])
     else:

@@ -16,9 +16,7 @@ from alexnet_tf.layers import (
 STDDEV = 60.0
 CONSTANTS = {"paper": (2, 2.0, 1e-4, 0.75), "2012-code": (2, 2.0, 2e-5, 0.75)}
 OTHER = {"beta 0.5": (2, 2.0, 1e-4, 0.5), "radius 1": (1, 1.0, 1e-3, 0.6)}
-ALL = pytest.mark.parametrize(
-    "constants", [*CONSTANTS.values(), *OTHER.values()], ids=[*CONSTANTS, *OTHER]
-)
+ALL = pytest.mark.parametrize("constants", [*CONSTANTS.values(), *OTHER.values()], ids=[*CONSTANTS, *OTHER])
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

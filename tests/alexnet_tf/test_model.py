@@ -39,9 +39,7 @@ def livelier(two_cpus: Towers) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module", params=["paper", "2012-code"])
-def lively(
-    request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str, np.ndarray]
-) -> AlexNet:
+def lively(request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str, np.ndarray]) -> AlexNet:
     made = build_alexnet(PRESETS[request.param].network, 10, two_cpus)
     for name, variable in named_variables(made).items():
         variable.assign(livelier[name])
@@ -100,11 +98,11 @@ class TestParameters:
         starts = [v.numpy().ravel()[:5].tobytes() for v in kernels_of(model)]
         assert len(set(starts)) == len(starts)
 
+    @pytest.mark.usefixtures("small_net")
     def test_seed_decides_initial_weights(self, two_cpus: Towers) -> None:
         network = PRESETS["paper"].network
         first, again, other = (
-            [v.numpy() for v in kernels_of(build_alexnet(network, 2, two_cpus, seed=seed))]
-            for seed in (1, 1, 2)
+            [v.numpy() for v in kernels_of(build_alexnet(network, 2, two_cpus, seed=seed))] for seed in (1, 1, 2)
         )
         assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
         assert not any(np.array_equal(*pair) for pair in zip(first, other, strict=True))
@@ -127,10 +125,7 @@ def test_outputs_have_the_shapes_of_figure_2(model: AlexNet) -> None:
 
     layers = [layer for tower in (model.a, model.b) for layer in tower._flatten_layers()]
     layers = [layer for layer in layers if layer not in (model.a, model.b)]
-    patches = [
-        mock.patch.object(layer, "call", recorded(layer, layer.call))
-        for layer in [*layers, model.fc8]
-    ]
+    patches = [mock.patch.object(layer, "call", recorded(layer, layer.call)) for layer in [*layers, model.fc8]]
     for patch in patches:
         patch.start()
     try:
@@ -169,17 +164,13 @@ class TestAgainstPyTorch:
     )  # fmt: skip
 
     @pytest.mark.parametrize("changes", BENT, ids=lambda changes: next(iter(changes)))
-    def test_another_network_would_show(
-        self, changes: dict, two_cpus: Towers, livelier: dict[str, np.ndarray]
-    ) -> None:
+    def test_another_network_would_show(self, changes: dict, two_cpus: Towers, livelier: dict[str, np.ndarray]) -> None:
         with torch.no_grad():
             weights = weights_from(livelier)
             right = torch_alexnet.logits(images(1), weights, PAPER).numpy()
         assert difference(right, livelier, PAPER.but(**changes), count=1) > 1e-3
 
-    def test_loss_and_all_gradients_in_training(
-        self, lively: AlexNet, livelier: dict[str, np.ndarray]
-    ) -> None:
+    def test_loss_and_all_gradients_in_training(self, lively: AlexNet, livelier: dict[str, np.ndarray]) -> None:
         batch, labels = images(2), np.array([3, 8])
         seed = tf.constant([0, 4], tf.int32)
         variables = named_variables(lively)
@@ -202,9 +193,7 @@ class TestAgainstPyTorch:
             assert error < 1e-3, f"{name}: {error}"
 
 
-def difference(
-    found: np.ndarray, values: dict[str, np.ndarray], variant: Variant, count: int = 2
-) -> float:
+def difference(found: np.ndarray, values: dict[str, np.ndarray], variant: Variant, count: int = 2) -> float:
     """Largest difference from PyTorch's logits, relative to the largest logit."""
     with torch.no_grad():
         expected = torch_alexnet.logits(images(count), weights_from(values), variant).numpy()

@@ -56,7 +56,13 @@ def stored_pictures(data: Path) -> list[bytes]:
 def test_stored_pictures_get_the_probabilities_of_evaluation(run, models: Path, tiny_data: Path) -> None:
     model, _ = run.load_model(Towers.unplaced())
     batches = evaluation_batches(
-        tiny_data, load_manifest(tiny_data), run.statistics, run.config.preset.augment, split="val", views=1, batch_size=5
+        tiny_data,
+        load_manifest(tiny_data),
+        run.statistics,
+        run.config.preset.augment,
+        split="val",
+        views=1,
+        batch_size=5,
     )
     expected, _ = class_probabilities(model, batches)
     served = tf.saved_model.load(str(models / "1")).signatures["probabilities"]

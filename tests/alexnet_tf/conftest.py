@@ -1,0 +1,58 @@
+"""Runs in folders that are removed at once, and a network with small fully connected layers."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import train
+from alexnet_tf import model
+
+SMALL_UNITS = 16
+"""Units of fc6 and fc7 per tower in `small_net`, in place of 2048."""
+
+
+@pytest.fixture
+def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole network, but a checkpoint takes 21 MB instead of 460, and a step a tenth."""
+    dense = model._dense
+
+    def smaller(name: str, units: int, *rest: object, **options: object) -> object:
+        return dense(name, min(units, SMALL_UNITS), *rest, **options)
+
+    monkeypatch.setattr(model, "_dense", smaller)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Path]:
+    """A folder for runs; pytest would keep 3 sessions' checkpoints."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, tiny_data: Path) -> Callable[..., list[str]]:
+    """Of train.py: for a run, with overrides. 24 pictures, so 5 steps of batch 5 end an epoch."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(
+        f"model: {{preset: 2012-code}}\ndata: {{dir: {tiny_data}, batch_size: 5, eval_batch_size: 5}}\n"
+        "train: {learning_rate: 0.003, log_every: 1}\ndevices: {towers: two-cpus}\n"
+    )
+
+    def of(run: Path, *overrides: str) -> list[str]:
+        return ["--config", str(config), "--run", str(run), *overrides]
+
+    return of
+
+
+@pytest.fixture
+def run_training(arguments: Callable[..., list[str]]) -> Callable[..., None]:
+    """train.py in this process."""
+
+    def run(folder: Path, *overrides: str) -> None:
+        assert train.main(arguments(folder, *overrides)) == 0
+
+    return run

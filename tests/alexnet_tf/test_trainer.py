@@ -1,0 +1,357 @@
+"""The loop: resumed runs equal to the last bit, rates, losses gone wrong, signals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import train
+from alexnet_tf import trainer as trainer_module
+from alexnet_tf.config import load_config
+from alexnet_tf.devices import Towers
+from alexnet_tf.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
+from alexnet_tf.evaluate import ErrorRates
+from alexnet_tf.trainer import Trainer
+from alexnet_tf.workdir import TrainingFolder, open_run
+from tests.alexnet_tf.conftest import SMALL_UNITS
+from tests.conftest import convert_folder
+from tfrecords.manifest import load_manifest
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIABLES = 30
+"""Kernels and biases: seven layers in either tower, and fc8."""
+Train = Callable[..., None]
+Arguments = Callable[..., list[str]]
+
+
+def tensors(run: Path, step: int) -> dict[str, np.ndarray]:
+    """Every weight and velocity of a checkpoint, read without the program."""
+    reader = tf.train.load_checkpoint(str(run / f"checkpoints/step-{step:08d}/variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def steps_of(run: Path) -> list[int]:
+    return sorted(int(path.name[5:]) for path in (run / "checkpoints").iterdir())
+
+
+def metrics(run: Path, kind: str) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def assert_same_to_the_last_bit(one: Path, other: Path, step: int) -> None:
+    expected, found = tensors(one, step), tensors(other, step)
+    assert expected.keys() == found.keys() and len(found) == 2 * VARIABLES
+    for name, value in expected.items():
+        assert value.tobytes() == found[name].tobytes(), name
+    states = [run / f"checkpoints/step-{step:08d}/state.json" for run in (one, other)]
+    assert states[0].read_text() == states[1].read_text()
+
+
+class TestResume:
+    @pytest.mark.usefixtures("small_net")
+    @pytest.mark.parametrize("preset", ["paper", "2012-code"])
+    def test_stopped_within_and_at_an_epochs_end(self, runs: Path, run_training: Train, preset: str) -> None:
+        chosen = f"model.preset={preset}"
+        run_training(runs / "whole", chosen, "train.steps=7")
+        for stop in (3, 5, 7):  # step 5 ends the first epoch
+            run_training(runs / "parts", chosen, f"train.steps={stop}")
+        assert_same_to_the_last_bit(runs / "whole", runs / "parts", 7)
+        velocities = [v for name, v in tensors(runs / "parts", 7).items() if "velocities" in name]
+        assert all(np.abs(velocity).max() > 0 for velocity in velocities)
+        self._compare_metrics(runs)
+
+    def _compare_metrics(self, runs: Path) -> None:
+        whole, parts = (metrics(runs / name, "validation") for name in ("whole", "parts"))
+        assert [line["step"] for line in whole] == [5]
+        for line in (*whole, *parts):
+            del line["time"]
+        assert whole == parts
+        losses = {line["step"]: line["loss"] for line in metrics(runs / "whole", "train")}
+        assert len(losses) == 6  # the first step compiles and is left out
+        for line in metrics(runs / "parts", "train"):
+            assert line["loss"] == losses[line["step"]]
+
+    @pytest.mark.slow
+    def test_full_network(self, runs: Path, run_training: Train) -> None:
+        run_training(runs / "whole", "train.steps=2")
+        for stop in (1, 2):
+            run_training(runs / "parts", f"train.steps={stop}")
+        assert_same_to_the_last_bit(runs / "whole", runs / "parts", 2)
+
+    @pytest.mark.usefixtures("small_net")
+    def test_to_the_end_and_once_more(
+        self, runs: Path, run_training: Train, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run_training(runs / "run", "train.epochs=2")
+        # 2 epochs of 24 are 48 images: ten batches of 5, of which the 5th and the 10th end an epoch.
+        assert [line["step"] for line in metrics(runs / "run", "validation")] == [5, 10]
+        for line in metrics(runs / "run", "validation"):
+            assert line["images"] == 12 and 0 <= line["top1_error"] <= 1 and line["top5_error"] == 0
+        assert {"loss", "weight_rate", "bias_rate", "images_per_second", "epoch"} <= set(
+            metrics(runs / "run", "train")[0]
+        )
+        assert list((runs / "run/tensorboard").glob("events.*"))
+        best = json.loads((runs / "run/best.json").read_text())
+        validated = {line["step"]: line["top1_error"] for line in metrics(runs / "run", "validation")}
+        assert best["top1_error"] == min(validated.values())
+        first_best = min(validated, key=lambda step: (validated[step], step))
+        assert best["checkpoint"] == f"step-{first_best:08d}"
+        run_training(runs / "run", "train.epochs=2")
+        assert "is complete at step 10" in capsys.readouterr().out
+
+    @pytest.mark.usefixtures("small_net")
+    def test_damaged_checkpoint_is_no_fresh_start(self, runs: Path, run_training: Train) -> None:
+        run_training(runs / "run", "train.steps=1")
+        checkpoint = runs / "run/checkpoints/step-00000001"
+        data = checkpoint / "variables.data-00000-of-00001"
+        os.truncate(data, data.stat().st_size // 2)
+        with pytest.raises(UserError, match=re.escape(f"checkpoint {checkpoint} is damaged")):
+            run_training(runs / "run", "train.steps=2")
+        assert steps_of(runs / "run") == [1]
+
+    def test_changed_settings_are_told_before_the_network_is_built(
+        self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trainer_module, "Trainer", lambda *_: SimpleNamespace(run=lambda: None))
+        run_training(runs / "run")
+        for change in ("train.seed=9", "model.preset=paper", "data.batch_size=6"):
+            with pytest.raises(UserError, match=change.split("=")[0]):
+                run_training(runs / "run", change)
+
+
+@pytest.fixture
+def trainer(
+    runs: Path, tiny_data: Path, arguments: Arguments, two_cpus: Towers, small_net: None
+) -> Iterator[Callable[..., Trainer]]:
+    """Makes a Trainer whose progress only remembers the lines that it was to say, in `said`."""
+    folders = []
+
+    def make(*overrides: str) -> Trainer:
+        config = load_config(Path(arguments(runs)[1]), list(overrides))
+        statistics = Statistics.load(tiny_data / STATISTICS_FILE)
+        manifest = load_manifest(tiny_data)
+        folders.append(TrainingFolder(runs / "run", config, manifest, statistics))
+        made = Trainer(config, two_cpus, folders[-1], manifest, statistics)
+        losses: list[float] = []
+        made.said = []
+        made.progress = SimpleNamespace(
+            add_loss=losses.append, mean_loss=lambda: float(np.mean(losses)),
+            say=made.said.append, validated=lambda *_: None,
+        )  # fmt: skip
+        return made
+
+    yield make
+    for folder in folders:
+        folder.__exit__()
+
+
+class TestRates:
+    def test_plateau(self, trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+        made = trainer(
+            "model.preset=paper", "train.patience=2", "train.learning_rate=0.01",
+            "train.schedule=plateau",
+        )  # fmt: skip
+        # After each validation: its error, whether it is the best so far, drops up to then. An error
+        # as low as the best is no improvement; patience starts anew with every drop; three drops.
+        course = [
+            (0.90, True, 0), (0.80, True, 0), (0.80, False, 0), (0.85, False, 1),
+            (0.85, False, 1), (0.70, True, 1), (0.75, False, 1), (0.71, False, 2),
+            (0.70, False, 2), (0.70, False, 3), (0.70, False, 3), (0.70, False, 3),
+        ]  # fmt: skip
+        monkeypatch.setattr(trainer_module, "class_probabilities", lambda *_: ((), ()))
+        for error, is_best, drops in course:
+            rates = ErrorRates(top1_error=error, top5_error=0.0, loss=1.0, images=12)
+            monkeypatch.setattr(trainer_module, "error_rates", lambda *_, rates=rates: rates)
+            assert made._validate() is is_best
+            assert made.state.drops == drops
+            assert made._rates() == pytest.approx((0.01 * 0.1**drops,) * 2)
+        assert made.state.best_top1_error == 0.70
+
+    def test_listed_epochs(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.schedule=epochs", "train.drop_epochs=[2, 4]")
+        expected = {0: 3e-3, 4: 3e-3, 5: 3e-4, 9: 3e-4, 14: 3e-4, 15: 3e-5, 100: 3e-5}
+        for step, rate in expected.items():  # 4.8 steps are an epoch
+            made.state.step = step
+            assert made._rates() == pytest.approx((rate, 6e-3))  # the biases' rate stays
+
+
+class TestLosses:
+    @pytest.mark.usefixtures("small_net")
+    def test_not_finite(
+        self, runs: Path, run_training: Train, two_cpus: Towers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def rates(trainer: Trainer) -> tuple[float, float]:
+            return (1e-3, 1e-3) if trainer.state.step < 2 else (1e30, 1e30)
+
+        monkeypatch.setattr(Trainer, "_rates", rates)
+        overrides = ("train.checkpoint_every=2", "train.steps=8")
+        with pytest.raises(UserError, match=r"the loss of step 4 is (nan|inf)"):
+            run_training(runs / "run", *overrides)
+        assert steps_of(runs / "run") == [2]
+        model, checkpoint = open_run(runs / "run").load_model(two_cpus)
+        assert checkpoint.name == "step-00000002"
+        assert all(np.isfinite(value).all() for value in tensors(runs / "run", 2).values())
+        assert np.isfinite(model(tf.zeros((1, 224, 224, 3)))).all()
+
+    def test_stuck_is_told_once_with_what_to_try(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.stuck_after=3")
+        for _ in range(6):
+            made._check_loss(1.0985)  # ln 3 = 1.0986
+        (line,) = made.said
+        assert line.startswith("warning: after 3 steps the loss is 1.0")
+        assert "guessing among 3 classes gives 1.099" in line and "train.learning_rate" in line
+
+    def test_learning_is_not_told(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.stuck_after=3")
+        for loss in (1.1, 1.05, 0.9, 1.1, 1.1):
+            made._check_loss(loss)
+        assert made.said == []
+
+    @pytest.mark.usefixtures("small_net")
+    def test_stuck_in_a_real_run(self, runs: Path, run_training: Train, capsys: pytest.CaptureFixture[str]) -> None:
+        run_training(
+            runs / "run", "model.preset=paper", "train.learning_rate=0", "train.stuck_after=2",
+            "train.steps=2",
+        )  # fmt: skip
+        assert "warning: after 2 steps the loss is 1.0" in capsys.readouterr().out
+
+
+class TestFaultyData:
+    def test_shard_missing_cut_or_changed(self, runs: Path, arguments: Arguments, data: Path) -> None:
+        shard = data / load_manifest(data).splits["train"].shards[1].file
+        content = shard.read_bytes()
+        for damaged in (None, content[:-1], content[:-1] + b"?"):
+            shard.unlink()
+            if damaged is not None:
+                shard.write_bytes(damaged)
+            with pytest.raises(UserError, match=re.escape(str(shard))):
+                train.main(arguments(runs / "run", f"data.dir={data}"))
+            shard.write_bytes(content)
+        assert not (runs / "run").exists()
+
+    def test_no_data(self, runs: Path, arguments: Arguments, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"no data folder .*absent"):
+            train.main(arguments(runs / "run", f"data.dir={tmp_path / 'absent'}"))
+
+    @pytest.mark.usefixtures("small_net")
+    def test_shard_damaged_while_training(
+        self, runs: Path, arguments: Arguments, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shard = data / load_manifest(data).splits["train"].shards[1].file
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        checked = trainer_module.training_batches
+
+        def damaging(*rest: object, **options: object) -> tf.data.Dataset:
+            shard.write_bytes(content)  # after the check at the start
+            return checked(*rest, **options)
+
+        monkeypatch.setattr(trainer_module, "training_batches", damaging)
+        with pytest.raises(UserError, match=re.escape(str(shard))):
+            train.main(arguments(runs / "run", f"data.dir={data}"))
+
+    @pytest.mark.xfail(strict=True, reason="pictures of another size are told by TensorFlow only")
+    @pytest.mark.usefixtures("small_net")
+    def test_pictures_of_another_size(self, runs: Path, arguments: Arguments, tiny_data: Path, tmp_path: Path) -> None:
+        pictures = tiny_data.parent
+        for split in ("train", "val"):
+            (tmp_path / split).symlink_to(pictures / split)
+        small = convert_folder(tmp_path, "--size=240")
+        with pytest.raises(UserError, match="240"):
+            train.main(arguments(runs / "run", f"data.dir={small}", "train.steps=1"))
+
+
+@pytest.fixture
+def data(tiny_data: Path, tmp_path: Path) -> Path:
+    """A copy of the records to damage."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in tiny_data.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+SMALL_NET_COMMAND = f"""
+import train
+from alexnet_tf import model
+from alexnet_tf.errors import run_command
+dense = model._dense
+model._dense = lambda name, units, *rest, **options: dense(
+    name, min(units, {SMALL_UNITS}), *rest, **options
+)
+run_command(train.main)
+"""
+COMMANDS = [
+    pytest.param(["-c", SMALL_NET_COMMAND], id="small network"),
+    pytest.param(["train.py"], id="train.py", marks=pytest.mark.slow),
+]
+
+
+class TestSignals:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_sigterm_saves_and_the_same_command_goes_on(
+        self, runs: Path, arguments: Arguments, command: list[str]
+    ) -> None:
+        run = runs / "run"
+
+        def start(*overrides: str) -> subprocess.Popen:
+            line = [sys.executable, *command, *arguments(run, *overrides)]
+            return subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+        process = start("train.epochs=1000", "train.checkpoint_every=100000")
+        try:
+            wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process)
+            with pytest.raises(UserError, match=r"is being trained by another process"):
+                train.main(arguments(run, "train.epochs=1000"))
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=600)
+        finally:
+            process.kill()
+        assert process.returncode == STOPPED_AFTER_SAVING
+        step = int(re.search(r"stopped by SIGTERM, saved at step (\d+)", errors)[1])
+        assert steps_of(run)[-1] == step
+        process = start("train.epochs=1000", f"train.steps={step + 1}")
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+        assert steps_of(run)[-1] == step + 1
+
+    @pytest.mark.xfail(strict=True, reason="a signal between the two looks at it stops without saving")
+    @pytest.mark.usefixtures("small_net")
+    def test_signal_at_any_moment_is_saved_first(
+        self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        time_to_save = Trainer._time_to_save
+
+        def interrupted(trainer: Trainer) -> bool:
+            answer = time_to_save(trainer)
+            if trainer.state.step == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return answer
+
+        monkeypatch.setattr(Trainer, "_time_to_save", interrupted)
+        with pytest.raises(StoppedBySignal) as stopped:
+            run_training(runs / "run", "train.steps=4")
+        step = int(re.search(r"saved at step (\d+)", str(stopped.value))[1])
+        assert step in steps_of(runs / "run")
+
+
+def wait_until(happened: Callable[[], object], process: subprocess.Popen) -> None:
+    for _ in range(6000):
+        if happened():
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    raise AssertionError("nothing happened in ten minutes")

@@ -1,0 +1,255 @@
+"""A run's folder: lock, settings, checkpoints whole or not at all, and faults told in one line."""
+
+import gc
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alexnet_tf.config import Config, parse_config
+from alexnet_tf.devices import Towers
+from alexnet_tf.errors import UserError
+from alexnet_tf.model import build_alexnet, named_variables
+from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
+from tfrecords.manifest import Manifest, load_manifest
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+Open = Callable[..., TrainingFolder]
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_data: Path) -> Manifest:
+    return load_manifest(tiny_data)
+
+
+@pytest.fixture
+def opened(runs: Path, tiny_data: Path, manifest: Manifest) -> Open:
+    """Opens runs/run with overrides of the default config."""
+    statistics = Statistics.load(tiny_data / STATISTICS_FILE)
+
+    def opening(*overrides: str, manifest: Manifest = manifest) -> TrainingFolder:
+        config = parse_config("", "test", [f"data.dir={tiny_data}", *overrides])
+        return TrainingFolder(runs / "run", config, manifest, statistics)
+
+    return opening
+
+
+def refusal(act: Callable[[], object]) -> str:
+    """The one line with which `act` is refused."""
+    with pytest.raises(UserError) as fault:
+        act()
+    line = str(fault.value)
+    assert line and "\n" not in line
+    del fault
+    gc.collect()  # a folder that was refused holds its lock until it is collected
+    return line
+
+
+def numbers(start: float = 0.0) -> tf.train.Checkpoint:
+    return tf.train.Checkpoint(w=tf.Variable(tf.range(1000.0) + start))
+
+
+def save(folder: TrainingFolder, step: int, *, is_best: bool = False) -> None:
+    """A checkpoint whose values begin with 1000 * step."""
+    state = TrainingState(step=step, best_top1_error=0.5)
+    folder.save(numbers(1000.0 * step), state, is_best=is_best)
+
+
+def saved_steps(run: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
+
+
+class TestCheckpoints:
+    def test_fresh_run_begins_at_step_0(self, opened: Open) -> None:
+        with opened() as folder:
+            assert folder.restore(numbers()) == TrainingState()
+
+    def test_latest_comes_back(self, opened: Open) -> None:
+        state = TrainingState(step=12, drops=1, best_top1_error=0.25, epochs_since_best=2)
+        with opened() as folder:
+            save(folder, 4)
+            folder.save(numbers(7.0), state, is_best=False)
+        with opened() as folder:
+            values = numbers()
+            assert folder.restore(values) == state
+            np.testing.assert_array_equal(values.w, np.arange(1000) + 7)
+
+    def test_best_and_two_latest_are_kept(self, opened: Open, runs: Path) -> None:
+        with opened() as folder:
+            for step in (1, 2, 3, 4, 10):
+                save(folder, step, is_best=step in (1, 2))
+        assert saved_steps(runs / "run") == [2, 4, 10]
+        best = json.loads((runs / "run/best.json").read_text())
+        assert best == {"checkpoint": "step-00000002", "top1_error": 0.5}
+
+    def test_same_step_again_replaces(self, opened: Open, runs: Path) -> None:
+        with opened() as folder:
+            save(folder, 3)
+            folder.save(numbers(5.0), TrainingState(step=3), is_best=False)
+            values = numbers()
+            folder.restore(values)
+            assert values.w[0] == 5
+        assert saved_steps(runs / "run") == [3]
+
+    def test_half_written_one_is_neither_used_nor_kept(self, opened: Open, runs: Path) -> None:
+        with opened() as folder:
+            save(folder, 3)
+        half = runs / "run/checkpoints/.unfinished-step-00000009"
+        half.mkdir()
+        (half / "variables.index").write_bytes(b"half")
+        with opened() as folder:
+            assert folder.restore(numbers()).step == 3
+        assert not half.exists()
+
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "no data", "no index"])
+    def test_damaged_variables(self, opened: Open, runs: Path, damage: str) -> None:
+        with opened() as folder:
+            save(folder, 3)
+            save(folder, 6)
+        checkpoint = runs / "run/checkpoints/step-00000006"
+        data = checkpoint / "variables.data-00000-of-00001"
+        content = bytearray(data.read_bytes())
+        if damage == "cut":
+            data.write_bytes(content[: len(content) // 2])
+        elif damage == "flipped":
+            content[1000] ^= 1
+            data.write_bytes(content)
+        else:
+            (data if damage == "no data" else checkpoint / "variables.index").unlink()
+        with opened() as folder:
+            line = refusal(lambda: folder.restore(numbers()))
+            assert f"checkpoint {checkpoint} is damaged" in line
+            # What the line advises works.
+            checkpoint.rename(runs / "away")
+            assert folder.restore(numbers()).step == 3
+
+    @pytest.mark.parametrize("text", ["", '{"step": 6, "dro', '{"step": "six"}', '{"stride": 6}', None])
+    def test_damaged_state(self, opened: Open, runs: Path, text: str | None) -> None:
+        with opened() as folder:
+            save(folder, 6)
+        state = runs / "run/checkpoints/step-00000006/state.json"
+        state.unlink() if text is None else state.write_text(text)
+        with opened() as folder:
+            assert f"checkpoint {state.parent} is damaged" in refusal(lambda: folder.restore(numbers()))
+
+    def test_another_network(self, opened: Open, runs: Path) -> None:
+        with opened() as folder:
+            save(folder, 6)
+            wider = tf.train.Checkpoint(w=tf.Variable(tf.zeros(2000)))
+            line = refusal(lambda: folder.restore(wider))
+            assert f"{runs / 'run/checkpoints/step-00000006'} holds another network" in line
+            more = tf.train.Checkpoint(w=tf.Variable(tf.zeros(1000)), v=tf.Variable(0.0))
+            assert "step-00000006" in refusal(lambda: folder.restore(more))
+
+    def test_lost_checkpoints_are_no_fresh_start(self, opened: Open, runs: Path) -> None:
+        (runs / "run").mkdir()
+        (runs / "run/metrics.jsonl").write_text('{"kind": "validation", "step": 5}\n')
+        with opened() as folder:
+            assert "its checkpoints are gone" in refusal(lambda: folder.restore(numbers()))
+
+
+class TestSameExperiment:
+    @pytest.mark.parametrize(
+        ("override", "before"),
+        [
+            ("train.seed=1", "0"),
+            ("model.preset=2012-code", "paper"),
+            ("data.batch_size=64", "128"),
+            ("train.learning_rate=0.1", "None"),
+            ("augment.noise=none", "None"),
+            ("data.shuffle_buffer=7", "10000"),
+        ],
+    )
+    def test_changed_setting(self, opened: Open, runs: Path, override: str, before: str) -> None:
+        opened().__exit__()
+        config = (runs / "run/config.yaml").read_bytes()
+        field, now = override.split("=")
+        line = refusal(lambda: opened(override))
+        assert line.startswith(f"{field} was {before} when run {runs / 'run'} began and is {now} now")
+        assert (runs / "run/config.yaml").read_bytes() == config
+        opened().__exit__()  # as before it goes on
+
+    def test_changed_classes(self, opened: Open, manifest: Manifest, tiny_data: Path) -> None:
+        opened().__exit__()
+        fewer = manifest.model_copy(update={"class_keys": ["ant", "bee"], "class_names": ["a", "b"]})
+        line = refusal(lambda: opened(manifest=fewer))
+        assert "was trained on 3 classes" in line and f"{tiny_data} has 2" in line
+        others = manifest.model_copy(update={"class_keys": ["ant", "bee", "dog"]})
+        assert "other ones" in refusal(lambda: opened(manifest=others))
+
+    def test_how_long_and_where_may_change(self, opened: Open, runs: Path) -> None:
+        opened().__exit__()
+        changes = ["train.epochs=3", "train.log_every=7", "devices.towers=one-cpu"]
+        opened(*changes).__exit__()
+        config = open_run(runs / "run").config
+        assert (config.train.epochs, config.train.log_every) == (3, 7)
+        assert config.devices.towers == "one-cpu"
+
+    def test_one_process_at_a_time(self, opened: Open, runs: Path) -> None:
+        with opened():
+            line = refusal(opened)
+            assert f"run {runs / 'run'} is being trained by another process" in line
+        opened().__exit__()  # the lock went with the first
+
+
+class TestMetrics:
+    def test_what_came_after_the_checkpoint_is_cut_off(self, opened: Open, runs: Path) -> None:
+        path = runs / "run/metrics.jsonl"
+        with opened() as folder:
+            folder.start_metrics(TrainingState())
+            for step in (2, 4, 6):
+                folder.log(kind="train", step=step)
+        kept = path.read_text().splitlines()[:2]
+        with path.open("a") as file:
+            file.write('{"kind": "train", "st')  # killed while writing
+        with opened() as folder:
+            folder.start_metrics(TrainingState(step=4))
+            folder.log(kind="train", step=6, loss=0.5)
+        assert path.read_text().splitlines() == [*kept, '{"kind": "train", "step": 6, "loss": 0.5}']
+
+
+class TestOpenRun:
+    def test_what_was_saved(self, opened: Open, runs: Path, tiny_data: Path) -> None:
+        opened("train.seed=4").__exit__()
+        run = open_run(runs / "run")
+        assert run.config == Config.model_validate({"data": {"dir": tiny_data}, "train": {"seed": 4}})
+        assert run.classes.keys == ["ant", "bee", "cat"] and run.num_classes == 3
+        expected = Statistics.load(tiny_data / STATISTICS_FILE)
+        np.testing.assert_array_equal(run.statistics.mean_image, expected.mean_image)
+
+    def test_no_run(self, tmp_path: Path) -> None:
+        assert f"{tmp_path / 'x'} is no run" in refusal(lambda: open_run(tmp_path / "x"))
+
+    @pytest.mark.parametrize("name", ["config.yaml", "classes.json", "statistics.npz"])
+    def test_broken_file_is_named(self, opened: Open, runs: Path, name: str) -> None:
+        opened().__exit__()
+        (runs / "run" / name).write_text("{[")
+        assert str(runs / "run" / name) in refusal(lambda: open_run(runs / "run"))
+
+    @pytest.mark.usefixtures("small_net")
+    def test_load_model(self, opened: Open, runs: Path, two_cpus: Towers) -> None:
+        network = parse_config("", "x").preset.network
+        trained = named_variables(build_alexnet(network, 3, two_cpus, seed=8))
+        checkpoint = tf.train.Checkpoint(weights=trained, velocities={name: tf.Variable(0.0) for name in trained})
+        with opened() as folder:
+            line = refusal(lambda: open_run(runs / "run").load_model(two_cpus))
+            assert "has no checkpoint yet" in line
+            trained["fc8_a/bias"].assign([1, 2, 3])
+            folder.save(checkpoint, TrainingState(step=1, best_top1_error=0.1), is_best=True)
+            trained["fc8_a/bias"].assign([4, 5, 6])
+            folder.save(checkpoint, TrainingState(step=2), is_best=False)
+        run = open_run(runs / "run")
+        for which, bias in (("best", [1, 2, 3]), ("latest", [4, 5, 6])):
+            model, _ = run.load_model(two_cpus, which)
+            found = named_variables(model)
+            np.testing.assert_array_equal(found.pop("fc8_a/bias"), bias)
+            for name, variable in found.items():
+                np.testing.assert_array_equal(variable, trained[name])
+        best = runs / "run/best.json"
+        best.write_text("{")
+        assert f"{best} is broken" in refusal(lambda: run.load_model(two_cpus))
+        best.write_text('{"checkpoint": "step-00000007"}')
+        assert f"{best} names step-00000007" in refusal(lambda: run.load_model(two_cpus))
