@@ -162,7 +162,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     fields = Config.model_fields
     if len(location) > 1 and location[0] in fields:
         section = fields[str(location[0])].annotation
-        assert section is not None and issubclass(section, BaseModel)
+        assert isinstance(section, type) and issubclass(section, BaseModel)
         fields = section.model_fields
     return list(fields)
 

@@ -4,6 +4,7 @@
 """
 
 import zlib
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -94,10 +95,10 @@ class Tower(keras.layers.Layer):
     def __init__(self, tower: str, device: str | None, network: Network, seed: int) -> None:
         super().__init__(name=f"tower_{tower}")
 
-        def named(name: str) -> dict[str, str | None]:
+        def named(name: str) -> dict[str, Any]:
             return {"name": f"{name}_{tower}", "device": device}
 
-        def conv(name: str, filters: int, size: int, bias: int, **options: object) -> Conv2D:
+        def conv(name: str, filters: int, size: int, bias: int, **options: Any) -> Conv2D:
             stddev = network.weight_stddev_conv345 if name in ("conv3", "conv4", "conv5") else network.weight_stddev
             return Conv2D(
                 filters, size, **options, **named(name),

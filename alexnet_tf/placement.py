@@ -150,15 +150,18 @@ class _Reader:
             kind, layer = "control", ""
         elif _phase(source.name) == "forward" and users and all(_joined_layer(user) for user in users):
             kind, layer = "activation", _joined_layer(users[0])
-        shape = self._shape(send.input[0])
+        shape = self._shape(send.input[0]) or []
         item = tf.dtypes.as_dtype(send.attr["T"].type).size if kind != "control" else 0
-        per_image = bool(shape) and shape[0] == self.batch_size
-        count = math.prod(shape[1:] if per_image else shape) if shape is not None else 0
+        per_image = shape[:1] == [self.batch_size]
         return Crossing(
-            tensor=source.name, source=short_name(send.attr["send_device"].s.decode()),
-            target=short_name(send.attr["recv_device"].s.decode()), kind=kind, layer=layer or "",
-            shape=tuple(shape[1:]) if per_image and shape else None, bytes=count * item,
-        )  # fmt: skip
+            tensor=source.name,
+            source=short_name(send.attr["send_device"].s.decode()),
+            target=short_name(send.attr["recv_device"].s.decode()),
+            kind=kind,
+            layer=layer or "",
+            shape=tuple(shape[1:]) if per_image else None,
+            bytes=item * math.prod(shape[1:] if per_image else shape),
+        )
 
     def _shape(self, tensor: str) -> list[int] | None:
         """From the graph as traced, which knows shapes; optimizations keep the names of what remains."""

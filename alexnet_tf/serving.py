@@ -17,7 +17,7 @@ from alexnet_tf.errors import UserError
 from alexnet_tf.evaluate import view_average
 from alexnet_tf.input_pipeline import evaluation_views, picture_from_file
 from alexnet_tf.model import AlexNet, named_variables
-from alexnet_tf.workdir import Run
+from alexnet_tf.workdir import Run, Which
 
 CLASSES_FILE = Path("assets.extra") / "classes.json"
 """Class keys and names, in label order, in a version's folder."""
@@ -26,7 +26,7 @@ TOP = 5
 """How many classes `serving_default` names, where the model knows as many."""
 
 
-def export_run(run: Run, out: Path, version: int | None, which: str = "best") -> Path:
+def export_run(run: Run, out: Path, version: int | None, which: Which = "best") -> Path:
     """Writes OUT/VERSION, whole or not at all, and never over an existing one.
 
     Args:

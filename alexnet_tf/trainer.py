@@ -126,13 +126,14 @@ class Trainer:
             pending = loss
             self.state.step += 1
             self.progress.step_done(self._epoch(), rates)
-            if self._time_to_save():
+            stopped_by = self.signal  # read once: a signal after this line waits for the next step
+            if stopped_by or self._time_to_save():
                 self._check_loss(float(loss))
                 pending = None
                 self._save()
-            if self.signal and self.state.step < self.last_step:
+            if stopped_by and self.state.step < self.last_step:
                 raise StoppedBySignal(
-                    f"stopped by {signal.Signals(self.signal).name}, saved at step {self.state.step}; "
+                    f"stopped by {signal.Signals(stopped_by).name}, saved at step {self.state.step}; "
                     "the same command goes on from there"
                 )
 
@@ -159,8 +160,7 @@ class Trainer:
 
     def _time_to_save(self) -> bool:
         step = self.state.step
-        due = step % self.config.train.checkpoint_every == 0 or step == self.last_step
-        return due or self._ends_epoch() or self.signal is not None
+        return step % self.config.train.checkpoint_every == 0 or step == self.last_step or self._ends_epoch()
 
     def _save(self) -> None:
         is_best = self._validate() if self._ends_epoch() else False

@@ -29,6 +29,8 @@ from alexnet_tf.model import AlexNet, build_alexnet, named_variables
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
+Which = Literal["best", "latest"]
+"""Which of a run's checkpoints: that of the lowest validation error, or the last."""
 CHECKPOINT_PREFIX = "step-"
 CHANGEABLE_ON_RESUME = {
     "data.dir", "data.eval_batch_size",
@@ -74,7 +76,7 @@ class Run:
         """How many classes the network tells apart."""
         return len(self.classes.keys)
 
-    def load_model(self, towers: Towers, which: Literal["best", "latest"] = "best") -> tuple[AlexNet, Path]:
+    def load_model(self, towers: Towers, which: Which = "best") -> tuple[AlexNet, Path]:
         """The network with its trained weights, and the checkpoint they came from.
 
         Raises:
