@@ -7,6 +7,7 @@ lowers the rate, saves, and stops cleanly on a signal or a loss that is not fini
 import math
 import signal
 from types import FrameType
+from typing import NoReturn
 
 import tensorflow as tf
 
@@ -54,6 +55,10 @@ class TrainingStep:
         """
         seed = tf.constant([self.seed, step], tf.int32)
         return self.compiled(images, labels, seed, tf.constant(weight_rate), tf.constant(bias_rate))
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is infinite or no number at all."""
+        return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.variables.values())
 
     def _step(
         self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, weight_rate: tf.Tensor, bias_rate: tf.Tensor
@@ -163,6 +168,8 @@ class Trainer:
         return step % self.config.train.checkpoint_every == 0 or step == self.last_step or self._ends_epoch()
 
     def _save(self) -> None:
+        if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not tell yet
+            self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
         is_best = self._validate() if self._ends_epoch() else False
         self.folder.save(self.step.checkpoint, self.state, is_best=is_best)
         self.progress.restart_clock()
@@ -172,10 +179,7 @@ class Trainer:
         self.checked = step
         self.progress.add_loss(loss)
         if not math.isfinite(loss):
-            raise UserError(
-                f"the loss of step {step} is {loss}; the checkpoints in {self.folder.path} are from before it. "
-                "Try a lower train.learning_rate in a new --run"
-            )
+            self._stop_not_finite(f"the loss of step {step} is {loss}")
         chance = math.log(self.manifest.num_classes)
         if step == self.config.train.stuck_after and self.progress.mean_loss() > 0.99 * chance:
             self.progress.say(
@@ -184,6 +188,12 @@ class Trainer:
                 "model.preset=2012-code (larger initial weights in conv3 to conv5), another train.learning_rate or a "
                 "smaller data.batch_size, and look at some records with their labels"
             )
+
+    def _stop_not_finite(self, what: str) -> NoReturn:
+        raise UserError(
+            f"{what}; the checkpoints in {self.folder.path} are from before it. "
+            "Try a lower train.learning_rate in a new --run"
+        )
 
     def _validate(self) -> bool:
         """Error rates on the validation split, for the plateau schedule too; whether they are the best so far."""

@@ -63,12 +63,12 @@ class TestErrorRates:
 
 
 class ColorNet:
-    """A stand-in for the network: the logits are twice the view's mean R, G and B."""
+    """A stand-in for the network: the logits are twice R, G and B of a view's middle pixel."""
 
     num_classes = 3
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        return 2 * tf.reduce_mean(images, (1, 2))
+        return 2 * images[:, 112, 112]
 
 
 class TestClassProbabilities:

@@ -171,6 +171,7 @@ class TestRates:
             (0.85, False, 1), (0.70, True, 1), (0.75, False, 1), (0.71, False, 2),
             (0.70, False, 2), (0.70, False, 3), (0.70, False, 3), (0.70, False, 3),
         ]  # fmt: skip
+        monkeypatch.setattr(trainer_module, "evaluation_batches", lambda *_, **__: None)
         monkeypatch.setattr(trainer_module, "class_probabilities", lambda *_: ((), ()))
         for error, is_best, drops in course:
             rates = ErrorRates(top1_error=error, top5_error=0.0, loss=1.0, images=12)
@@ -190,17 +191,25 @@ class TestRates:
 
 class TestLosses:
     @pytest.mark.usefixtures("small_net")
+    @pytest.mark.parametrize(
+        ("rate", "every", "line", "saved"),
+        [
+            (1e30, 2, r"the loss of step 4 is (nan|inf)", [2]),
+            # The loss is that from before the update: a checkpoint must not rely on it.
+            (np.inf, 1, "the weights after step 3 are not finite", [1, 2]),
+        ],
+    )
     def test_not_finite(
-        self, runs: Path, run_training: Train, two_cpus: Towers, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+        self, runs: Path, run_training: Train, two_cpus: Towers, monkeypatch: pytest.MonkeyPatch,
+        rate: float, every: int, line: str, saved: list[int],
+    ) -> None:  # fmt: skip
         def rates(trainer: Trainer) -> tuple[float, float]:
-            return (1e-3, 1e-3) if trainer.state.step < 2 else (1e30, 1e30)
+            return (1e-3, 1e-3) if trainer.state.step < 2 else (rate, rate)
 
         monkeypatch.setattr(Trainer, "_rates", rates)
-        overrides = ("train.checkpoint_every=2", "train.steps=8")
-        with pytest.raises(UserError, match=r"the loss of step 4 is (nan|inf)"):
-            run_training(runs / "run", *overrides)
-        assert steps_of(runs / "run") == [2]
+        with pytest.raises(UserError, match=line):
+            run_training(runs / "run", f"train.checkpoint_every={every}", "train.steps=8")
+        assert steps_of(runs / "run") == saved
         model, checkpoint = open_run(runs / "run").load_model(two_cpus)
         assert checkpoint.name == "step-00000002"
         assert all(np.isfinite(value).all() for value in tensors(runs / "run", 2).values())
@@ -226,7 +235,7 @@ class TestLosses:
             runs / "run", "model.preset=paper", "train.learning_rate=0", "train.stuck_after=2",
             "train.steps=2",
         )  # fmt: skip
-        assert "warning: after 2 steps the loss is 1.0" in capsys.readouterr().out
+        assert re.search(r"warning: after 2 steps the loss is 1\.[01]", capsys.readouterr().out)
 
 
 class TestFaultyData:
@@ -328,7 +337,6 @@ class TestSignals:
         assert process.returncode == 0, errors
         assert steps_of(run)[-1] == step + 1
 
-    @pytest.mark.xfail(strict=True, reason="a signal between the two looks at it stops without saving")
     @pytest.mark.usefixtures("small_net")
     def test_signal_at_any_moment_is_saved_first(
         self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
