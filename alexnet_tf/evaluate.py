@@ -83,16 +83,18 @@ def _probabilities_of(
         batch_size=max(1, run.config.data.eval_batch_size // arguments.views),
     )  # fmt: skip
     images = manifest.splits[arguments.split].records
-    return class_probabilities(model, batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None))
+    return class_probabilities(
+        prediction_function(model), batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None)
+    )
 
 
 def class_probabilities(
-    model: AlexNet, batches: tf.data.Dataset, progress: "tqdm | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, progress: "tqdm | None" = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 
     Args:
-      model: the network.
+      forward: from `prediction_function`, made once for a network: making it compiles.
       batches: of (images float32 (n, views, 224, 224, 3), labels (n,)).
       progress: a bar to move on by images.
 
@@ -102,7 +104,6 @@ def class_probabilities(
     Raises:
       UserError: the network's output is not finite.
     """
-    forward = prediction_function(model)
     probabilities, labels = [], []
     for images, batch_labels in batches:
         probabilities.append(forward(images).numpy().astype(np.float64))

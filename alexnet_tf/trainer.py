@@ -14,7 +14,7 @@ import tensorflow as tf
 from alexnet_tf.config import Config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import StoppedBySignal, UserError
-from alexnet_tf.evaluate import class_probabilities, error_rates
+from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches, training_batches
 from alexnet_tf.model import build_alexnet, named_variables
 from alexnet_tf.optimizer import PaperMomentum, count_drops, learning_rates
@@ -90,6 +90,7 @@ class Trainer:
         all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
         self.last_step = min(all_steps, config.train.steps or all_steps)
         self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed)
+        self.predict = prediction_function(self.step.model)
         self.state = folder.restore(self.step.checkpoint)
         self.checked = self.state.step
         """Steps whose loss has been looked at."""
@@ -201,7 +202,7 @@ class Trainer:
             self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
             split="val", views=1, batch_size=self.config.data.eval_batch_size,
         )  # fmt: skip
-        rates = error_rates(*class_probabilities(self.step.model, batches))
+        rates = error_rates(*class_probabilities(self.predict, batches))
         self.progress.validated(self._epoch(), rates)
         state, recipe = self.state, self.preset.train
         if state.best_top1_error is None or rates.top1_error < state.best_top1_error:

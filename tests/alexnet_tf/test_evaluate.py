@@ -11,7 +11,7 @@ from alexnet_tf import evaluate
 from alexnet_tf.config import parse_config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
-from alexnet_tf.evaluate import class_probabilities, error_rates
+from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.model import build_alexnet, named_variables
 from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
@@ -79,7 +79,7 @@ class TestClassProbabilities:
         images, labels = images.astype(np.float32), np.array([2, 0, 1])
         batches = [(tf.constant(images[:2]), tf.constant(labels[:2])),
                    (tf.constant(images[2:]), tf.constant(labels[2:]))]  # fmt: skip
-        found, found_labels = class_probabilities(ColorNet(), batches)
+        found, found_labels = class_probabilities(prediction_function(ColorNet()), batches)
         expected = [np.mean([softmax(2 * view) for view in image], axis=0) for image in colors]
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         np.testing.assert_array_equal(found_labels, labels)
@@ -89,7 +89,7 @@ class TestClassProbabilities:
     def test_broken_weights_are_told(self) -> None:
         images = tf.fill((1, 1, 224, 224, 3), np.float32("nan"))
         with pytest.raises(UserError, match="not finite"):
-            class_probabilities(ColorNet(), [(images, tf.constant([0]))])
+            class_probabilities(prediction_function(ColorNet()), [(images, tf.constant([0]))])
 
 
 @pytest.fixture

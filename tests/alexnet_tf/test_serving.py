@@ -18,7 +18,7 @@ import train
 from alexnet_tf import predict
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
-from alexnet_tf.evaluate import class_probabilities
+from alexnet_tf.evaluate import class_probabilities, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches, picture_from_file
 from alexnet_tf.workdir import open_run
 from tfrecords.manifest import load_manifest, shard_paths
@@ -64,7 +64,7 @@ def test_stored_pictures_get_the_probabilities_of_evaluation(run, models: Path, 
         views=1,
         batch_size=5,
     )
-    expected, _ = class_probabilities(model, batches)
+    expected, _ = class_probabilities(prediction_function(model), batches)
     served = tf.saved_model.load(str(models / "1")).signatures["probabilities"]
     found = served(image_bytes=tf.constant(stored_pictures(tiny_data)))["probabilities"].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -1,12 +1,8 @@
-"""The loop: resumed runs equal to the last bit, rates, losses gone wrong, signals."""
+"""The loop: resumed runs equal to the last bit, rates, losses gone wrong, faulty data."""
 
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,36 +15,19 @@ import train
 from alexnet_tf import trainer as trainer_module
 from alexnet_tf.config import load_config
 from alexnet_tf.devices import Towers
-from alexnet_tf.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
+from alexnet_tf.errors import UserError
 from alexnet_tf.evaluate import ErrorRates
 from alexnet_tf.trainer import Trainer
 from alexnet_tf.workdir import TrainingFolder, open_run
-from tests.alexnet_tf.conftest import SMALL_UNITS
+from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
-ROOT = Path(__file__).resolve().parents[2]
 VARIABLES = 30
 """Kernels and biases: seven layers in either tower, and fc8."""
 Train = Callable[..., None]
 Arguments = Callable[..., list[str]]
-
-
-def tensors(run: Path, step: int) -> dict[str, np.ndarray]:
-    """Every weight and velocity of a checkpoint, read without the program."""
-    reader = tf.train.load_checkpoint(str(run / f"checkpoints/step-{step:08d}/variables"))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def steps_of(run: Path) -> list[int]:
-    return sorted(int(path.name[5:]) for path in (run / "checkpoints").iterdir())
-
-
-def metrics(run: Path, kind: str) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
 
 
 def assert_same_to_the_last_bit(one: Path, other: Path, step: int) -> None:
@@ -291,75 +270,3 @@ def data(tiny_data: Path, tmp_path: Path) -> Path:
     for path in tiny_data.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     return copy
-
-
-SMALL_NET_COMMAND = f"""
-import train
-from alexnet_tf import model
-from alexnet_tf.errors import run_command
-dense = model._dense
-model._dense = lambda name, units, *rest, **options: dense(
-    name, min(units, {SMALL_UNITS}), *rest, **options
-)
-run_command(train.main)
-"""
-COMMANDS = [
-    pytest.param(["-c", SMALL_NET_COMMAND], id="small network"),
-    pytest.param(["train.py"], id="train.py", marks=pytest.mark.slow),
-]
-
-
-class TestSignals:
-    @pytest.mark.parametrize("command", COMMANDS)
-    def test_sigterm_saves_and_the_same_command_goes_on(
-        self, runs: Path, arguments: Arguments, command: list[str]
-    ) -> None:
-        run = runs / "run"
-
-        def start(*overrides: str) -> subprocess.Popen:
-            line = [sys.executable, *command, *arguments(run, *overrides)]
-            return subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-        process = start("train.epochs=1000", "train.checkpoint_every=100000")
-        try:
-            wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process)
-            with pytest.raises(UserError, match=r"is being trained by another process"):
-                train.main(arguments(run, "train.epochs=1000"))
-            process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=600)
-        finally:
-            process.kill()
-        assert process.returncode == STOPPED_AFTER_SAVING
-        step = int(re.search(r"stopped by SIGTERM, saved at step (\d+)", errors)[1])
-        assert steps_of(run)[-1] == step
-        process = start("train.epochs=1000", f"train.steps={step + 1}")
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors
-        assert steps_of(run)[-1] == step + 1
-
-    @pytest.mark.usefixtures("small_net")
-    def test_signal_at_any_moment_is_saved_first(
-        self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        time_to_save = Trainer._time_to_save
-
-        def interrupted(trainer: Trainer) -> bool:
-            answer = time_to_save(trainer)
-            if trainer.state.step == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return answer
-
-        monkeypatch.setattr(Trainer, "_time_to_save", interrupted)
-        with pytest.raises(StoppedBySignal) as stopped:
-            run_training(runs / "run", "train.steps=4")
-        step = int(re.search(r"saved at step (\d+)", str(stopped.value))[1])
-        assert step in steps_of(runs / "run")
-
-
-def wait_until(happened: Callable[[], object], process: subprocess.Popen) -> None:
-    for _ in range(6000):
-        if happened():
-            return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    raise AssertionError("nothing happened in ten minutes")

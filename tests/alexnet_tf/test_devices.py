@@ -1,0 +1,51 @@
+"""Which devices the towers get; where their operations land is in test_placement.py."""
+
+import pytest
+import tensorflow as tf
+
+from alexnet_tf.config import DevicesConfig
+from alexnet_tf.devices import Towers, set_up_towers
+from alexnet_tf.errors import UserError
+
+FIRST, SECOND = "/device:CPU:0", "/device:CPU:1"
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As many GPUs as are put into this list; none to begin with."""
+    found: list[str] = []
+    devices = {"GPU": found, "CPU": tf.config.list_physical_devices("CPU")}
+    monkeypatch.setattr(tf.config, "list_physical_devices", devices.get)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda *_: None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("choice", "count", "towers"),
+    [
+        ("auto", 0, Towers(FIRST, SECOND)),
+        ("auto", 1, Towers("/device:GPU:0", "/device:GPU:0")),
+        ("auto", 2, Towers("/device:GPU:0", "/device:GPU:1")),
+        ("auto", 3, Towers("/device:GPU:0", "/device:GPU:1")),
+        ("two-cpus", 2, Towers(FIRST, SECOND)),
+        ("one-cpu", 0, Towers(FIRST, FIRST)),
+        ("one-gpu", 2, Towers("/device:GPU:0", "/device:GPU:0")),
+    ],
+)
+def test_choice(gpus: list[str], choice: str, count: int, towers: Towers) -> None:
+    gpus += ["gpu"] * count
+    assert set_up_towers(DevicesConfig(towers=choice)) == towers
+
+
+@pytest.mark.parametrize(("choice", "count"), [("two-gpus", 0), ("two-gpus", 1), ("one-gpu", 0)])
+def test_fewer_gpus_than_asked_for(gpus: list[str], choice: str, count: int) -> None:
+    gpus += ["gpu"] * count
+    with pytest.raises(UserError, match=rf"devices\.towers: {choice} needs \d GPUs, .* sees {count}"):
+        set_up_towers(DevicesConfig(towers=choice))
+
+
+def test_the_processor_really_is_two_devices(two_cpus: Towers) -> None:
+    assert two_cpus == Towers(FIRST, SECOND)
+    for name in (FIRST, SECOND):
+        with tf.device(name):
+            assert (tf.constant(1.0) + 1).device.endswith(name)

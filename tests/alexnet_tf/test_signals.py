@@ -1,0 +1,90 @@
+"""SIGTERM in the middle of a training: saved, told, taken up again."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import train
+from alexnet_tf.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
+from alexnet_tf.trainer import Trainer
+from tests.alexnet_tf.conftest import SMALL_UNITS
+from tests.alexnet_tf.run_files import metrics, steps_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL_NET_COMMAND = f"""
+import train
+from alexnet_tf import model
+from alexnet_tf.errors import run_command
+dense = model._dense
+model._dense = lambda name, units, *rest, **options: dense(
+    name, min(units, {SMALL_UNITS}), *rest, **options
+)
+run_command(train.main)
+"""
+COMMANDS = [
+    pytest.param(["-c", SMALL_NET_COMMAND], id="small network"),
+    pytest.param(["train.py"], id="train.py", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_sigterm_saves_and_the_same_command_goes_on(
+    runs: Path, arguments: Callable[..., list[str]], command: list[str]
+) -> None:
+    run = runs / "run"
+
+    def start(*overrides: str) -> subprocess.Popen:
+        line = [sys.executable, *command, *arguments(run, *overrides)]
+        return subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    process = start("train.epochs=1000", "train.checkpoint_every=100000")
+    try:
+        wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process)
+        with pytest.raises(UserError, match=r"is being trained by another process"):
+            train.main(arguments(run, "train.epochs=1000"))
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    assert process.returncode == STOPPED_AFTER_SAVING
+    step = int(re.search(r"stopped by SIGTERM, saved at step (\d+)", errors)[1])
+    assert steps_of(run)[-1] == step
+    process = start("train.epochs=1000", f"train.steps={step + 1}")
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert steps_of(run)[-1] == step + 1
+
+
+@pytest.mark.usefixtures("small_net")
+def test_signal_at_any_moment_is_saved_first(
+    runs: Path, run_training: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time_to_save = Trainer._time_to_save
+
+    def interrupted(trainer: Trainer) -> bool:
+        answer = time_to_save(trainer)
+        if trainer.state.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return answer
+
+    monkeypatch.setattr(Trainer, "_time_to_save", interrupted)
+    with pytest.raises(StoppedBySignal) as stopped:
+        run_training(runs / "run", "train.steps=4")
+    step = int(re.search(r"saved at step (\d+)", str(stopped.value))[1])
+    assert step in steps_of(runs / "run")
+
+
+def wait_until(happened: Callable[[], object], process: subprocess.Popen) -> None:
+    for _ in range(6000):
+        if happened():
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    raise AssertionError("nothing happened in ten minutes")
