@@ -67,6 +67,10 @@ class BothTowers(Placed, keras.layers.Concatenate):
     """
 
 
+Forward = tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor] | None]
+"""A normalization's output, with its s and s^-beta where the forward pass made them."""
+
+
 class LocalResponseNormalization(Placed, keras.layers.Layer):
     """Response normalization across the channels of one tower.
 
@@ -88,8 +92,9 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
         index = np.arange(channels)
         band = self.alpha * (np.abs(index[:, None] - index) <= self.depth_radius)  # (C, C)
 
-        def forward(x: tf.Tensor) -> tf.Tensor:
-            return tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
+        def forward(x: tf.Tensor) -> Forward:
+            y = tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
+            return y, None
 
         def sum_over_window(x: tf.Tensor, factor: float, offset: float) -> tf.Tensor:
             sums = tf.matmul(tf.reshape(x, (-1, channels)), tf.constant(factor * band, x.dtype))
@@ -129,8 +134,10 @@ class SpatialResponseNormalization(Placed, keras.layers.Layer):
             mean = tf.nn.avg_pool2d(padded, self.size, 1, "VALID")  # holds the division by size^2
             return (factor * self.scale) * mean + offset if offset else (factor * self.scale) * mean
 
-        def forward(x: tf.Tensor) -> tf.Tensor:
-            return x * _negative_power(sum_over_window(tf.square(x), 1.0, 1.0), self.beta)
+        def forward(x: tf.Tensor) -> Forward:
+            s = sum_over_window(tf.square(x), 1.0, 1.0)
+            factor = _negative_power(s, self.beta)
+            return x * factor, (s, factor)
 
         with tf.device(self.device):
             return _response_normalization(inputs, forward, sum_over_window, 1.0, self.beta, self.device)
@@ -142,7 +149,7 @@ class SpatialResponseNormalization(Placed, keras.layers.Layer):
 
 def _response_normalization(
     x: tf.Tensor,
-    forward: Callable[[tf.Tensor], tf.Tensor],
+    forward: Callable[[tf.Tensor], Forward],
     sum_over_window: Callable[[tf.Tensor, float, float], tf.Tensor],
     bias: float,
     beta: float,
@@ -159,13 +166,19 @@ def _response_normalization(
 
     @tf.custom_gradient
     def normalize(x: tf.Tensor) -> Any:
+        y, known = forward(x)
+
         def gradient(dy: tf.Tensor) -> tf.Tensor:
             with tf.device(device):  # a gradient function is called outside the layer's own scope
-                s = sum_over_window(tf.square(x), 1.0, bias)
-                slope = dy * _negative_power(s, beta)
+                if known is not None:
+                    s, factor = known
+                else:
+                    s = sum_over_window(tf.square(x), 1.0, bias)
+                    factor = _negative_power(s, beta)
+                slope = dy * factor
                 return slope - x * sum_over_window(slope * x / s, 2.0 * beta, 0.0)
 
-        return forward(x), gradient
+        return y, gradient
 
     return normalize(x)
 
