@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from alexnet_tf.errors import UserError
 from alexnet_tf.model import IMAGE_SIZE
 from alexnet_tf.presets import Augmentation
 from tfrecords.manifest import Manifest, shard_paths
@@ -44,7 +45,7 @@ def training_batches(
     Yields:
       (images float32 (batch_size, 224, 224, 3), labels int64 (batch_size,)).
     """
-    files = [str(path) for path in shard_paths(data_dir, manifest, "train")]
+    files = _files(data_dir, manifest, "train")
     per_epoch = manifest.splits["train"].records
     first_epoch, first_position = divmod(first_step * batch_size, per_epoch)
 
@@ -80,7 +81,7 @@ def evaluation_batches(
     Yields:
       (images float32 (n, views, 224, 224, 3), labels int64 (n,)) with views 1 (the center) or 10.
     """
-    files = [str(path) for path in shard_paths(data_dir, manifest, split)]
+    files = _files(data_dir, manifest, split)
 
     def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = parse_example(record)
@@ -89,6 +90,15 @@ def evaluation_batches(
 
     images = tf.data.TFRecordDataset(files).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return images.batch(batch_size).prefetch(2)
+
+
+def _files(data_dir: Path, manifest: Manifest, split: str) -> list[str]:
+    if manifest.size != STORED_SIZE:
+        raise UserError(
+            f"{data_dir} holds pictures of {manifest.size}x{manifest.size}, AlexNet takes {STORED_SIZE}x{STORED_SIZE}; "
+            f"convert again with --size {STORED_SIZE}"
+        )
+    return [str(path) for path in shard_paths(data_dir, manifest, split)]
 
 
 def _shuffled_records(files: list[str], seed: int, epoch: tf.Tensor, buffer: int) -> tf.data.Dataset:
@@ -206,7 +216,11 @@ def _offsets(views: int) -> list[tuple[int, int]]:
 
 
 def decode_crop(encoded: tf.Tensor, offset: tf.Tensor, encoding: str) -> tf.Tensor:
-    """uint8 (224, 224, 3) at `offset`; of a JPEG only these rows and columns are decoded."""
+    """uint8 (224, 224, 3) at `offset`; of a JPEG only these rows and columns are decoded.
+
+    Where color is stored at half resolution, the crop's two outermost columns lack a neighbor to interpolate with, so
+    their color may differ by a few grey levels from that of the whole picture.
+    """
     if encoding == "jpeg":
         window = tf.concat([offset, [IMAGE_SIZE, IMAGE_SIZE]], 0)
         return tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method="INTEGER_ACCURATE")

@@ -64,7 +64,7 @@ class Progress:
             self._log_training(epoch, rates)
 
     def add_loss(self, loss: float) -> None:
-        """Takes in the loss of the latest step that has been read."""
+        """Takes in the loss of the latest step that has been read: one step late, except where the run is saved."""
         self.losses.append(loss)
 
     def mean_loss(self) -> float:

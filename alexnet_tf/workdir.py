@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -129,19 +130,26 @@ class TrainingFolder:
         """
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path)
         self.checkpoints = path / "checkpoints"
+        self._metrics: TextIO | None = None
+        self._lock = _lock(path)
+        try:
+            self._prepare(config, Classes(keys=manifest.class_keys, names=manifest.class_names), statistics)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _prepare(self, config: Config, classes: Classes, statistics: Statistics) -> None:
+        path = self.path
         self.checkpoints.mkdir(exist_ok=True)
         for leftover in self.checkpoints.glob(".unfinished-*"):
             shutil.rmtree(leftover)
-        classes = Classes(keys=manifest.class_keys, names=manifest.class_names)
         if (path / "config.yaml").exists():
-            _check_same_experiment(open_run(path), config, classes)
+            _check_same_experiment(open_run(path), config, classes, statistics)
         else:
             statistics.save(path / STATISTICS_FILE)
             _write_whole(path / "classes.json", classes.model_dump_json(indent=1))
         _write_whole(path / "config.yaml", dump_config(config))
-        self._metrics: TextIO | None = None
 
     def __enter__(self) -> "TrainingFolder":
         return self
@@ -163,6 +171,7 @@ class TrainingFolder:
         os.replace(unfinished, finished)
         if is_best:
             _write_whole(self.path / "best.json", json.dumps({"checkpoint": name, "top1_error": state.best_top1_error}))
+        self.log(kind="checkpoint", step=state.step)
         keep = {*_checkpoints(self.path)[-2:], _best_checkpoint(self.path)}
         for old in _checkpoints(self.path):
             if old not in keep:
@@ -172,15 +181,14 @@ class TrainingFolder:
         """Loads the latest checkpoint into `checkpoint`; a fresh state where there is none.
 
         Raises:
-          UserError: the latest checkpoint is damaged. Never starts over in silence.
+          UserError: the latest checkpoint is damaged, or all are gone. Never starts over in silence.
         """
         latest = _latest_checkpoint(self.path)
         if latest is None:
-            if (self.path / "metrics.jsonl").exists() and _lines_with_validation(self.path / "metrics.jsonl"):
-                raise UserError(
-                    f"run {self.path} has metrics but its checkpoints are gone; restore them or use another --run"
-                )
+            if '"checkpoint"' in _text(self.path / "metrics.jsonl"):
+                raise UserError(f"the checkpoints of run {self.path} are gone; restore them or use another --run")
             return TrainingState()
+        _best_checkpoint(self.path)  # told now, not after an epoch of training
         try:
             state = TrainingState.model_validate_json((latest / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValidationError) as fault:
@@ -191,8 +199,7 @@ class TrainingFolder:
     def start_metrics(self, state: TrainingState) -> None:
         """Opens metrics.jsonl; what a killed run wrote after its last checkpoint is cut off, for it is done again."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if _step_of(line) <= state.step]
+        kept = [line for line in _text(path).splitlines() if _step_of(line) <= state.step]
         _write_whole(path, "".join(line + "\n" for line in kept))
         self._metrics = path.open("a", encoding="utf-8")
 
@@ -212,11 +219,16 @@ def _lock(path: Path) -> TextIO:
     return lock
 
 
-def _check_same_experiment(run: Run, config: Config, classes: Classes) -> None:
+def _check_same_experiment(run: Run, config: Config, classes: Classes, statistics: Statistics) -> None:
     if run.classes.keys != classes.keys:
         raise UserError(
             f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} has {len(classes.keys)} "
             "or other ones; use its own data or another --run"
+        )
+    if not np.array_equal(run.statistics.mean_image, statistics.mean_image):
+        raise UserError(
+            f"{config.data.dir} holds other training pictures than run {run.path} began with (another mean image); "
+            "use its own data or another --run"
         )
     before, now = run.config.model_dump(mode="json"), config.model_dump(mode="json")
     for section, fields in now.items():
@@ -260,7 +272,7 @@ def _restore(checkpoint: tf.train.Checkpoint, folder: Path, *, whole: bool) -> N
         status.assert_consumed() if whole else status.expect_partial().assert_existing_objects_matched()
     except ValueError as fault:  # a tensor of another shape
         raise UserError(f"checkpoint {folder} holds another network than this run's config: {fault}") from fault
-    except (tf.errors.OpError, AssertionError) as fault:
+    except (tf.errors.OpError, AssertionError, IndexError, RuntimeError) as fault:  # as the damage would have it
         raise _damaged(folder, fault) from fault
 
 
@@ -276,8 +288,8 @@ def _step_of(line: str) -> float:
         return float("inf")  # half a line, from a run that was killed while writing it
 
 
-def _lines_with_validation(path: Path) -> bool:
-    return any('"validation"' in line for line in path.read_text(encoding="utf-8").splitlines())
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -32,8 +32,8 @@ def run(request: pytest.FixtureRequest, tiny_data: Path, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("served")
     config = folder / "config.yaml"
     config.write_text(
-        f"model: {{preset: {request.param}}}\ndata: {{dir: {tiny_data}, batch_size: 4}}\ntrain: {{steps: 2, epochs: 1}}\n"
-        "devices: {towers: two-cpus}\n"
+        f"model: {{preset: {request.param}}}\ndata: {{dir: {tiny_data}, batch_size: 4}}\n"
+        "train: {steps: 2, epochs: 1}\ndevices: {towers: two-cpus}\n"
     )
     assert train.main(["--config", str(config), "--run", str(folder / "run")]) == 0
     yield open_run(folder / "run")
@@ -145,7 +145,7 @@ def test_predict_names_what_is_wrong(models: Path, tmp_path: Path) -> None:
     text.write_text("no picture")
     with pytest.raises(UserError, match=r"notes\.jpg is no readable"):
         predict.main(["--model", str(models), str(text)])
-    with pytest.raises(UserError, match="missing.jpg cannot be read"):
+    with pytest.raises(UserError, match=r"missing\.jpg cannot be read"):
         predict.main(["--model", str(models), str(tmp_path / "missing.jpg")])
     with pytest.raises(UserError, match="holds no exported model"):
         predict.main(["--model", str(tmp_path), str(text)])

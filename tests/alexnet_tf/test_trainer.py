@@ -251,7 +251,6 @@ class TestFaultyData:
         with pytest.raises(UserError, match=re.escape(str(shard))):
             train.main(arguments(runs / "run", f"data.dir={data}"))
 
-    @pytest.mark.xfail(strict=True, reason="pictures of another size are told by TensorFlow only")
     @pytest.mark.usefixtures("small_net")
     def test_pictures_of_another_size(self, runs: Path, arguments: Arguments, tiny_data: Path, tmp_path: Path) -> None:
         pictures = tiny_data.parent

@@ -1,6 +1,5 @@
 """A run's folder: lock, settings, checkpoints whole or not at all, and faults told in one line."""
 
-import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +42,6 @@ def refusal(act: Callable[[], object]) -> str:
         act()
     line = str(fault.value)
     assert line and "\n" not in line
-    del fault
-    gc.collect()  # a folder that was refused holds its lock until it is collected
     return line
 
 

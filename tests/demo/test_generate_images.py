@@ -30,9 +30,7 @@ def test_layout(folder: Path) -> None:
     assert len(KINDS) == 10
     assert sorted(path.name for path in (folder / "train").iterdir()) == KINDS
     assert sorted(path.name for path in (folder / "val").iterdir()) == KINDS
-    assert sorted(path.name for path in (folder / "unseen").iterdir()) == [
-        f"{k}.jpg" for k in KINDS
-    ]
+    assert sorted(path.name for path in (folder / "unseen").iterdir()) == [f"{k}.jpg" for k in KINDS]
     for kind in KINDS:
         assert len(list((folder / "train" / kind).iterdir())) == 10
         assert len(list((folder / "val" / kind).iterdir())) == 2
@@ -75,17 +73,13 @@ def test_pictures_are_varied_color_files(folder: Path) -> None:
 def test_centre_crop_shows_the_shape(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     original = images.shape_coverage
-    monkeypatch.setattr(
-        images, "shape_coverage", lambda *given: drawn.append(original(*given)) or drawn[-1]
-    )
+    monkeypatch.setattr(images, "shape_coverage", lambda *given: drawn.append(original(*given)) or drawn[-1])
     for seed in range(20):
         images.draw(kind, np.random.default_rng(seed))
         rows, columns = np.nonzero(drawn[-1])
         height, width = drawn[-1].shape
         margin = 0.5 * 224 / 256 * min(height, width) + 1  # a pixel for the edge's samples
-        assert (
-            max(abs(rows + 0.5 - height / 2).max(), abs(columns + 0.5 - width / 2).max()) <= margin
-        )
+        assert max(abs(rows + 0.5 - height / 2).max(), abs(columns + 0.5 - width / 2).max()) <= margin
         extent = max(np.ptp(rows), np.ptp(columns)) / min(height, width)
         assert 0.3 < extent <= 0.76, "large enough to be seen"
 
@@ -129,8 +123,7 @@ def test_ink_stands_out_from_the_ground() -> None:
     for seed in range(200):
         ground, ink = images.contrasting_colors(np.random.default_rng(seed))
         luma = [
-            np.asarray(Image.new("RGB", (1, 1), tuple(int(v) for v in c)).convert("L"))[0, 0]
-            for c in (ground, ink)
+            np.asarray(Image.new("RGB", (1, 1), tuple(int(v) for v in c)).convert("L"))[0, 0] for c in (ground, ink)
         ]
         assert int(luma[1]) - int(luma[0]) >= 78
 
