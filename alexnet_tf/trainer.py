@@ -173,6 +173,7 @@ class Trainer:
             self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
         is_best = self._validate() if self._ends_epoch() else False
         self.folder.save(self.step.checkpoint, self.state, is_best=is_best)
+        self.folder.log(kind="checkpoint", step=self.state.step)
         self.progress.restart_clock()
 
     def _check_loss(self, loss: float) -> None:

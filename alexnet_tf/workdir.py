@@ -171,7 +171,6 @@ class TrainingFolder:
         os.replace(unfinished, finished)
         if is_best:
             _write_whole(self.path / "best.json", json.dumps({"checkpoint": name, "top1_error": state.best_top1_error}))
-        self.log(kind="checkpoint", step=state.step)
         keep = {*_checkpoints(self.path)[-2:], _best_checkpoint(self.path)}
         for old in _checkpoints(self.path):
             if old not in keep:
@@ -215,6 +214,7 @@ def _lock(path: Path) -> TextIO:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as fault:
+        lock.close()
         raise UserError(f"run {path} is being trained by another process; wait for it or use another --run") from fault
     return lock
 

@@ -1,6 +1,8 @@
 """A run's folder: lock, settings, checkpoints whole or not at all, and faults told in one line."""
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def opened(runs: Path, tiny_data: Path, manifest: Manifest) -> Open:
     """Opens runs/run with overrides of the default config."""
     statistics = Statistics.load(tiny_data / STATISTICS_FILE)
 
-    def opening(*overrides: str, manifest: Manifest = manifest) -> TrainingFolder:
+    def opening(*overrides: str, manifest: Manifest = manifest, statistics: Statistics = statistics) -> TrainingFolder:
         config = parse_config("", "test", [f"data.dir={tiny_data}", *overrides])
         return TrainingFolder(runs / "run", config, manifest, statistics)
 
@@ -143,9 +145,20 @@ class TestCheckpoints:
 
     def test_lost_checkpoints_are_no_fresh_start(self, opened: Open, runs: Path) -> None:
         (runs / "run").mkdir()
-        (runs / "run/metrics.jsonl").write_text('{"kind": "validation", "step": 5}\n')
+        (runs / "run/metrics.jsonl").write_text('{"kind": "train", "step": 5}\n')
         with opened() as folder:
-            assert "its checkpoints are gone" in refusal(lambda: folder.restore(numbers()))
+            assert folder.restore(numbers()) == TrainingState()  # killed before its first checkpoint
+        (runs / "run/metrics.jsonl").write_text('{"kind": "checkpoint", "step": 5}\n')
+        with opened() as folder:
+            assert f"the checkpoints of run {runs / 'run'} are gone" in refusal(lambda: folder.restore(numbers()))
+
+    def test_lost_best_checkpoint_is_told_at_once(self, opened: Open, runs: Path) -> None:
+        with opened() as folder:
+            save(folder, 3, is_best=True)
+            save(folder, 6)
+        shutil.rmtree(runs / "run/checkpoints/step-00000003")
+        with opened() as folder:
+            assert "names step-00000003, which is missing" in refusal(lambda: folder.restore(numbers()))
 
 
 class TestSameExperiment:
@@ -176,6 +189,12 @@ class TestSameExperiment:
         assert "was trained on 3 classes" in line and f"{tiny_data} has 2" in line
         others = manifest.model_copy(update={"class_keys": ["ant", "bee", "dog"]})
         assert "other ones" in refusal(lambda: opened(manifest=others))
+
+    def test_changed_pictures(self, opened: Open, tiny_data: Path) -> None:
+        opened().__exit__()
+        statistics = Statistics.load(tiny_data / STATISTICS_FILE)
+        others = dataclasses.replace(statistics, mean_image=statistics.mean_image + 1)
+        assert f"{tiny_data} holds other training pictures" in refusal(lambda: opened(statistics=others))
 
     def test_how_long_and_where_may_change(self, opened: Open, runs: Path) -> None:
         opened().__exit__()
