@@ -78,8 +78,9 @@ class AlexNet(keras.Model):
           Logits, float32 (N, num_classes).
         """
         a, b = self.a, self.b
-        x, y = a.block1(images), b.block1(images)  # 2 x (N, 27, 27, 48)
-        x, y = a.block2(x), b.block2(y)  # 2 x (N, 13, 13, 128)
+        training = dropout_seed is not None
+        x, y = a.block1(images, training), b.block1(images, training)  # 2 x (N, 27, 27, 48)
+        x, y = a.block2(x, training), b.block2(y, training)  # 2 x (N, 13, 13, 128)
         x, y = a.block345(x, y), b.block345(x, y)  # 2 x (N, 6, 6, 128); conv3 sees both towers
         x, y = a.block6(x, y, dropout_seed), b.block6(x, y, dropout_seed)  # 2 x (N, 2048); sees both
         x, y = a.block7(x, y, dropout_seed), b.block7(x, y, dropout_seed)  # 2 x (N, 2048); sees both
@@ -144,16 +145,16 @@ class Tower(keras.layers.Layer):
         self.fc7 = fully_connected("fc7")
         self.dropout7 = Dropout2012(network.dropout_rate, **named("dropout7"))
 
-    def block1(self, images: tf.Tensor) -> tf.Tensor:
+    def block1(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv1, normalized and pooled; the recipes differ in the order."""
         x = self.conv1(self.pad1(images))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
         if self.relu_first:
-            return self.pool1(self.norm1(self.relu1(x)))  # (N, 27, 27, 48)
-        return self.relu1(self.pool1(self.norm1(x)))  # (N, 27, 27, 48)
+            return self.pool1(self.norm1(self.relu1(x), training=training))  # (N, 27, 27, 48)
+        return self.relu1(self.pool1(self.norm1(x, training=training)))  # (N, 27, 27, 48)
 
-    def block2(self, x: tf.Tensor) -> tf.Tensor:
+    def block2(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv2, normalized and pooled."""
-        x = self.norm2(self.conv2(x))  # (N, 27, 27, 128)
+        x = self.norm2(self.conv2(x), training=training)  # (N, 27, 27, 128)
         if self.spatial_norm:
             x = self.spatial_norm2(x)  # (N, 27, 27, 128)
         return self.pool2(x)  # (N, 13, 13, 128)

@@ -1,5 +1,7 @@
 """The layers against plain loops, TensorFlow's own operations and numeric differences."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -35,7 +37,11 @@ def lrn(x: np.ndarray, depth_radius: int, bias: float, alpha: float, beta: float
     return y
 
 
-def gradient_of(layer: keras.layers.Layer, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+def in_training(layer: keras.layers.Layer) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda x: layer(x, training=True)
+
+
+def gradient_of(layer: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, dy: np.ndarray) -> np.ndarray:
     inputs = tf.constant(x, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
@@ -46,9 +52,10 @@ def gradient_of(layer: keras.layers.Layer, x: np.ndarray, dy: np.ndarray) -> np.
 class TestLocalResponseNormalization:
     @ALL
     @pytest.mark.parametrize("channels", [48, 128])
-    def test_output_is_the_formula(self, constants: tuple, channels: int) -> None:
+    @pytest.mark.parametrize("training", [False, True])
+    def test_output_is_the_formula(self, constants: tuple, channels: int, training: bool) -> None:
         x = normal(2, 3, 4, channels)
-        found = LocalResponseNormalization(*constants)(tf.constant(x, tf.float32))
+        found = LocalResponseNormalization(*constants)(tf.constant(x, tf.float32), training=training)
         np.testing.assert_allclose(found, lrn(x, *constants), rtol=2e-5)
 
     @ALL
@@ -60,7 +67,7 @@ class TestLocalResponseNormalization:
             y = tf.nn.local_response_normalization(inputs, *constants)
             loss = tf.reduce_sum(y * tf.constant(dy, tf.float32))
         expected = tape.gradient(loss, inputs).numpy()
-        found = gradient_of(LocalResponseNormalization(*constants), x, dy)
+        found = gradient_of(in_training(LocalResponseNormalization(*constants)), x, dy)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
     @ALL
@@ -72,7 +79,7 @@ class TestLocalResponseNormalization:
             step[index] = 1e-3
             ahead, behind = lrn(x + step, *constants), lrn(x - step, *constants)
             expected[index] = (dy * (ahead - behind)).sum() / 2e-3
-        found = gradient_of(LocalResponseNormalization(*constants), x, dy)
+        found = gradient_of(in_training(LocalResponseNormalization(*constants)), x, dy)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
     def test_config_round_trip(self) -> None:
@@ -201,7 +208,8 @@ class TestPlaced:
 
         @tf.function
         def gradient(x: tf.Tensor) -> tf.Tensor:
-            return tf.gradients(layer(x), x)
+            normalizes = isinstance(layer, LocalResponseNormalization)
+            return tf.gradients(layer(x, training=True) if normalizes else layer(x), x)
 
         graph = gradient.get_concrete_function(tf.TensorSpec((1, 8, 8, 6))).graph
         # These compute nothing; a read goes where its variable is.

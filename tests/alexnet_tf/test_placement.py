@@ -34,7 +34,7 @@ def test_every_convolution_and_its_gradients_are_at_home(placement: Placement, t
     assert count(placement, tower, "forward", "Conv2D") == 5
     assert count(placement, tower, "gradient", "Conv2DBackpropFilter") == 5
     assert count(placement, tower, "gradient", "Conv2DBackpropInput") == 4  # none for the images
-    assert count(placement, tower, "forward", "LRN") == 2
+    assert count(placement, tower, "forward", "Rsqrt") >= 2  # the normalizations' powers
     assert count(placement, tower, "gradient", "MaxPoolGrad") == 3
 
 
