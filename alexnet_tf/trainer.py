@@ -106,6 +106,8 @@ class Trainer:
         if self.state.step >= self.last_step:
             print(f"run {self.folder.path} is complete at step {self.state.step}; raise train.epochs to go on")
             return
+        if self.state.step:
+            print(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self.progress = Progress(self.folder, self.state, self.last_step, self.batch_size, self.config.train.log_every)
         try:
