@@ -15,7 +15,7 @@ from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.model import AlexNet
 from alexnet_tf.workdir import Run, open_run
-from tfrecords.manifest import check_shards, load_manifest
+from tfrecords.manifest import Manifest, check_shards, load_manifest
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,14 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     runs = [open_run(path) for path in arguments.run]
     data = arguments.data or runs[0].config.data.dir
+    manifest = load_manifest(data)
+    for run in runs:
+        _check_same_classes(run, data, manifest)
+    check_shards(data, manifest, arguments.split)
     towers = set_up_towers(runs[0].config.devices)
     total: np.ndarray | float = 0.0
     for run in runs:
-        probabilities, labels = _probabilities_of(run, data, towers, arguments)
+        probabilities, labels = _probabilities_of(run, data, manifest, towers, arguments)
         total = total + probabilities
     rates = error_rates(np.asarray(total) / len(runs), labels)
     print(
@@ -66,16 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _probabilities_of(
-    run: Run, data: Path, towers: Towers, arguments: argparse.Namespace
-) -> tuple[np.ndarray, np.ndarray]:
-    manifest = load_manifest(data)
+def _check_same_classes(run: Run, data: Path, manifest: Manifest) -> None:
     if manifest.class_keys != run.classes.keys:
         raise UserError(
             f"run {run.path} knows {run.num_classes} classes, {data} has {manifest.num_classes} or other ones; "
             "give the data it was trained on with --data"
         )
-    check_shards(data, manifest, arguments.split)
+
+
+def _probabilities_of(
+    run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray]:
     model, _ = run.load_model(towers, arguments.checkpoint)
     batches = evaluation_batches(
         data, manifest, run.statistics, run.config.preset.augment,
