@@ -4,13 +4,16 @@ No TensorFlow here, so a wrong key is told in well under a second.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alexnet_tf.errors import UserError
 from alexnet_tf.presets import PRESETS, Augmentation, Preset, Recipe
+
+Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -64,6 +67,10 @@ class TrainConfig(Section):
     drop_epochs: tuple[int, ...] | None = None
     drop_factor: float | None = Field(None, gt=0, le=1)
     max_drops: int | None = Field(None, ge=0)
+    layer_drops: dict[Layer, dict[int, NotNegative]] | None = None
+    rate_multipliers: dict[Layer, NotNegative] | None = None
+    freeze: tuple[Layer, ...] | None = None
+    optimizer: Literal["paper", "sgdw"] | None = None
     patience: int = Field(3, ge=1)
     """With schedule "plateau": epochs without a new best validation error before the rate drops."""
     log_every: int = Field(20, ge=1)

@@ -82,10 +82,9 @@ def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
     """Runs a step once and reads where it ran. The step must not have run before, and its weights change a little."""
     images = tf.zeros((batch_size, 224, 224, 3))
     labels = tf.zeros((batch_size,), tf.int64)
-    partitions = _partition_graphs(lambda: step(images, labels, 0, 0.0, 0.0))
-    traced = step.compiled.get_concrete_function(
-        images, labels, tf.constant([0, 0], tf.int32), tf.constant(0.0), tf.constant(0.0)
-    )
+    arguments = step.arguments(images, labels, 0, dict.fromkeys(step.variables, 1e-9))
+    partitions = _partition_graphs(lambda: step.compiled(*arguments))
+    traced = step.compiled.get_concrete_function(*arguments)
     return _Reader(partitions, traced.graph, step.towers, batch_size).read()
 
 

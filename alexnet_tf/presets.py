@@ -5,7 +5,8 @@ and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its conf
 A config picks a preset by name and may override single fields of its `augment` and `train` parts.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -62,6 +63,14 @@ class Recipe:
     weight_decay: float = 0.0005  # paper section 5
     drop_factor: float = 0.1  # paper section 5: divided by 10 ...
     max_drops: int = 3  # ... three times
+    layer_drops: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """For single layers: from an epoch on, a factor on the rate in place of that of the common drops; 0 freezes."""
+    rate_multipliers: Mapping[str, float] = field(default_factory=dict)
+    """For single layers: a factor on the rate in all epochs."""
+    freeze: tuple[str, ...] = ()
+    """Layers that are not updated."""
+    optimizer: Literal["paper", "sgdw"] = "paper"
+    """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `optimizer`."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,9 @@ PRESETS = {
             drop_bias_rate=False,  # its log sets only the weights' rate; the biases end at 0.02 as they began
             decay_biases=False,
             schedule="epochs",
-            # The log also lowers conv1 alone at epoch 67 and freezes it at 72; here one rate serves
-            # all layers.
             drop_epochs=(25, 51, 79),
+            layer_drops={"conv1": {67: 1e-3, 72: 0.0}},  # its log: conv1 alone goes to 1e-5 and is then frozen
+            epochs=90,  # its log: stopped in epoch 91
         ),
     ),
 }

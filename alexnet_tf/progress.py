@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.evaluate import ErrorRates
+from alexnet_tf.optimizer import is_bias
 from alexnet_tf.workdir import TrainingFolder, TrainingState
 
 
@@ -33,6 +34,7 @@ class Progress:
         self.log_every = log_every
         self.step = state.step
         self.losses: deque[float] = deque(maxlen=100)
+        self.rates: dict[str, float] = {}
         folder.start_metrics(state)
         self.board = tf.summary.create_file_writer(str(folder.path / "tensorboard"))
         self.bar = tqdm(
@@ -52,9 +54,17 @@ class Progress:
         yield
         self.waited += time.perf_counter() - before
 
-    def step_done(self, epoch: float, rates: tuple[float, float]) -> None:
-        """Moves the bar on by one step, and writes a line of metrics where one is due."""
+    def step_done(self, epoch: float, rates: dict[str, float]) -> None:
+        """Moves the bar on by one step, and writes a line of metrics where one is due.
+
+        Args:
+          epoch: done, as a fraction.
+          rates: the step's learning rates by the variables' names; a line of metrics tells when they change.
+        """
         self.step += 1
+        if rates != self.rates:
+            self.rates = rates
+            self.folder.log(kind="rates", step=self.step, rates=rates)
         self.bar.update(self.batch_size)
         if self.losses:
             self.bar.set_description(f"epoch {epoch:.2f}, loss {self.mean_loss():.3f}", refresh=False)
@@ -91,13 +101,15 @@ class Progress:
         self.bar.close()
         self.board.close()
 
-    def _log_training(self, epoch: float, rates: tuple[float, float]) -> None:
+    def _log_training(self, epoch: float, rates: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.clock
         steps = self.step - self.clock_step
         recent = list(self.losses)[-self.log_every :]
         self._write(
             "train", epoch,
-            loss=float(np.mean(recent)), weight_rate=rates[0], bias_rate=rates[1],
+            loss=float(np.mean(recent)),
+            weight_rate=max(rate for name, rate in rates.items() if not is_bias(name)),
+            bias_rate=max(rate for name, rate in rates.items() if is_bias(name)),
             images_per_second=steps * self.batch_size / seconds, data_wait=self.waited / seconds,
         )  # fmt: skip
         self.restart_clock()

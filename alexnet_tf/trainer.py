@@ -17,7 +17,7 @@ from alexnet_tf.errors import StoppedBySignal, UserError
 from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches, training_batches
 from alexnet_tf.model import build_alexnet, named_variables
-from alexnet_tf.optimizer import PaperMomentum, count_drops, learning_rates
+from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.presets import Preset
 from alexnet_tf.progress import Progress
 from alexnet_tf.workdir import TrainingFolder
@@ -40,28 +40,32 @@ class TrainingStep:
         self.seed = seed
         self.model = build_alexnet(preset.network, num_classes, towers, seed)
         self.variables = named_variables(self.model)
-        self.optimizer = PaperMomentum(self.variables, preset.train)
+        self.optimizer = OPTIMIZERS[preset.train.optimizer](self.variables, preset.train)
         self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
         self.compiled = tf.function(self._step)
 
-    def __call__(
-        self, images: tf.Tensor, labels: tf.Tensor, step: int, weight_rate: float, bias_rate: float
-    ) -> tf.Tensor:
+    def __call__(self, images: tf.Tensor, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tf.Tensor:
         """Does step number `step` (from 0) and returns the mean loss before it, in nats, float32 scalar.
 
         Args:
           images: float32 (N, 224, 224, 3), prepared by the input pipeline.
           labels: int64 (N,), from 0.
+          rates: every variable's learning rate; where it is 0 the variable and its velocity stay as they are.
         """
+        return self.compiled(*self.arguments(images, labels, step, rates))
+
+    def arguments(self, images: tf.Tensor, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
+        """What the compiled step takes. Which variables are trained is part of its graph: others cost no gradient."""
+        trained = tuple(name for name in self.variables if rates[name])
         seed = tf.constant([self.seed, step], tf.int32)
-        return self.compiled(images, labels, seed, tf.constant(weight_rate), tf.constant(bias_rate))
+        return images, labels, seed, tf.constant([rates[name] for name in trained], tf.float32), trained
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is infinite or no number at all."""
         return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.variables.values())
 
     def _step(
-        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, weight_rate: tf.Tensor, bias_rate: tf.Tensor
+        self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
     ) -> tf.Tensor:
         logits = self.model(images, dropout_seed=seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):
@@ -69,8 +73,8 @@ class TrainingStep:
             loss = tf.reduce_mean(losses)  # ()
         # Not GradientTape: it would put the whole backward pass on the first device. tf.gradients
         # keeps every gradient on the device of the operation that it belongs to.
-        gradients = tf.gradients(loss, list(self.variables.values()))
-        self.optimizer.apply(dict(zip(self.variables, gradients, strict=True)), weight_rate, bias_rate)
+        gradients = tf.gradients(loss, [self.variables[name] for name in trained])
+        self.optimizer.apply(dict(zip(trained, gradients, strict=True)), rates)
         return loss
 
 
@@ -127,7 +131,7 @@ class Trainer:
             with self.progress.waiting_for_data():
                 images, labels = next(batches)
             rates = self._rates()
-            loss = self.step(images, labels, self.state.step, *rates)
+            loss = self.step(images, labels, self.state.step, rates)
             # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
             if pending is not None:
                 self._check_loss(float(pending))
@@ -160,11 +164,8 @@ class Trainer:
         before = (self.state.step - 1) * self.batch_size // self.per_epoch
         return self.state.step * self.batch_size // self.per_epoch > before
 
-    def _rates(self) -> tuple[float, float]:
-        recipe = self.preset.train
-        if recipe.schedule == "plateau":
-            return learning_rates(recipe, self.state.drops)
-        return learning_rates(recipe, count_drops(int(self._epoch()) + 1, recipe.drop_epochs))
+    def _rates(self) -> dict[str, float]:
+        return learning_rates(self.preset.train, self.step.variables, int(self._epoch()) + 1, self.state.drops)
 
     def _time_to_save(self) -> bool:
         step = self.state.step

@@ -119,14 +119,14 @@ def summarize(rounds: list[Round], batch_size: int, gflop: float) -> dict[str, F
 
 
 def _measure(step: TrainingStep, towers: Towers, options: argparse.Namespace) -> list[Round]:
-    rates = learning_rates(PRESETS[options.preset].train, 0)
+    rates = learning_rates(PRESETS[options.preset].train, step.variables, epoch=1, plateau_drops=0)
     images, labels = _random_batch(options.batch_size, options.classes, options.seed)
     number = 0
     loss = tf.constant(0.0)
 
     def one_step() -> None:
         nonlocal number, loss
-        loss = step(images, labels, number, *rates)
+        loss = step(images, labels, number, rates)
         number += 1
 
     product, work = _matrix_product(towers, options.matrix_size, options.seed)

@@ -124,7 +124,7 @@ class TestValues:
 
     @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
     def test_dumped_config_parses_to_itself(self, path: Path) -> None:
-        config = load_config(path, ["train.steps=7", "augment.noise=none"])
+        config = load_config(path, ["train.steps=7", "augment.noise=none", "train.layer_drops={conv1: {3: 0.1, 5: 0}}"])
         assert parse_config(dump_config(config), "dumped") == config
 
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf import layers
+from alexnet_tf.keras_versions import tensorflow_variable
 from alexnet_tf.layers import (
     Dropout2012,
     LocalResponseNormalization,
@@ -185,7 +186,7 @@ class TestPlaced:
     def test_eagerly(self, kind: type, arguments: dict, number: int) -> None:
         layer = kind(**arguments, device=f"/device:CPU:{number}")
         y = layer(tf.ones((1, 8, 8, 6)))
-        placed = [y, *(getattr(weight, "value", weight) for weight in layer.weights)]
+        placed = [y, *(tensorflow_variable(weight) for weight in layer.weights)]
         assert {on.device[-5:] for on in placed} == {f"CPU:{number}"}
 
     def test_joined_towers(self) -> None:

@@ -1,13 +1,12 @@
-"""The update rule against hand-computed steps, and the two schedules."""
+"""The update rules against hand-computed steps, and the schedules."""
 
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.optimizer import PaperMomentum, count_drops, learning_rates
+from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.presets import PRESETS, Recipe
 
 PAPER, PROGRAM = PRESETS["paper"].train, PRESETS["2012-code"].train
@@ -25,7 +24,7 @@ def gradients_of(step: int) -> dict[str, np.ndarray]:
 
 
 def by_hand(recipe: Recipe) -> dict[str, np.ndarray]:
-    """Three steps of v <- m v - d e w - e g, w <- w + v, number by number."""
+    """Three steps, number by number, with the decay inside the momentum (paper) or beside it (sgdw)."""
     weights = {name: value.copy() for name, value in START.items()}
     velocities = {name: np.zeros_like(value) for name, value in START.items()}
     for step, (weight_rate, bias_rate) in enumerate(RATES):
@@ -36,18 +35,19 @@ def by_hand(recipe: Recipe) -> dict[str, np.ndarray]:
                 decay = 0.0
             w, v = weights[name], velocities[name]
             for i in np.ndindex(w.shape):
-                v[i] = recipe.momentum * v[i] - decay * rate * w[i] - rate * gradient[i]
-                w[i] = w[i] + v[i]
+                shrink = decay * rate * w[i]
+                v[i] = recipe.momentum * v[i] - rate * gradient[i] - (shrink if recipe.optimizer == "paper" else 0)
+                w[i] = w[i] + v[i] - (shrink if recipe.optimizer == "sgdw" else 0)
     return weights
 
 
 def by_optimizer(recipe: Recipe, *, compiled: bool = True) -> dict[str, np.ndarray]:
     variables = {name: tf.Variable(value, dtype=tf.float32) for name, value in START.items()}
-    optimizer = PaperMomentum(variables, recipe)
+    optimizer = OPTIMIZERS[recipe.optimizer](variables, recipe)
     apply = tf.function(optimizer.apply) if compiled else optimizer.apply
     for step, rates in enumerate(RATES):
         gradients = {n: tf.constant(g, tf.float32) for n, g in gradients_of(step).items()}
-        apply(gradients, *(tf.constant(rate) for rate in rates))
+        apply(gradients, tf.constant(rates))
     return {name: variable.numpy() for name, variable in variables.items()}
 
 
@@ -59,10 +59,14 @@ RECIPES = {
     "decay on weights": replace(PROGRAM, weight_decay=0.05),
     "no decay": replace(PAPER, weight_decay=0.0),
     "other momentum": replace(PAPER, weight_decay=0.05, momentum=0.5),
+    "sgdw": replace(PAPER, weight_decay=0.05, optimizer="sgdw"),
+    "sgdw, decay on weights": replace(PROGRAM, weight_decay=0.05, optimizer="sgdw"),
+    "sgdw, no decay": replace(PAPER, weight_decay=0.0, optimizer="sgdw"),
 }
+BOTH = pytest.mark.parametrize("kind", OPTIMIZERS)
 
 
-class TestPaperMomentum:
+class TestRules:
     @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
     @pytest.mark.parametrize("compiled", [True, False], ids=["graph", "eager"])
     def test_three_steps_are_those_computed_by_hand(self, recipe: Recipe, compiled: bool) -> None:
@@ -77,32 +81,43 @@ class TestPaperMomentum:
         assert np.abs(decayed["conv1_a/bias"] - plain["conv1_a/bias"]).max() > 1e-3
         np.testing.assert_array_equal(decayed["conv1_a/kernel"], plain["conv1_a/kernel"])
 
-    def test_keras_weight_decay_is_another_rule(self) -> None:
-        """Keras shrinks the weights beside the momentum; without decay the rules are one."""
+    def test_decoupled_decay_is_another_rule(self) -> None:
+        """Without decay the rules are one; with it they part in the second step, where momentum repeats the first's."""
         for decay in (0.0, 0.05):
-            variable = tf.Variable(START["conv1_a/kernel"], dtype=tf.float32)
-            sgd = keras.optimizers.SGD(momentum=0.9, weight_decay=decay or None)
-            for step, (rate, _) in enumerate(RATES):
-                sgd.learning_rate = rate
-                gradient = tf.constant(gradients_of(step)["conv1_a/kernel"], tf.float32)
-                sgd.apply_gradients([(gradient, variable)])
-            ours = by_optimizer(replace(PAPER, weight_decay=decay))["conv1_a/kernel"]
-            apart = np.abs(variable.numpy() - ours).max()
+            paper = by_optimizer(replace(PAPER, weight_decay=decay))
+            decoupled = by_optimizer(replace(PAPER, weight_decay=decay, optimizer="sgdw"))
+            apart = max(np.abs(paper[name] - decoupled[name]).max() for name in START)
             assert apart > 1e-4 if decay else apart < 1e-6
 
-    def test_rate_of_zero_from_the_start_changes_nothing(self) -> None:
-        variables = {name: tf.Variable(value, dtype=tf.float32) for name, value in START.items()}
-        gradients = {n: tf.constant(g, tf.float32) for n, g in gradients_of(0).items()}
-        PaperMomentum(variables, PAPER).apply(gradients, tf.constant(0.0), tf.constant(0.0))
-        for name, variable in variables.items():
-            np.testing.assert_array_equal(variable.numpy(), START[name].astype(np.float32))
+    def test_papers_decay_pulls_ten_times_as_strongly(self) -> None:
+        """Without gradients a step takes decay * rate of a weight, the paper's rule that over (1 - momentum)."""
+        shrunk = {}
+        for kind in OPTIMIZERS:
+            variables = {"conv1_a/kernel": tf.Variable([1.0])}
+            optimizer = OPTIMIZERS[kind](variables, replace(PAPER, weight_decay=0.01, optimizer=kind))
+            for _ in range(200):
+                optimizer.apply({"conv1_a/kernel": tf.constant([0.0])}, tf.constant([0.01]))
+            shrunk[kind] = -np.log(variables["conv1_a/kernel"].numpy()[0])
+        assert shrunk["sgdw"] == pytest.approx(200 * 0.01 * 0.01, rel=1e-3)
+        assert shrunk["paper"] / shrunk["sgdw"] == pytest.approx(1 / (1 - 0.9), rel=0.06)  # 9 steps to gather speed
 
-    def test_update_stays_on_each_variables_device(self) -> None:
+    @BOTH
+    def test_variables_not_named_stand_still(self, kind: str) -> None:
+        variables = {name: tf.Variable(value, dtype=tf.float32) for name, value in START.items()}
+        optimizer = OPTIMIZERS[kind](variables, PAPER)
+        for _ in range(2):
+            optimizer.apply({"conv1_a/kernel": tf.ones((2, 2))}, tf.constant([0.01]))
+        np.testing.assert_array_equal(variables["conv1_a/bias"], START["conv1_a/bias"].astype(np.float32))
+        assert not optimizer.velocities["conv1_a/bias"].numpy().any()
+        assert optimizer.velocities["conv1_a/kernel"].numpy().all()
+
+    @BOTH
+    def test_update_stays_on_each_variables_device(self, kind: str) -> None:
         variables = {}
         for number, tower in enumerate("ab"):
             with tf.device(f"/device:CPU:{number}"):
                 variables[f"fc6_{tower}/kernel"] = tf.Variable(tf.ones((2, 2)))
-        optimizer = PaperMomentum(variables, PAPER)
+        optimizer = OPTIMIZERS[kind](variables, replace(PAPER, optimizer=kind))
         for name, variable in variables.items():
             assert optimizer.velocities[name].device == variable.device
             np.testing.assert_array_equal(optimizer.velocities[name], np.zeros((2, 2)))
@@ -110,37 +125,55 @@ class TestPaperMomentum:
         @tf.function
         def step() -> None:
             gradients = {name: tf.ones((2, 2)) for name in variables}
-            optimizer.apply(gradients, tf.constant(0.01), tf.constant(0.01))
+            optimizer.apply(gradients, tf.constant([0.01, 0.01]))
 
         operations = step.get_concrete_function().graph.get_operations()
-        updates = [op for op in operations if op.type.startswith("ResourceApply")]
-        assert len(updates) == 4  # decay and momentum of two variables
+        changes = ("ResourceApply", "AssignVariable", "AssignSub", "AssignAdd")
+        updates = [op for op in operations if op.type.startswith(changes)]
+        assert len(updates) >= 4  # decay and momentum of two variables
         for op in updates:
             number = {"fc6_a": 0, "fc6_b": 1}[op.name.split("/")[1]]
             assert op.device.endswith(f"CPU:{number}"), op.name
 
 
 class TestSchedules:
-    @pytest.mark.parametrize(
-        ("epoch", "drops"),
-        [(1, 0), (24, 0), (25, 1), (50, 1), (51, 2), (78, 2), (79, 3), (91, 3)],
-    )
-    def test_drops_of_the_2012_program(self, epoch: int, drops: int) -> None:
-        assert count_drops(epoch, PROGRAM.drop_epochs) == drops
+    NAMES = ("conv1_a/kernel", "conv1_b/bias", "conv2_b/kernel", "fc8_a/kernel", "fc8_a/bias")
 
-    def test_no_listed_epochs_no_drops(self) -> None:
-        assert count_drops(90, ()) == 0
+    @pytest.mark.parametrize(
+        ("epoch", "expected"),  # the log's epochs; conv1's weights and biases, then the others'
+        [
+            (1, (1e-2, 2e-2, 1e-2, 2e-2)), (24, (1e-2, 2e-2, 1e-2, 2e-2)),
+            (25, (1e-3, 2e-2, 1e-3, 2e-2)), (50, (1e-3, 2e-2, 1e-3, 2e-2)),
+            (51, (1e-4, 2e-2, 1e-4, 2e-2)), (66, (1e-4, 2e-2, 1e-4, 2e-2)),
+            (67, (1e-5, 2e-2, 1e-4, 2e-2)), (71, (1e-5, 2e-2, 1e-4, 2e-2)),
+            (72, (0, 0, 1e-4, 2e-2)), (78, (0, 0, 1e-4, 2e-2)),
+            (79, (0, 0, 1e-5, 2e-2)), (90, (0, 0, 1e-5, 2e-2)),
+        ],
+    )  # fmt: skip
+    def test_log_of_the_2012_program(self, epoch: int, expected: tuple[float, ...]) -> None:
+        found = learning_rates(PROGRAM, self.NAMES, epoch, plateau_drops=0)
+        conv1, conv1_bias, weights, biases = expected
+        assert list(found.values()) == pytest.approx([conv1, conv1_bias, weights, weights, biases], rel=1e-12)
 
     def test_paper_lowers_all_rates_by_ten(self) -> None:
         for drops, rate in enumerate((1e-2, 1e-3, 1e-4, 1e-5)):
-            assert learning_rates(PAPER, drops) == pytest.approx((rate, rate), rel=1e-12)
+            found = learning_rates(PAPER, self.NAMES, epoch=90, plateau_drops=drops)
+            assert found == pytest.approx(dict.fromkeys(self.NAMES, rate), rel=1e-12)
         assert PAPER.max_drops == 3
 
-    def test_2012_program_keeps_the_biases_rate(self) -> None:
-        for drops, rate in enumerate((1e-2, 1e-3, 1e-4, 1e-5)):
-            assert learning_rates(PROGRAM, drops) == pytest.approx((rate, 0.02), rel=1e-12)
+    def test_listed_epochs_and_plateau_do_not_mix(self) -> None:
+        recipe = replace(PAPER, schedule="epochs", drop_epochs=(2, 4))
+        rates = [learning_rates(recipe, ["fc8_a/kernel"], epoch, 3)["fc8_a/kernel"] for epoch in (1, 2, 3, 4, 9)]
+        assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
 
     def test_factor_and_biases_by_config(self) -> None:
         recipe = replace(PAPER, learning_rate=0.4, drop_factor=0.5, bias_rate_factor=3.0)
-        assert learning_rates(recipe, 2) == pytest.approx((0.1, 0.3))
-        assert learning_rates(replace(recipe, drop_bias_rate=False), 2)[1] == pytest.approx(1.2)
+        found = learning_rates(recipe, self.NAMES, 1, 2)
+        assert (found["fc8_a/kernel"], found["fc8_a/bias"]) == pytest.approx((0.1, 0.3))
+        kept = learning_rates(replace(recipe, drop_bias_rate=False), self.NAMES, 1, 2)
+        assert kept["fc8_a/bias"] == pytest.approx(1.2)
+
+    def test_single_layers_by_config(self) -> None:
+        recipe = replace(PAPER, rate_multipliers={"fc8": 10.0}, freeze=("conv1",))
+        found = learning_rates(recipe, self.NAMES, 1, 1)
+        assert list(found.values()) == pytest.approx([0, 0, 1e-3, 1e-2, 1e-2])

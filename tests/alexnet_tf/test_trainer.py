@@ -41,9 +41,8 @@ def assert_same_to_the_last_bit(one: Path, other: Path, step: int) -> None:
 
 class TestResume:
     @pytest.mark.usefixtures("small_net")
-    @pytest.mark.parametrize("preset", ["paper", "2012-code"])
-    def test_stopped_within_and_at_an_epochs_end(self, runs: Path, run_training: Train, preset: str) -> None:
-        chosen = f"model.preset={preset}"
+    @pytest.mark.parametrize("chosen", ["model.preset=paper", "model.preset=2012-code", "train.optimizer=sgdw"])
+    def test_stopped_within_and_at_an_epochs_end(self, runs: Path, run_training: Train, chosen: str) -> None:
         run_training(runs / "whole", chosen, "train.steps=7")
         for stop in (3, 5, 7):  # step 5 ends the first epoch
             run_training(runs / "parts", chosen, f"train.steps={stop}")
@@ -62,6 +61,20 @@ class TestResume:
         assert len(losses) == 6  # the first step compiles and is left out
         for line in metrics(runs / "parts", "train"):
             assert line["loss"] == losses[line["step"]]
+
+    @pytest.mark.usefixtures("small_net")
+    def test_frozen_layer_stands_still_and_the_others_move(self, runs: Path, run_training: Train) -> None:
+        own = ("train.schedule=epochs", "train.layer_drops={conv1: {2: 0}}", "train.freeze=[fc7]")
+        for stop in (4, 8):  # the second epoch begins with step 5
+            run_training(runs / "run", *own, f"train.steps={stop}", "train.checkpoint_every=1")
+        before, after = tensors(runs / "run", 7), tensors(runs / "run", 8)
+        still = {name for name in after if np.array_equal(before[name], after[name])}
+        parts = [f"{layer}_{tower}" for layer in ("conv1", "fc7") for tower in "ab"]
+        assert still == {name for name in after if any(part in name for part in parts)}
+        assert any(np.abs(after[name]).max() > 0 for name in still if "velocities" in name and "conv1" in name)
+        changes = metrics(runs / "run", "rates")
+        assert [line["step"] for line in changes] == [1, 5, 6]  # the second part of the run tells anew
+        assert [line["rates"]["conv1_b/kernel"] for line in changes] == [0.003, 0.003, 0.0]
 
     @pytest.mark.slow
     def test_full_network(self, runs: Path, run_training: Train) -> None:
@@ -157,7 +170,7 @@ class TestRates:
             monkeypatch.setattr(trainer_module, "error_rates", lambda *_, rates=rates: rates)
             assert made._validate() is is_best
             assert made.state.drops == drops
-            assert made._rates() == pytest.approx((0.01 * 0.1**drops,) * 2)
+            assert made._rates() == pytest.approx(dict.fromkeys(made.step.variables, 0.01 * 0.1**drops))
         assert made.state.best_top1_error == 0.70
 
     def test_listed_epochs(self, trainer: Callable[..., Trainer]) -> None:
@@ -165,7 +178,9 @@ class TestRates:
         expected = {0: 3e-3, 4: 3e-3, 5: 3e-4, 9: 3e-4, 14: 3e-4, 15: 3e-5, 100: 3e-5}
         for step, rate in expected.items():  # 4.8 steps are an epoch
             made.state.step = step
-            assert made._rates() == pytest.approx((rate, 6e-3))  # the biases' rate stays
+            found = made._rates()
+            assert found["fc6_b/kernel"] == pytest.approx(rate)
+            assert found["fc6_b/bias"] == pytest.approx(6e-3)  # stays
 
 
 class TestLosses:
@@ -182,8 +197,8 @@ class TestLosses:
         self, runs: Path, run_training: Train, two_cpus: Towers, monkeypatch: pytest.MonkeyPatch,
         rate: float, every: int, line: str, saved: list[int],
     ) -> None:  # fmt: skip
-        def rates(trainer: Trainer) -> tuple[float, float]:
-            return (1e-3, 1e-3) if trainer.state.step < 2 else (rate, rate)
+        def rates(trainer: Trainer) -> dict[str, float]:
+            return dict.fromkeys(trainer.step.variables, 1e-3 if trainer.state.step < 2 else rate)
 
         monkeypatch.setattr(Trainer, "_rates", rates)
         with pytest.raises(UserError, match=line):
