@@ -1,11 +1,13 @@
 # `make` tells the targets. Each sets up what it needs in .venv (Python 3.10 to 3.13, pinned versions) and then runs;
 # what is set up already stays as it is until a lock file changes. Another Python: make PYTHON=/path/to/python3.12 demo
+# .venv-addons is the older end of the supported range, for tensorflow-addons (Python 3.10 or 3.11).
 
 PY := .venv/bin/python
+ADDONS_PY := .venv-addons/bin/python
 DEMO := build/demo
 export PYTHON
 
-.PHONY: help demo test test-slow lint clean distclean
+.PHONY: help demo demo-addons test test-slow test-addons test-addons-slow lint clean distclean
 
 help:
 	@echo "make demo       draw pictures, then convert, train, evaluate, export and predict (6 minutes on 2 cores)"
@@ -13,10 +15,15 @@ help:
 	@echo "make test-slow  run the slow tests"
 	@echo "make lint       check style and types"
 	@echo "make clean      remove build/ and caches"
-	@echo "make distclean  remove .venv too"
+	@echo "make distclean  remove the environments too"
+	@echo "make demo-addons, test-addons, test-addons-slow"
+	@echo "                the same with TensorFlow 2.15, Keras 2.15 and tensorflow-addons"
 
 # A fresh run each time: what an earlier demo left under build/demo is removed first.
 demo: .venv/run-installed
+demo-addons: PY := $(ADDONS_PY)
+demo-addons: .venv-addons/run-installed
+demo demo-addons:
 	rm -rf $(DEMO)
 	$(PY) -m demo.generate_images --out $(DEMO)/images
 	$(PY) -m tfrecords.convert folder --train $(DEMO)/images/train --val $(DEMO)/images/val --out $(DEMO)/data
@@ -34,6 +41,12 @@ test: .venv/test-installed
 test-slow: .venv/test-installed
 	$(PY) -m pytest -m slow
 
+test-addons: .venv-addons/test-installed
+	$(ADDONS_PY) -m pytest -m "not slow"
+
+test-addons-slow: .venv-addons/test-installed
+	$(ADDONS_PY) -m pytest -m slow
+
 lint: .venv/test-installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -44,13 +57,23 @@ clean:
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv .venv-addons
 
 # The stamps come last, so that an interrupted installation is taken up again.
-.venv/run-installed: requirements/run.lock pyproject.toml scripts/find_python.sh scripts/install_packages.sh
-	@sh scripts/install_packages.sh run
+SCRIPTS := pyproject.toml scripts/find_python.sh scripts/install_packages.sh
+
+.venv/run-installed: requirements/run.lock $(SCRIPTS)
+	@sh scripts/install_packages.sh run .venv 13
 	@touch $@
 
 .venv/test-installed: requirements/test.lock .venv/run-installed
-	@sh scripts/install_packages.sh test
+	@sh scripts/install_packages.sh test .venv 13
+	@touch $@
+
+.venv-addons/run-installed: requirements/addons.lock $(SCRIPTS)
+	@sh scripts/install_packages.sh addons .venv-addons 11
+	@touch $@
+
+.venv-addons/test-installed: requirements/test-addons.lock .venv-addons/run-installed
+	@sh scripts/install_packages.sh test-addons .venv-addons 11
 	@touch $@

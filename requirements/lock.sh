@@ -1,5 +1,6 @@
 #!/bin/sh
-# Renews run.lock and test.lock for Python 3.10 to 3.13, on any platform, from run.in and test.in:
+# Renews the locks of both ends from their .in files: the newer for Python 3.10 to 3.13, the older (addons) for 3.10 and
+# 3.11, each on any platform:
 #
 #     sh requirements/lock.sh             # uv comes with `make lint`; keeps versions that still fit
 #     sh requirements/lock.sh --upgrade   # newest versions that fit
@@ -24,3 +25,5 @@ compile() { # compile NAME UV-ARGUMENT...
 
 compile run "$@"
 compile test --constraint run.lock "$@"
+compile addons "$@"
+compile test-addons --constraint addons.lock "$@"

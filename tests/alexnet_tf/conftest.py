@@ -13,6 +13,17 @@ SMALL_UNITS = 16
 """Units of fc6 and fc7 per tower in `small_net`, in place of 2048."""
 
 
+SMALL_NET_COMMAND = f"""
+import importlib, sys
+from alexnet_tf import model
+from alexnet_tf.errors import run_command
+dense = model._dense
+model._dense = lambda name, units, *rest, **options: dense(name, min(units, {SMALL_UNITS}), *rest, **options)
+run_command(importlib.import_module(sys.argv.pop(1)).main)
+"""
+"""For `python -c`, followed by the module whose command is meant and its arguments: with the network of `small_net`."""
+
+
 @pytest.fixture
 def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole network, but a checkpoint takes 21 MB instead of 460, and a step a tenth."""

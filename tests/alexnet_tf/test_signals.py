@@ -14,22 +14,12 @@ import pytest
 import train
 from alexnet_tf.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
 from alexnet_tf.trainer import Trainer
-from tests.alexnet_tf.conftest import SMALL_UNITS
+from tests.alexnet_tf.conftest import SMALL_NET_COMMAND
 from tests.alexnet_tf.run_files import metrics, steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL_NET_COMMAND = f"""
-import train
-from alexnet_tf import model
-from alexnet_tf.errors import run_command
-dense = model._dense
-model._dense = lambda name, units, *rest, **options: dense(
-    name, min(units, {SMALL_UNITS}), *rest, **options
-)
-run_command(train.main)
-"""
 COMMANDS = [
-    pytest.param(["-c", SMALL_NET_COMMAND], id="small network"),
+    pytest.param(["-c", SMALL_NET_COMMAND, "train"], id="small network"),
     pytest.param(["train.py"], id="train.py", marks=pytest.mark.slow),
 ]
 
