@@ -85,7 +85,7 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         with tf.device(self.device):
-            if not training:
+            if not training and inputs.dtype == tf.float32:  # the operation's only type on every device
                 return tf.nn.local_response_normalization(inputs, self.depth_radius, self.bias, self.alpha, self.beta)
             # The same function with each sum over neighboring channels as a product with a banded matrix. TensorFlow's
             # own operation keeps nothing for its gradient: with it a training step on a CPU takes 8 % longer.

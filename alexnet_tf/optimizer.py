@@ -41,7 +41,7 @@ class Optimizer(ABC):
         """
         for number, (name, gradient) in enumerate(gradients.items()):
             with tf.device(self.variables[name].device), tf.name_scope(f"update/{name}"):
-                self._apply_one(name, gradient, rates[number])
+                self._apply_one(name, gradient, tf.cast(rates[number], gradient.dtype))
 
     @abstractmethod
     def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import pytest
 
 import train
@@ -33,6 +34,14 @@ def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
         return dense(name, min(units, SMALL_UNITS), *rest, **options)
 
     monkeypatch.setattr(model, "_dense", smaller)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Layers made meanwhile compute in float64, where two right programs agree to 14 digits."""
+    keras.mixed_precision.set_global_policy("float64")
+    yield
+    keras.mixed_precision.set_global_policy("float32")
 
 
 @pytest.fixture

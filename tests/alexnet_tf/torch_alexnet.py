@@ -106,5 +106,5 @@ def _across_maps(x: torch.Tensor, alpha: float) -> torch.Tensor:
 
 def _inside_maps(x: torch.Tensor) -> torch.Tensor:
     channels = x.shape[1]
-    total = F.conv2d(x**2, torch.ones(channels, 1, 5, 5), padding=2, groups=channels)
+    total = F.conv2d(x**2, torch.ones(channels, 1, 5, 5, dtype=x.dtype), padding=2, groups=channels)
     return x / (1 + 0.001 / 25 * total) ** 0.75

@@ -1,0 +1,83 @@
+"""Whole steps of training, forward, backward and update, against PyTorch and the update rule written out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+
+from alexnet_tf.devices import Towers
+from alexnet_tf.optimizer import learning_rates
+from alexnet_tf.presets import PRESETS, Recipe
+from alexnet_tf.trainer import TrainingStep
+from tests.alexnet_tf import torch_alexnet
+from tests.alexnet_tf.test_model import VARIANTS, masks_of
+from tests.alexnet_tf.torch_alexnet import weights_from
+
+CLASSES, SEED = 7, 11
+EPOCHS = (1, 67, 72)
+"""One step each: the 2012 program's rates at the start, with conv1 at a rate of its own, and with conv1 frozen."""
+
+
+def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(step)
+    return draw.normal(0, 60, (3, 224, 224, 3)), draw.integers(0, CLASSES, 3)
+
+
+def update_by_hand(
+    recipe: Recipe, epoch: int, weights: dict[str, np.ndarray], velocities: dict[str, np.ndarray], gradients: dict
+) -> None:
+    """FACTS of the 2012 program, or the paper's section 5, for every array in turn."""
+    for name, gradient in gradients.items():
+        rate = {1: 1e-2, 67: 1e-4, 72: 1e-4}[epoch]
+        if name.startswith("conv1"):
+            rate = {1: 1e-2, 67: 1e-5, 72: 0.0}[epoch]
+        decay = 0.0005
+        if recipe == PRESETS["paper"].train:
+            rate = 1e-2
+        elif name.endswith("bias"):
+            rate, decay = (0.02 if rate else 0.0), 0.0
+        if rate:
+            velocities[name] = 0.9 * velocities[name] - decay * rate * weights[name] - rate * gradient
+            weights[name] = weights[name] + velocities[name]
+
+
+@pytest.mark.usefixtures("float64", "small_net")
+@pytest.mark.parametrize("preset", VARIANTS)
+def test_three_steps(preset: str, two_cpus: Towers) -> None:
+    recipe = PRESETS[preset].train
+    step = TrainingStep(PRESETS[preset], CLASSES, two_cpus, SEED)
+    weights = {name: variable.numpy() * 4 for name, variable in step.variables.items()}  # so that every layer matters
+    for name, variable in step.variables.items():
+        variable.assign(weights[name])
+    velocities = {name: np.zeros_like(value) for name, value in weights.items()}
+    for number, epoch in enumerate(EPOCHS):
+        images, labels = batch(number)
+        loss = step(tf.constant(images), tf.constant(labels), number, learning_rates(recipe, step.variables, epoch, 0))
+
+        leaves = weights_from(weights)
+        masks = masks_of(step.model, tf.constant([SEED, number], tf.int32), len(labels))
+        expected = torch.nn.functional.cross_entropy(
+            torch_alexnet.logits(images, leaves, VARIANTS[preset], masks), torch.tensor(labels)
+        )
+        expected.backward()
+        assert loss.numpy() == pytest.approx(expected.item(), rel=1e-6)  # rates are float32
+        update_by_hand(recipe, epoch, weights, velocities, {name: leaf.grad.numpy() for name, leaf in leaves.items()})
+    for name, variable in step.variables.items():
+        for found, theirs in ((variable, weights[name]), (step.optimizer.velocities[name], velocities[name])):
+            assert np.linalg.norm(found.numpy() - theirs) < 1e-6 * np.linalg.norm(theirs), name
+
+
+@pytest.mark.usefixtures("small_net")
+def test_without_any_rate_only_the_loss_is_computed(two_cpus: Towers) -> None:
+    preset = PRESETS["paper"]
+    frozen = replace(preset, train=replace(preset.train, learning_rate=0.0))
+    step = TrainingStep(frozen, CLASSES, two_cpus, SEED)
+    before = {name: variable.numpy() for name, variable in step.variables.items()}
+    images, labels = batch(0)
+    rates = learning_rates(frozen.train, step.variables, 1, 0)
+    loss = step(tf.constant(images, tf.float32), tf.constant(labels), 0, rates)
+    assert np.isfinite(loss)
+    for name, variable in step.variables.items():
+        np.testing.assert_array_equal(variable, before[name])
