@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from alexnet_tf.devices import Towers, set_up_towers
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.model import AlexNet
+from alexnet_tf.sanity import shifted_labels
 from alexnet_tf.workdir import Run, open_run
 from tfrecords.manifest import Manifest, check_shards, load_manifest
 
@@ -43,12 +45,15 @@ def main(argv: list[str]) -> int:
     for run in runs:
         probabilities, labels = _probabilities_of(run, data, manifest, towers, arguments)
         total = total + probabilities
-    rates = error_rates(np.asarray(total) / len(runs), labels)
+    averaged = np.asarray(total) / len(runs)
+    rates = error_rates(averaged, labels)
     print(
         f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
         f"{len(runs)} net{'s' * (len(runs) > 1)}: "
         f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
     )
+    if warning := shifted_labels(averaged, labels):
+        print(warning, file=sys.stderr)
     if arguments.json:
         report = {
             "top1_error": rates.top1_error, "top5_error": rates.top5_error,

@@ -20,6 +20,7 @@ from alexnet_tf.model import build_alexnet, named_variables
 from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.presets import Preset
 from alexnet_tf.progress import Progress
+from alexnet_tf.sanity import check_labels, check_pixels, not_finite_advice, stuck_advice
 from alexnet_tf.workdir import TrainingFolder
 from tfrecords.manifest import Manifest, check_shards
 from tfrecords.statistics import Statistics
@@ -96,7 +97,7 @@ class Trainer:
         self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed)
         self.predict = prediction_function(self.step.model)
         self.state = folder.restore(self.step.checkpoint)
-        self.checked = self.state.step
+        self.first_step = self.checked = self.state.step
         """Steps whose loss has been looked at."""
         self.signal: int | None = None
 
@@ -130,6 +131,7 @@ class Trainer:
         while self.state.step < self.last_step:
             with self.progress.waiting_for_data():
                 images, labels = next(batches)
+            self._check_batch(images, labels)
             rates = self._rates()
             loss = self.step(images, labels, self.state.step, rates)
             # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
@@ -179,26 +181,25 @@ class Trainer:
         self.folder.log(kind="checkpoint", step=self.state.step)
         self.progress.restart_clock()
 
+    def _check_batch(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        if self.state.step == self.first_step:
+            check_pixels(images.numpy())
+        check_labels(labels.numpy(), self.manifest.num_classes, self.config.data.dir)
+
     def _check_loss(self, loss: float) -> None:
         step = self.checked + 1
         self.checked = step
         self.progress.add_loss(loss)
         if not math.isfinite(loss):
             self._stop_not_finite(f"the loss of step {step} is {loss}")
-        chance = math.log(self.manifest.num_classes)
-        if step == self.config.train.stuck_after and self.progress.mean_loss() > 0.99 * chance:
-            self.progress.say(
-                f"warning: after {step} steps the loss is {self.progress.mean_loss():.3f}; guessing among "
-                f"{self.manifest.num_classes} classes gives {chance:.3f}, so nothing is learned yet. Try "
-                "model.preset=2012-code (larger initial weights in conv3 to conv5), another train.learning_rate or a "
-                "smaller data.batch_size, and look at some records with their labels"
-            )
+        if step == self.config.train.stuck_after:
+            warning = stuck_advice(step, self.progress.mean_loss(), self.manifest.num_classes)
+            if warning:
+                self.progress.say(warning)
 
     def _stop_not_finite(self, what: str) -> NoReturn:
-        raise UserError(
-            f"{what}; the checkpoints in {self.folder.path} are from before it. "
-            "Try a lower train.learning_rate in a new --run"
-        )
+        saved = f"the checkpoints in {self.folder.path} are from before it; " if self.folder.has_checkpoint() else ""
+        raise UserError(f"{what}; {saved}{not_finite_advice(self.checked)}")
 
     def _validate(self) -> bool:
         """Error rates on the validation split, for the plateau schedule too; whether they are the best so far."""

@@ -176,6 +176,10 @@ class TrainingFolder:
             if old not in keep:
                 shutil.rmtree(old)
 
+    def has_checkpoint(self) -> bool:
+        """Whether anything has been saved yet."""
+        return _latest_checkpoint(self.path) is not None
+
     def restore(self, checkpoint: tf.train.Checkpoint) -> TrainingState:
         """Loads the latest checkpoint into `checkpoint`; a fresh state where there is none.
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,24 @@ class TestValues:
     def test_dumped_config_parses_to_itself(self, path: Path) -> None:
         config = load_config(path, ["train.steps=7", "augment.noise=none", "train.layer_drops={conv1: {3: 0.1, 5: 0}}"])
         assert parse_config(dump_config(config), "dumped") == config
+
+    @pytest.mark.parametrize(
+        ("name", "preset", "epochs", "drops", "conv1", "noise_until"),
+        [
+            ("alexnet_paper", "paper", 90, (), {}, None),
+            ("alexnet_2012_code", "2012-code", 90, (25, 51, 79), {67: 1e-3, 72: 0}, 67),
+            ("alexnet_2012_code_ilsvrc2010", "2012-code", 92, (23, 51, 78), {68: 1e-3, 72: 0}, 68),
+        ],
+    )
+    def test_full_length_configs(
+        self, name: str, preset: str, epochs: int, drops: tuple, conv1: dict, noise_until: int | None
+    ) -> None:
+        """The values they spell out are the preset's, but for the epochs of the 2010 log."""
+        found, base = load_config(ROOT / f"configs/{name}.yaml").preset, PRESETS[preset]
+        own = {"epochs": epochs, "drop_epochs": drops, "layer_drops": {"conv1": conv1} if conv1 else {}}
+        assert found.train == replace(base.train, **own)
+        assert found.augment == replace(base.augment, noise_until_epoch=noise_until)
+        assert found.network == base.network
 
 
 def test_config_is_read_without_tensorflow() -> None:
