@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     manifest = load_manifest(config.data.dir)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
-    statistics = Statistics.load(config.data.dir / STATISTICS_FILE)
+    statistics = Statistics.load(config.data.statistics or config.data.dir / STATISTICS_FILE)
     towers = set_up_towers(config.devices)
     with TrainingFolder(arguments.run, config, manifest, statistics) as folder:
         Trainer(config, towers, folder, manifest, statistics).run()

@@ -80,7 +80,7 @@ class Placement:
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
     """Runs a step once and reads where it ran. The step must not have run before, and its weights change a little."""
-    images = tf.zeros((batch_size, 224, 224, 3))
+    images = tf.zeros((batch_size, step.model.image_size, step.model.image_size, 3))
     labels = tf.zeros((batch_size,), tf.int64)
     arguments = step.arguments(images, labels, 0, dict.fromkeys(step.variables, 1e-9))
     partitions = _partition_graphs(lambda: step.compiled(*arguments))
@@ -240,7 +240,7 @@ def _operation_table(placement: Placement) -> list[str]:
 
 def _crossing_table(placement: Placement) -> list[str]:
     if not placement.crossings:
-        return ["nothing crosses: both towers are on one device"]
+        return ["nothing crosses: the whole network is on one device"]
     lines = [f"{'tensors that cross':<40}{'from':>8}{'to':>8}{'shape per image':>20}{'bytes per image':>18}"]
     data = [crossing for crossing in placement.crossings if crossing.kind != "control"]
     for crossing in sorted(data, key=lambda crossing: CROSSING_KINDS.index(crossing.kind)):

@@ -34,7 +34,7 @@ Which = Literal["best", "latest"]
 """Which of a run's checkpoints: that of the lowest validation error, or the last."""
 CHECKPOINT_PREFIX = "step-"
 CHANGEABLE_ON_RESUME = {
-    "data.dir", "data.eval_batch_size",
+    "data.dir", "data.statistics", "data.eval_batch_size",
     "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.stuck_after",
     "devices.towers", "devices.threads",
 }  # fmt: skip

@@ -45,7 +45,7 @@ class TestFaults:
             ("train: {learning_rate: .inf}", "train.learning_rate", "inf"),
             ("train: {momentum: 1}", "train.momentum", "1"),
             ("train: {drop_epochs: [2, x]}", "train.drop_epochs.1", "'x'"),
-            ("model: {preset: caffe}", "model.preset", "'caffe'"),
+            ("model: {preset: alexnet}", "model.preset", "'alexnet'"),
             ("augment: {max_offset: 33}", "augment.max_offset", "33"),
             ("devices: {towers: two}", "devices.towers", "'two'"),
             ("train: 7", "train", "7"),

@@ -134,7 +134,7 @@ class TestDecoding:
         for encoded in first_records(data, 4):
             whole = decode_picture(tf.constant(encoded), "jpeg").numpy()
             for top, left in [(0, 0), (32, 32), (16, 16), *draw.integers(0, 33, (6, 2)).tolist()]:
-                crop = decode_crop(tf.constant(encoded), tf.constant([top, left]), "jpeg").numpy()
+                crop = decode_crop(tf.constant(encoded), tf.constant([top, left]), 224, "jpeg").numpy()
                 expected = whole[top : top + 224, left : left + 224]
                 np.testing.assert_array_equal(crop[:, 1:-1], expected[:, 1:-1])
                 # Color has half the resolution, and the decoder does not look beyond the crop for the
@@ -145,7 +145,7 @@ class TestDecoding:
     def test_raw(self) -> None:
         encoded = tf.constant(picture().tobytes())
         np.testing.assert_array_equal(decode_picture(encoded, "raw"), picture())
-        crop = decode_crop(encoded, tf.constant([3, 32]), "raw")
+        crop = decode_crop(encoded, tf.constant([3, 32]), 224, "raw")
         np.testing.assert_array_equal(crop, picture()[3:227, 32:256])
 
 
