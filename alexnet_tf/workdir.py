@@ -49,6 +49,11 @@ class Classes(BaseModel):
     keys: list[str]
     names: list[str]
 
+    @staticmethod
+    def of(manifest: Manifest) -> "Classes":
+        """Those of a data set."""
+        return Classes(keys=manifest.class_keys, names=manifest.class_names)
+
 
 class TrainingState(BaseModel):
     """What a checkpoint holds beside weights and velocities."""
@@ -122,7 +127,7 @@ class TrainingFolder:
     Use as a context manager; the lock goes with the process however it ends.
     """
 
-    def __init__(self, path: Path, config: Config, manifest: Manifest, statistics: Statistics) -> None:
+    def __init__(self, path: Path, config: Config, classes: Classes, statistics: Statistics) -> None:
         """Makes the folder, or reopens it after checking that it is the same experiment.
 
         Raises:
@@ -134,7 +139,7 @@ class TrainingFolder:
         self._metrics: TextIO | None = None
         self._lock = _lock(path)
         try:
-            self._prepare(config, Classes(keys=manifest.class_keys, names=manifest.class_names), statistics)
+            self._prepare(config, classes, statistics)
         except BaseException:
             self._lock.close()
             raise
