@@ -102,7 +102,9 @@ def _partition_graphs(run: Any) -> list[Any]:
                 event = tf.compat.v1.Event.FromString(record.numpy())
                 for value in event.summary.value:
                     metadata = tf.compat.v1.RunMetadata.FromString(value.tensor.string_val[0])
-                    return list(metadata.partition_graphs)
+                    # Small eager operations may be among them, too, each as a function of its own.
+                    functions = [list(function.partition_graphs) for function in metadata.function_graphs]
+                    return max(functions, key=lambda graphs: sum(len(graph.node) for graph in graphs))
     raise RuntimeError("TensorFlow left no trace of the step")
 
 
@@ -145,7 +147,7 @@ class _Reader:
         kind = "gradient" if layer else "stray"
         if source.op in ("_Arg", "_DeviceArg"):
             kind, layer = "fed", ""
-        elif "ControlEdge" in source.name or send.input[0].startswith("^"):
+        elif "ControlEdge" in source.name or "/ctrl/_" in source.name or send.input[0].startswith("^"):
             kind, layer = "control", ""
         elif _phase(source.name) == "forward" and users and all(_joined_layer(user) for user in users):
             kind, layer = "activation", _joined_layer(users[0])

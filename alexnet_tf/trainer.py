@@ -183,7 +183,7 @@ class Trainer:
 
     def _check_batch(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         if self.state.step == self.first_step:
-            check_pixels(images.numpy())
+            check_pixels(images.numpy() * self.preset.augment.color_divisors)
         check_labels(labels.numpy(), self.manifest.num_classes, self.config.data.dir)
 
     def _check_loss(self, loss: float) -> None:
