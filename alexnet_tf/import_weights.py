@@ -3,8 +3,9 @@
     python -m alexnet_tf.import_weights --caffemodel bvlc_alexnet.caffemodel --run RUN [--mean F]
     python -m alexnet_tf.import_weights --torch alexnet-owt-7be5be79.pth --run RUN
 
-The preset follows from the file: "caffe", "caffenet" or "owt". Classes are numbered as in the file, for published nets
-in the order of their WordNet ids, and named by --classes (a synset_words.txt) or --data.
+The preset follows from the file: "caffe", "caffenet" or "owt". Classes keep the file's order, for published nets that
+of their WordNet ids; --classes (a synset_words.txt) or --data gives their keys and names. Without, the keys are
+"class 0", "class 1" and so on, which fit no data, so that the run can be exported but not evaluated.
 """
 
 import argparse

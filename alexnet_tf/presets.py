@@ -21,7 +21,7 @@ class Network:
     """What the network itself needs to know of a recipe."""
 
     block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu", "conv-relu-pool-lrn"]
-    """In block 2 the last one holds as well; otherwise it is the first one."""
+    """The last one holds in block 2 as well, where the other two recipes do what the first one says."""
     lrn_alpha: float
     """Factor on the plain sum of squares, as tf.nn.local_response_normalization takes it (never divided by n)."""
     spatial_norm_after_block2: bool
