@@ -18,16 +18,16 @@ def main(argv: list[str]) -> int:
 
     from alexnet_tf.devices import set_up_towers
     from alexnet_tf.trainer import Trainer
-    from alexnet_tf.workdir import TrainingFolder
+    from alexnet_tf.workdir import Classes, TrainingFolder
     from tfrecords.manifest import check_shards, load_manifest
     from tfrecords.statistics import STATISTICS_FILE, Statistics
 
     manifest = load_manifest(config.data.dir)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
-    statistics = Statistics.load(config.data.dir / STATISTICS_FILE)
+    statistics = Statistics.load(config.data.statistics or config.data.dir / STATISTICS_FILE)
     towers = set_up_towers(config.devices)
-    with TrainingFolder(arguments.run, config, manifest, statistics) as folder:
+    with TrainingFolder(arguments.run, config, Classes.of(manifest), statistics) as folder:
         Trainer(config, towers, folder, manifest, statistics).run()
     return DONE
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alexnet_tf.errors import UserError
-from alexnet_tf.presets import PRESETS, Augmentation, Preset, Recipe
+from alexnet_tf.presets import PRESETS, STORED_SIZE, Augmentation, Preset, Recipe
 
 Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -25,13 +25,15 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """The network."""
 
-    preset: Literal["paper", "2012-code"] = "paper"
+    preset: Literal["paper", "2012-code", "caffe", "caffenet", "owt"] = "paper"
 
 
 class DataConfig(Section):
     """Where the records are and how they are batched."""
 
     dir: Path = Path("data")
+    statistics: Path | None = None
+    """The statistics.npz to train with; None: the data's own. Weights that came from elsewhere need theirs."""
     batch_size: int = Field(128, ge=1)
     eval_batch_size: int = Field(100, ge=1)
     shuffle_buffer: int = Field(10_000, ge=1)
@@ -43,7 +45,7 @@ class AugmentConfig(Section):
 
     max_offset: int | None = Field(None, ge=0, le=32)
     images_per_draw: int | None = Field(None, ge=1)
-    mean: Literal["per-offset", "center"] | None = None
+    mean: Literal["per-offset", "center", "color"] | None = None
     noise: Literal["eigenvalue", "standard-deviation", "none"] | None = None
     noise_stddev: float | None = Field(None, ge=0)
     noise_divisor: float | None = Field(None, gt=0)
@@ -133,9 +135,16 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
     for override in overrides or []:
         _apply_override(tree, override)
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as fault:
         raise UserError(f"{source}: {_first_fault(fault)}") from fault
+    augment = config.preset.augment
+    if augment.max_offset + augment.crop_size > STORED_SIZE:
+        raise UserError(
+            f"{source}: augment.max_offset: preset {config.model.preset} cuts {augment.crop_size} pixels of "
+            f"{STORED_SIZE}, so {STORED_SIZE - augment.crop_size} at most, got {augment.max_offset}"
+        )
+    return config
 
 
 def dump_config(config: Config) -> str:

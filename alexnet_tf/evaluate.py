@@ -105,7 +105,7 @@ def class_probabilities(
 
     Args:
       forward: from `prediction_function`, made once for a network: making it compiles.
-      batches: of (images float32 (n, views, 224, 224, 3), labels (n,)).
+      batches: of (images float32 (n, views, size, size, 3), labels (n,)).
       progress: a bar to move on by images.
 
     Returns:
@@ -129,9 +129,10 @@ def class_probabilities(
 
 
 def prediction_function(model: AlexNet) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from images (n, views, 224, 224, 3) to probabilities (n, classes)."""
+    """A compiled function from images (n, views, size, size, 3) to probabilities (n, classes)."""
+    size = model.image_size
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, 224, 224, 3), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None, None, size, size, 3), tf.float32)])
     def probabilities(images: tf.Tensor) -> tf.Tensor:
         return view_average(model, images)
 
@@ -139,9 +140,9 @@ def prediction_function(model: AlexNet) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def view_average(model: AlexNet, images: tf.Tensor) -> tf.Tensor:
-    """Softmax per view, then the mean over the views: (n, views, 224, 224, 3) -> (n, classes)."""
-    n, views = tf.shape(images)[0], tf.shape(images)[1]
-    flat = tf.reshape(images, (n * views, 224, 224, 3))
+    """Softmax per view, then the mean over the views: (n, views, size, size, 3) -> (n, classes)."""
+    n, views, size = tf.shape(images)[0], tf.shape(images)[1], model.image_size
+    flat = tf.reshape(images, (n * views, size, size, 3))
     softmax = tf.nn.softmax(model(flat))  # (n * views, classes)
     return tf.reduce_mean(tf.reshape(softmax, (n, views, model.num_classes)), axis=1)
 

@@ -1,10 +1,10 @@
 """From records to batches: read -> parse -> decode the crop -> mirror -> less the mean -> color noise -> batch.
 
-Pixels stay on the 0-255 scale and are never divided by 255. All randomness is a function of (seed, epoch, position of
-the image in its epoch), so any step of any run can be drawn again; only the order of the records passes through a
-shuffle buffer, itself seeded by (seed, epoch).
+Pixels stay on the 0-255 scale and are never divided by 255; for torchvision's net alone they are scaled, at the end.
+All randomness is a function of (seed, epoch, position of the image in its epoch), so any step of any run can be drawn
+again; only the order of the records passes through a shuffle buffer, itself seeded by (seed, epoch).
 
-Where the two recipes differ (crops, mean, noise) is stated in `presets.Augmentation`.
+Where the recipes differ (crops, mean, noise) is stated in `presets.Augmentation`.
 """
 
 from pathlib import Path
@@ -13,17 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.errors import UserError
-from alexnet_tf.model import IMAGE_SIZE
-from alexnet_tf.presets import Augmentation
+from alexnet_tf.presets import STORED_SIZE, Augmentation
 from tfrecords.manifest import Manifest, shard_paths
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example
 from tfrecords.statistics import Statistics
 
-STORED_SIZE = 256
-"""Side of the square pictures in the records, in pixels (paper section 2)."""
 READ_AHEAD = 1024
 """Records, still encoded: about 25 MB."""
-CENTER_OFFSET = (STORED_SIZE - IMAGE_SIZE) // 2
 
 
 def training_batches(
@@ -43,7 +39,7 @@ def training_batches(
     every image is seen equally often and no batch is smaller than the others.
 
     Yields:
-      (images float32 (batch_size, 224, 224, 3), labels int64 (batch_size,)).
+      (images float32 (batch_size, crop_size, crop_size, 3), labels int64 (batch_size,)).
     """
     files = _files(data_dir, manifest, "train")
     per_epoch = manifest.splits["train"].records
@@ -79,7 +75,7 @@ def evaluation_batches(
     """Every image of a split once, in stored order; the last batch may be smaller.
 
     Yields:
-      (images float32 (n, views, 224, 224, 3), labels int64 (n,)) with views 1 (the center) or 10.
+      (images float32 (n, views, crop_size, crop_size, 3), labels int64 (n,)) with views 1 (the center) or 10.
     """
     files = _files(data_dir, manifest, split)
 
@@ -154,7 +150,15 @@ def noise_axes(augment: Augmentation, statistics: Statistics) -> np.ndarray:
     With p_i the eigenvectors and l_i the eigenvalues of the RGB covariance on the 0-1 scale, the paper (section 4.1)
     adds sum p_i a_i l_i with a_i ~ N(0, 0.1), on that scale; the 2012 program takes the roots of l_i. On 0-255 the
     eigenvalues are 255^2 and the pixels 255 times as large.
+
+    Raises:
+      UserError: noise is on, and the statistics came with imported weights, where no pictures were measured.
     """
+    if augment.noise != "none" and not statistics.pixels:
+        raise UserError(
+            "augment.noise: imported statistics hold no color covariance to draw it from; set augment.noise=none, or "
+            "import the weights again with --data"
+        )
     if augment.noise == "standard-deviation":
         lengths = statistics.eigenvalues**0.5
     elif augment.noise == "eigenvalue":
@@ -171,21 +175,22 @@ def training_image(
     statistics: Statistics,
     encoding: str,
 ) -> tf.Tensor:
-    """One stored picture, cropped, mirrored, less the mean and colored as `draws` says: float32 (224, 224, 3)."""
-    crop = decode_crop(encoded, draws["offset"], encoding)
-    mean = tf.constant(statistics.mean_image, tf.float32)
+    """One stored picture, cropped, mirrored, less the mean and colored as `draws` says: float32 (size, size, 3)."""
+    size = augment.crop_size
+    crop = decode_crop(encoded, draws["offset"], size, encoding)
+    mean = _mean_image(augment, statistics)
     if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
-        image = tf.cast(_mirror(crop, draws["mirrored"]), tf.float32) - center_crop(mean)
+        image = tf.cast(_mirror(crop, draws["mirrored"]), tf.float32) - center_crop(mean, size)
     else:
-        under_crop = tf.slice(mean, [draws["offset"][0], draws["offset"][1], 0], [IMAGE_SIZE, IMAGE_SIZE, 3])
+        under_crop = tf.slice(mean, [draws["offset"][0], draws["offset"][1], 0], [size, size, 3])
         image = _mirror(tf.cast(crop, tf.float32) - under_crop, draws["mirrored"])
     if augment.noise != "none":
-        # As rows of 672 numbers: over an innermost axis of 3 the sum would take four times as long.
-        rows = tf.reshape(image, (IMAGE_SIZE, IMAGE_SIZE * 3)) + tf.tile(draws["color_shift"], [IMAGE_SIZE])
-        image = tf.reshape(rows, (IMAGE_SIZE, IMAGE_SIZE, 3))
+        # As rows of 3 * size numbers: over an innermost axis of 3 the sum would take four times as long.
+        rows = tf.reshape(image, (size, size * 3)) + tf.tile(draws["color_shift"], [size])
+        image = tf.reshape(rows, (size, size, 3))
         if augment.noise_divisor != 1.0:
             image *= tf.where(draws["noisy"], 1.0 / augment.noise_divisor, 1.0)
-    return tf.ensure_shape(image, (IMAGE_SIZE, IMAGE_SIZE, 3))
+    return tf.ensure_shape(_divided(image, augment), (size, size, 3))
 
 
 def evaluation_views(picture: tf.Tensor, views: int, augment: Augmentation, statistics: Statistics) -> tf.Tensor:
@@ -196,35 +201,50 @@ def evaluation_views(picture: tf.Tensor, views: int, augment: Augmentation, stat
       views: 1 or 10.
 
     Returns:
-      float32 (views, 224, 224, 3), less the mean as the recipe subtracts it.
+      float32 (views, crop_size, crop_size, 3), less the mean as the recipe subtracts it.
     """
+    size = augment.crop_size
     picture = tf.cast(picture, tf.float32)
-    mean = tf.constant(statistics.mean_image, tf.float32)
+    mean = _mean_image(augment, statistics)
     if augment.mean == "center":
-        prepared = [_crop(picture, y, x) - center_crop(mean) for y, x in _offsets(views)]
-        mirrored = [_crop(picture, y, x)[:, ::-1] - center_crop(mean) for y, x in _offsets(views)]
+        prepared = [_crop(picture, y, x, size) - center_crop(mean, size) for y, x in _offsets(views, size)]
+        mirrored = [_crop(picture, y, x, size)[:, ::-1] - center_crop(mean, size) for y, x in _offsets(views, size)]
     else:
-        prepared = [_crop(picture - mean, y, x) for y, x in _offsets(views)]
+        prepared = [_crop(picture - mean, y, x, size) for y, x in _offsets(views, size)]
         mirrored = [view[:, ::-1] for view in prepared]
-    return tf.stack(prepared + mirrored if views == 10 else prepared)
+    return _divided(tf.stack(prepared + mirrored if views == 10 else prepared), augment)
 
 
-def _offsets(views: int) -> list[tuple[int, int]]:
-    far = STORED_SIZE - IMAGE_SIZE
-    center = (CENTER_OFFSET, CENTER_OFFSET)
+def _offsets(views: int, size: int) -> list[tuple[int, int]]:
+    far = STORED_SIZE - size
+    center = (far // 2, far // 2)
     return [center] if views == 1 else [(0, 0), (0, far), (far, 0), (far, far), center]
 
 
-def decode_crop(encoded: tf.Tensor, offset: tf.Tensor, encoding: str) -> tf.Tensor:
-    """uint8 (224, 224, 3) at `offset`; of a JPEG only these rows and columns are decoded.
+def _mean_image(augment: Augmentation, statistics: Statistics) -> tf.Tensor:
+    """What is subtracted, float32 (256, 256, 3)."""
+    mean = statistics.mean_image
+    if augment.mean == "color":
+        mean = np.broadcast_to(mean.mean(axis=(0, 1)), mean.shape)
+    return tf.constant(mean, tf.float32)
+
+
+def _divided(images: tf.Tensor, augment: Augmentation) -> tf.Tensor:
+    if set(augment.color_divisors) == {1.0}:
+        return images
+    return images / tf.constant(augment.color_divisors, tf.float32)
+
+
+def decode_crop(encoded: tf.Tensor, offset: tf.Tensor, size: int, encoding: str) -> tf.Tensor:
+    """uint8 (size, size, 3) at `offset`; of a JPEG only these rows and columns are decoded.
 
     Where color is stored at half resolution, the crop's two outermost columns lack a neighbor to interpolate with, so
     their color may differ by a few grey levels from that of the whole picture.
     """
     if encoding == "jpeg":
-        window = tf.concat([offset, [IMAGE_SIZE, IMAGE_SIZE]], 0)
+        window = tf.concat([offset, [size, size]], 0)
         return tf.io.decode_and_crop_jpeg(encoded, window, channels=3, dct_method="INTEGER_ACCURATE")
-    return tf.slice(decode_picture(encoded, encoding), [offset[0], offset[1], 0], [IMAGE_SIZE, IMAGE_SIZE, 3])
+    return tf.slice(decode_picture(encoded, encoding), [offset[0], offset[1], 0], [size, size, 3])
 
 
 def decode_picture(encoded: tf.Tensor, encoding: str) -> tf.Tensor:
@@ -258,13 +278,14 @@ def picture_from_file(encoded: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(tf.round(square), 0.0, 255.0)
 
 
-def center_crop(picture: tf.Tensor) -> tf.Tensor:
-    """The central 224x224 of (256, 256, 3)."""
-    return _crop(picture, CENTER_OFFSET, CENTER_OFFSET)
+def center_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
+    """The central (size, size, 3) of (256, 256, 3)."""
+    [(y, x)] = _offsets(1, size)
+    return _crop(picture, y, x, size)
 
 
-def _crop(picture: tf.Tensor, y: int, x: int) -> tf.Tensor:
-    return picture[y : y + IMAGE_SIZE, x : x + IMAGE_SIZE]
+def _crop(picture: tf.Tensor, y: int, x: int, size: int) -> tf.Tensor:
+    return picture[y : y + size, x : x + size]
 
 
 def _mirror(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:

@@ -63,17 +63,34 @@ class Flatten(Placed, keras.layers.Flatten):
 class BothTowers(Placed, keras.layers.Concatenate):
     """Joins tower a's and tower b's activations along the channels on one device.
 
-    These are the only places where activations cross from device to device: before conv3, fc6, fc7 and fc8.
+    These are the only places where activations cross from device to device: before conv3, fc6, fc7 and fc8, and, of
+    the outermost channels only, before a normalization across the towers.
     """
 
 
+class Channels(Placed, keras.layers.Layer):
+    """The channels from `start` to before `stop`, as a slice counts, on one device: (..., C) -> (..., some of C)."""
+
+    def __init__(self, start: int | None, stop: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+        self.stop = stop
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        with tf.device(self.device):
+            return inputs[..., self.start : self.stop]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "start": self.start, "stop": self.stop}
+
+
 class LocalResponseNormalization(Placed, keras.layers.Layer):
-    """Response normalization across the channels of one tower.
+    """Response normalization across the channels that it is given.
 
     y[c] = x[c] / (bias + alpha * sum of x[j]^2 over |j - c| <= depth_radius) ^ beta
 
     (N, H, W, C) -> (N, H, W, C). Paper section 3.3 with depth_radius = n // 2 and an undivided sum; the 2012 program
-    divides alpha by n, so it is passed in divided.
+    and Caffe divide alpha by n, so it is passed in divided.
     """
 
     def __init__(self, depth_radius: int, bias: float, alpha: float, beta: float, **kwargs: Any) -> None:
@@ -177,6 +194,11 @@ def _negative_power(s: tf.Tensor, beta: float) -> tf.Tensor:
     return tf.pow(s, -beta)
 
 
+def dropout_layer(scaled: str, rate: float, **kwargs: Any) -> "Dropout2012":
+    """The layer for presets.Network.dropout: "scaled at test" or "scaled in training"."""
+    return (InvertedDropout if scaled == "scaled in training" else Dropout2012)(rate, **kwargs)
+
+
 class Dropout2012(Placed, keras.layers.Layer):
     """Dropout as in 2012: a plain 0/1 mask in training, outputs times (1 - rate) at test (paper section 4.2).
 
@@ -201,3 +223,13 @@ class Dropout2012(Placed, keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}
+
+
+class InvertedDropout(Dropout2012):
+    """Dropout as in Caffe and PyTorch: what the mask leaves is divided by (1 - rate), and nothing is done at test."""
+
+    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        if seed is None:
+            return inputs
+        with tf.device(self.device):
+            return super().call(inputs, seed) / (1.0 - self.rate)

@@ -1,6 +1,7 @@
 """AlexNet as two towers, an output shape on every line. N is the batch; a and b are the two devices.
 
-`AlexNet.call` is the network and `Tower` its parts: read downward. Sizes: paper section 3.5 and figure 2.
+`TwoTowerAlexNet.call` is the network and `Tower` its parts: read downward. Sizes: paper section 3.5 and figure 2.
+Caffe's and torchvision's nets, whose weights are published, are in published_nets.py.
 """
 
 import zlib
@@ -15,29 +16,33 @@ from alexnet_tf.layers import (
     BothTowers,
     Conv2D,
     Dense,
-    Dropout2012,
     Flatten,
     LocalResponseNormalization,
     MaxPooling2D,
     ReLU,
     SpatialResponseNormalization,
     ZeroPadding2D,
+    dropout_layer,
 )
-from alexnet_tf.presets import Network
-
-IMAGE_SIZE = 224
-"""Side of the square crop that the network sees, in pixels."""
+from alexnet_tf.presets import Network, OneTowerNetwork
 
 
-def build_alexnet(network: Network, num_classes: int, towers: Towers, seed: int = 0) -> "AlexNet":
-    """AlexNet with its variables made, each on its tower's device. Arguments as for `AlexNet`."""
-    model = AlexNet(network, num_classes, towers, seed)
-    model.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
+def build_alexnet(network: Network | OneTowerNetwork, num_classes: int, towers: Towers, seed: int = 0) -> "AlexNet":
+    """The preset's network with its variables made, each on its tower's device. Arguments as for `AlexNet`."""
+    from alexnet_tf.published_nets import CaffeAlexNet, OneTowerAlexNet  # it imports this module
+
+    if isinstance(network, OneTowerNetwork):
+        model: AlexNet = OneTowerAlexNet(network, num_classes, towers, seed)
+    elif network.lrn_across_towers:
+        model = CaffeAlexNet(network, num_classes, towers, seed)
+    else:
+        model = TwoTowerAlexNet(network, num_classes, towers, seed)
+    model.build((None, network.image_size, network.image_size, 3))
     return model
 
 
 class AlexNet(keras.Model):
-    """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes.
+    """What every network here is: from a square crop of a picture to logits.
 
     Args:
       network: which recipe's network, from `presets.PRESETS[name].network`.
@@ -45,46 +50,59 @@ class AlexNet(keras.Model):
       towers: the two devices; `Towers.unplaced()` for a net without any device, as an export needs it.
       seed: of the initial weights.
 
+    Args of call:
+      images: float32 (N, image_size, image_size, 3), RGB as the recipe's `presets.Augmentation` prepares it.
+      dropout_seed: int32 (2,) in training; None at test.
+
+    Returns of call: logits, float32 (N, num_classes).
+
     Example:
       >>> model = build_alexnet(PRESETS["paper"].network, 1000, Towers.unplaced())
       >>> model(tf.zeros((1, 224, 224, 3))).shape
       TensorShape([1, 1000])
     """
 
-    def __init__(self, network: Network, num_classes: int, towers: Towers, seed: int = 0) -> None:
+    def __init__(self, network: Network | OneTowerNetwork, num_classes: int) -> None:
         super().__init__(name="alexnet")
         self.num_classes = num_classes
-        self.a = Tower("a", towers.a, network, seed)
-        self.b = Tower("b", towers.b, network, seed)
-        self.join_fc8 = BothTowers(device=towers.a, name="join_fc8_a")
-        self.fc8 = _dense("fc8_a", num_classes, towers.a, network, seed, bias=0, activation=None)
+        self.image_size = network.image_size
 
     def build(self, input_shape: object) -> None:
         """Makes the variables by a run on real (eager) tensors.
 
         Keras' own way, a symbolic run, loses every device scope and would put all variables on the first device.
         """
-        self.call(tf.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3)))
+        self.call(tf.zeros((1, self.image_size, self.image_size, 3)))
         super().build(input_shape)
 
+
+class TwoTowerAlexNet(AlexNet):
+    """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes."""
+
+    def __init__(self, network: Network, num_classes: int, towers: Towers, seed: int = 0) -> None:
+        super().__init__(network, num_classes)
+        self.a = self._tower("a", towers.a, network, seed)
+        self.b = self._tower("b", towers.b, network, seed)
+        self.join_fc8 = BothTowers(device=towers.a, name="join_fc8_a")
+        self.fc8 = _dense("fc8_a", num_classes, towers.a, network, seed, bias=0, activation=None)
+
+    def _tower(self, tower: str, device: str | None, network: Network, seed: int) -> "Tower":
+        return Tower(tower, device, network, seed)
+
     def call(self, images: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Images to logits.
-
-        Args:
-          images: float32 (N, 224, 224, 3), RGB on the 0-255 scale, less the mean image.
-          dropout_seed: int32 (2,) in training; None at test.
-
-        Returns:
-          Logits, float32 (N, num_classes).
-        """
+        """Images (N, 224, 224, 3) to logits (N, num_classes); see `AlexNet`."""
         a, b = self.a, self.b
-        training = dropout_seed is not None
-        x, y = a.block1(images, training), b.block1(images, training)  # 2 x (N, 27, 27, 48)
-        x, y = a.block2(x, training), b.block2(y, training)  # 2 x (N, 13, 13, 128)
+        x, y = self.blocks12(images, dropout_seed is not None)  # 2 x (N, 13, 13, 128)
         x, y = a.block345(x, y), b.block345(x, y)  # 2 x (N, 6, 6, 128); conv3 sees both towers
         x, y = a.block6(x, y, dropout_seed), b.block6(x, y, dropout_seed)  # 2 x (N, 2048); sees both
         x, y = a.block7(x, y, dropout_seed), b.block7(x, y, dropout_seed)  # 2 x (N, 2048); sees both
         return self.fc8(self.join_fc8([x, y]))  # (N, num_classes), on the first device
+
+    def blocks12(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """The two blocks in which each tower is alone."""
+        a, b = self.a, self.b
+        x, y = a.block1(images, training), b.block1(images, training)  # 2 x (N, 27, 27, 48)
+        return a.block2(x, training), b.block2(y, training)  # 2 x (N, 13, 13, 128)
 
 
 class Tower(keras.layers.Layer):
@@ -99,7 +117,7 @@ class Tower(keras.layers.Layer):
         def named(name: str) -> dict[str, Any]:
             return {"name": f"{name}_{tower}", "device": device}
 
-        def conv(name: str, filters: int, size: int, bias: int, **options: Any) -> Conv2D:
+        def conv(name: str, filters: int, size: int, bias: float, **options: Any) -> Conv2D:
             stddev = network.weight_stddev_conv345 if name in ("conv3", "conv4", "conv5") else network.weight_stddev
             return Conv2D(
                 filters, size, **options, **named(name),
@@ -113,8 +131,9 @@ class Tower(keras.layers.Layer):
             )
 
         def fully_connected(name: str) -> Dense:
-            return _dense(f"{name}_{tower}", 2048, device, network, seed, bias=1, activation="relu")
+            return _dense(f"{name}_{tower}", 2048, device, network, seed, bias=nonzero, activation="relu")
 
+        nonzero = network.nonzero_bias
         self.relu_first = network.block1_order == "conv-relu-lrn-pool"
         self.spatial_norm = network.spatial_norm_after_block2
 
@@ -125,25 +144,25 @@ class Tower(keras.layers.Layer):
         self.norm1 = response_norm("norm1")
         self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
 
-        self.conv2 = conv("conv2", 128, 5, bias=1, padding="same", activation="relu")
+        self.conv2 = conv("conv2", 128, 5, bias=nonzero, padding="same", activation="relu")
         self.norm2 = response_norm("norm2")
         self.spatial_norm2 = SpatialResponseNormalization(**named("spatial_norm2"))
         self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
 
         self.join_conv3 = BothTowers(**named("join_conv3"))
         self.conv3 = conv("conv3", 192, 3, bias=0, padding="same", activation="relu")
-        self.conv4 = conv("conv4", 192, 3, bias=1, padding="same", activation="relu")
-        self.conv5 = conv("conv5", 128, 3, bias=1, padding="same", activation="relu")
+        self.conv4 = conv("conv4", 192, 3, bias=nonzero, padding="same", activation="relu")
+        self.conv5 = conv("conv5", 128, 3, bias=nonzero, padding="same", activation="relu")
         self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
 
         self.flatten5 = Flatten(**named("flatten5"))
         self.join_fc6 = BothTowers(**named("join_fc6"))
         self.fc6 = fully_connected("fc6")
-        self.dropout6 = Dropout2012(network.dropout_rate, **named("dropout6"))
+        self.dropout6 = dropout_layer(network.dropout, network.dropout_rate, **named("dropout6"))
 
         self.join_fc7 = BothTowers(**named("join_fc7"))
         self.fc7 = fully_connected("fc7")
-        self.dropout7 = Dropout2012(network.dropout_rate, **named("dropout7"))
+        self.dropout7 = dropout_layer(network.dropout, network.dropout_rate, **named("dropout7"))
 
     def block1(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv1, normalized and pooled; the recipes differ in the order."""
@@ -189,12 +208,13 @@ def named_variables(model: AlexNet) -> dict[str, tf.Variable]:
 
 
 def _dense(
-    name: str, units: int, device: str | None, network: Network, seed: int, *, bias: int, activation: str | None
+    name: str, units: int, device: str | None, network: Network, seed: int, *, bias: float, activation: str | None
 ) -> Dense:
+    stddev = network.weight_stddev_fc67 if name.startswith(("fc6", "fc7")) else network.weight_stddev
     return Dense(
         units,
         activation=activation,
-        kernel_initializer=_normal(network.weight_stddev, seed, name),
+        kernel_initializer=_normal(stddev, seed, name),
         bias_initializer=keras.initializers.Constant(bias),
         name=name,
         device=device,
@@ -202,6 +222,9 @@ def _dense(
 
 
 def _normal(stddev: float, seed: int, name: str) -> keras.initializers.Initializer:
-    """N(0, stddev) from a seed of its own for every layer, so that no two layers start with the same numbers."""
-    own_seed = zlib.crc32(f"{seed}/{name}".encode()) % 2**31
-    return keras.initializers.RandomNormal(0.0, stddev, seed=own_seed)
+    return keras.initializers.RandomNormal(0.0, stddev, seed=own_seed(seed, name))
+
+
+def own_seed(seed: int, name: str) -> int:
+    """A seed of its own for every layer, so that no two layers start with the same numbers."""
+    return zlib.crc32(f"{seed}/{name}".encode()) % 2**31

@@ -80,7 +80,7 @@ class Placement:
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
     """Runs a step once and reads where it ran. The step must not have run before, and its weights change a little."""
-    images = tf.zeros((batch_size, 224, 224, 3))
+    images = tf.zeros((batch_size, step.model.image_size, step.model.image_size, 3))
     labels = tf.zeros((batch_size,), tf.int64)
     arguments = step.arguments(images, labels, 0, dict.fromkeys(step.variables, 1e-9))
     partitions = _partition_graphs(lambda: step.compiled(*arguments))
@@ -102,7 +102,9 @@ def _partition_graphs(run: Any) -> list[Any]:
                 event = tf.compat.v1.Event.FromString(record.numpy())
                 for value in event.summary.value:
                     metadata = tf.compat.v1.RunMetadata.FromString(value.tensor.string_val[0])
-                    return list(metadata.partition_graphs)
+                    # Small eager operations may be among them, too, each as a function of its own.
+                    functions = [list(function.partition_graphs) for function in metadata.function_graphs]
+                    return max(functions, key=lambda graphs: sum(len(graph.node) for graph in graphs))
     raise RuntimeError("TensorFlow left no trace of the step")
 
 
@@ -145,7 +147,7 @@ class _Reader:
         kind = "gradient" if layer else "stray"
         if source.op in ("_Arg", "_DeviceArg"):
             kind, layer = "fed", ""
-        elif "ControlEdge" in source.name or send.input[0].startswith("^"):
+        elif "ControlEdge" in source.name or "/ctrl/_" in source.name or send.input[0].startswith("^"):
             kind, layer = "control", ""
         elif _phase(source.name) == "forward" and users and all(_joined_layer(user) for user in users):
             kind, layer = "activation", _joined_layer(users[0])
@@ -240,7 +242,7 @@ def _operation_table(placement: Placement) -> list[str]:
 
 def _crossing_table(placement: Placement) -> list[str]:
     if not placement.crossings:
-        return ["nothing crosses: both towers are on one device"]
+        return ["nothing crosses: the whole network is on one device"]
     lines = [f"{'tensors that cross':<40}{'from':>8}{'to':>8}{'shape per image':>20}{'bytes per image':>18}"]
     data = [crossing for crossing in placement.crossings if crossing.kind != "control"]
     for crossing in sorted(data, key=lambda crossing: CROSSING_KINDS.index(crossing.kind)):

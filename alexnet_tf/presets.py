@@ -1,29 +1,50 @@
-"""The two recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net).
+"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and three more.
 
-Every field is a row in which the two sources differ, or a constant that both share. "Paper" is Krizhevsky, Sutskever
-and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its configuration files and logs.
+Every field is a row in which the sources differ, or a constant that the first two share. "Paper" is Krizhevsky,
+Sutskever and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its configuration files and logs. The
+others are those of weights that are published: "caffe" and "caffenet" are BVLC/caffe's models/bvlc_alexnet and
+models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one tower
+after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
 A config picks a preset by name and may override single fields of its `augment` and `train` parts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+STORED_SIZE = 256
+"""Side of the square pictures in the records, in pixels (paper section 2)."""
 
 
 @dataclass(frozen=True)
 class Network:
     """What the network itself needs to know of a recipe."""
 
-    block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu"]
+    block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu", "conv-relu-pool-lrn"]
+    """The last one holds in block 2 as well, where the other two recipes do what the first one says."""
     lrn_alpha: float
     """Factor on the plain sum of squares, as tf.nn.local_response_normalization takes it (never divided by n)."""
     spatial_norm_after_block2: bool
     weight_stddev: float
     weight_stddev_conv345: float
+    weight_stddev_fc67: float
+    nonzero_bias: float = 1.0  # paper section 5: in conv2, conv4, conv5, fc6 and fc7
     lrn_depth_radius: int = 2  # paper section 3.3: n = 5, so two channels to either side
     lrn_bias: float = 2.0  # paper section 3.3: k
     lrn_beta: float = 0.75  # paper section 3.3
+    lrn_across_towers: bool = False
+    """Whether the outermost channels of a tower count the neighbor tower's as their neighbors."""
     dropout_rate: float = 0.5  # paper section 4.2
+    dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
+    image_size: int = 224  # paper section 3.5; side of the square crop that the network sees, in pixels
+
+
+@dataclass(frozen=True)
+class OneTowerNetwork:
+    """torchvision's alexnet, in which nothing is left to choose; see model.OneTowerAlexNet."""
+
+    dropout_rate: float = 0.5
+    image_size: int = 224
 
 
 @dataclass(frozen=True)
@@ -34,8 +55,8 @@ class Augmentation:
     """Largest crop offset, inclusive, in each direction: a 224 crop of 256 has 33 positions, the paper uses 32."""
     images_per_draw: int
     """How many consecutive images share one crop offset and one mirroring."""
-    mean: Literal["per-offset", "center"]
-    """Subtract the part of the mean image under the crop, or its central 224x224 at every offset."""
+    mean: Literal["per-offset", "center", "color"]
+    """Subtract the part of the mean image under the crop, its center at every offset, or its mean color everywhere."""
     noise: Literal["eigenvalue", "standard-deviation", "none"]
     """What multiplies a_i ~ N(0, 0.1) along the i-th eigenvector: the eigenvalue on the 0-1 scale, or its root."""
     noise_divisor: float
@@ -43,6 +64,9 @@ class Augmentation:
     noise_until_epoch: int | None
     """Epochs count from 1; the noise is off from this epoch on. None: never off."""
     noise_stddev: float = 0.1  # paper section 4.1
+    color_divisors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """R, G and B are divided by these at the very end, in training and at test."""
+    crop_size: int = 224  # paper section 4.1; the network's image_size
 
 
 @dataclass(frozen=True)
@@ -77,10 +101,46 @@ class Recipe:
 class Preset:
     """One complete recipe."""
 
-    network: Network
+    network: Network | OneTowerNetwork
     augment: Augmentation
     train: Recipe
 
+
+_CAFFE_NETWORK = Network(
+    block1_order="conv-relu-lrn-pool",
+    lrn_alpha=1e-4 / 5,  # Caffe divides alpha by local_size
+    lrn_bias=1.0,  # Caffe's default k
+    lrn_across_towers=True,  # group: 2 in conv2, conv4 and conv5, but LRN sees all channels
+    spatial_norm_after_block2=False,
+    weight_stddev=0.01,
+    weight_stddev_conv345=0.01,
+    weight_stddev_fc67=0.005,
+    nonzero_bias=0.1,
+    dropout="scaled in training",
+    image_size=227,
+)
+
+_CAFFE = Preset(
+    network=_CAFFE_NETWORK,
+    augment=Augmentation(
+        max_offset=29,  # every place of a 227 crop in 256
+        images_per_draw=1,
+        mean="per-offset",
+        noise="none",  # its readme: "not training with the relighting data-augmentation"
+        noise_divisor=1.0,
+        noise_until_epoch=None,
+        crop_size=227,
+    ),
+    train=Recipe(
+        bias_rate_factor=2.0,  # lr_mult
+        drop_bias_rate=True,
+        decay_biases=False,  # decay_mult
+        schedule="epochs",
+        # Every 100,000 steps of 256 images, 19.98 epochs of ILSVRC-2012; 450,000 in all.
+        drop_epochs=(21, 41, 61, 81),
+        epochs=90,
+    ),
+)
 
 PRESETS = {
     "paper": Preset(
@@ -90,6 +150,7 @@ PRESETS = {
             spatial_norm_after_block2=False,
             weight_stddev=0.01,  # section 5
             weight_stddev_conv345=0.01,
+            weight_stddev_fc67=0.01,
         ),
         augment=Augmentation(
             max_offset=31,  # section 4.1: "a factor of 2048" is 32 * 32 offsets and a mirroring
@@ -114,6 +175,7 @@ PRESETS = {
             spatial_norm_after_block2=True,
             weight_stddev=0.01,
             weight_stddev_conv345=0.03,
+            weight_stddev_fc67=0.01,
         ),
         augment=Augmentation(
             max_offset=32,
@@ -131,6 +193,28 @@ PRESETS = {
             drop_epochs=(25, 51, 79),
             layer_drops={"conv1": {67: 1e-3, 72: 0.0}},  # its log: conv1 alone goes to 1e-5 and is then frozen
             epochs=90,  # its log: stopped in epoch 91
+        ),
+    ),
+    "caffe": _CAFFE,
+    "caffenet": replace(_CAFFE, network=replace(_CAFFE_NETWORK, block1_order="conv-relu-pool-lrn", nonzero_bias=1.0)),
+    "owt": Preset(  # torchvision/models/alexnet.py; references/classification for its training
+        network=OneTowerNetwork(),
+        augment=Augmentation(
+            max_offset=32,  # torchvision draws crops of random size and shape, which is not done here
+            images_per_draw=1,
+            mean="color",
+            noise="none",
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+            color_divisors=(0.229 * 255, 0.224 * 255, 0.225 * 255),  # it divides by 255 first
+        ),
+        train=Recipe(
+            bias_rate_factor=1.0,
+            drop_bias_rate=True,
+            decay_biases=True,
+            schedule="epochs",
+            drop_epochs=(31, 61),  # --lr-step-size 30
+            weight_decay=1e-4,
         ),
     ),
 }

@@ -126,10 +126,11 @@ def _classify(model: AlexNet, run: Run) -> Callable[[tf.Tensor], dict[str, tf.Te
 
 def _forward(model: AlexNet, run: Run, image_bytes: tf.Tensor) -> tf.Tensor:
     """Encoded pictures (N,) to probabilities (N, classes)."""
+    size = model.image_size
 
     def center_view(encoded: tf.Tensor) -> tf.Tensor:
         picture = picture_from_file(encoded)  # (256, 256, 3)
-        return evaluation_views(picture, 1, run.config.preset.augment, run.statistics)  # (1, 224, 224, 3)
+        return evaluation_views(picture, 1, run.config.preset.augment, run.statistics)  # (1, size, size, 3)
 
-    images = tf.map_fn(center_view, image_bytes, fn_output_signature=tf.TensorSpec((1, 224, 224, 3), tf.float32))
+    images = tf.map_fn(center_view, image_bytes, fn_output_signature=tf.TensorSpec((1, size, size, 3), tf.float32))
     return view_average(model, images)

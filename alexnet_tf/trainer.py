@@ -49,7 +49,7 @@ class TrainingStep:
         """Does step number `step` (from 0) and returns the mean loss before it, in nats, float32 scalar.
 
         Args:
-          images: float32 (N, 224, 224, 3), prepared by the input pipeline.
+          images: float32 (N, size, size, 3), prepared by the input pipeline.
           labels: int64 (N,), from 0.
           rates: every variable's learning rate; where it is 0 the variable and its velocity stay as they are.
         """
@@ -183,7 +183,7 @@ class Trainer:
 
     def _check_batch(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         if self.state.step == self.first_step:
-            check_pixels(images.numpy())
+            check_pixels(images.numpy() * self.preset.augment.color_divisors)
         check_labels(labels.numpy(), self.manifest.num_classes, self.config.data.dir)
 
     def _check_loss(self, loss: float) -> None:

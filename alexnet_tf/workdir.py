@@ -34,7 +34,7 @@ Which = Literal["best", "latest"]
 """Which of a run's checkpoints: that of the lowest validation error, or the last."""
 CHECKPOINT_PREFIX = "step-"
 CHANGEABLE_ON_RESUME = {
-    "data.dir", "data.eval_batch_size",
+    "data.dir", "data.statistics", "data.eval_batch_size",
     "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.stuck_after",
     "devices.towers", "devices.threads",
 }  # fmt: skip
@@ -48,6 +48,11 @@ class Classes(BaseModel):
 
     keys: list[str]
     names: list[str]
+
+    @staticmethod
+    def of(manifest: Manifest) -> "Classes":
+        """Those of a data set."""
+        return Classes(keys=manifest.class_keys, names=manifest.class_names)
 
 
 class TrainingState(BaseModel):
@@ -122,7 +127,7 @@ class TrainingFolder:
     Use as a context manager; the lock goes with the process however it ends.
     """
 
-    def __init__(self, path: Path, config: Config, manifest: Manifest, statistics: Statistics) -> None:
+    def __init__(self, path: Path, config: Config, classes: Classes, statistics: Statistics) -> None:
         """Makes the folder, or reopens it after checking that it is the same experiment.
 
         Raises:
@@ -134,7 +139,7 @@ class TrainingFolder:
         self._metrics: TextIO | None = None
         self._lock = _lock(path)
         try:
-            self._prepare(config, Classes(keys=manifest.class_keys, names=manifest.class_names), statistics)
+            self._prepare(config, classes, statistics)
         except BaseException:
             self._lock.close()
             raise

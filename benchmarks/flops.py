@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from alexnet_tf.model import IMAGE_SIZE, AlexNet, named_variables
+from alexnet_tf.model import AlexNet, named_variables
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def count_work(model: AlexNet) -> list[LayerWork]:
 def _output_shapes(model: AlexNet) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
     """(name, kernel shape, output shape) of every matrix product and convolution, for one image."""
     forward = tf.function(lambda images: model(images))
-    image = tf.TensorSpec((1, IMAGE_SIZE, IMAGE_SIZE, 3))
+    image = tf.TensorSpec((1, model.image_size, model.image_size, 3))
     operations = forward.get_concrete_function(image).graph.get_operations()
     return [
         (operation.name, tuple(operation.inputs[1].shape), tuple(operation.outputs[0].shape))

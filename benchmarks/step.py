@@ -23,9 +23,8 @@ from tqdm import tqdm
 from alexnet_tf.config import DevicesConfig
 from alexnet_tf.devices import Towers, set_up_towers
 from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.model import IMAGE_SIZE
 from alexnet_tf.optimizer import learning_rates
-from alexnet_tf.presets import PRESETS
+from alexnet_tf.presets import PRESETS, Augmentation
 from alexnet_tf.trainer import TrainingStep
 from benchmarks.flops import count_work, gflop_per_image
 from benchmarks.report import (
@@ -120,7 +119,8 @@ def summarize(rounds: list[Round], batch_size: int, gflop: float) -> dict[str, F
 
 def _measure(step: TrainingStep, towers: Towers, options: argparse.Namespace) -> list[Round]:
     rates = learning_rates(PRESETS[options.preset].train, step.variables, epoch=1, plateau_drops=0)
-    images, labels = _random_batch(options.batch_size, options.classes, options.seed)
+    augment = PRESETS[options.preset].augment
+    images, labels = _random_batch(augment, options.batch_size, options.classes, options.seed)
     number = 0
     loss = tf.constant(0.0)
 
@@ -144,11 +144,12 @@ def _measure(step: TrainingStep, towers: Towers, options: argparse.Namespace) ->
     return rounds
 
 
-def _random_batch(batch_size: int, classes: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images float32 (N, 224, 224, 3) and labels int64 (N,), as the input pipeline shapes them."""
+def _random_batch(augment: Augmentation, batch_size: int, classes: int, seed: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Images float32 (N, size, size, 3) and labels int64 (N,), as the input pipeline shapes them."""
     draw = np.random.default_rng(seed)
-    images = draw.standard_normal((batch_size, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.float32)
-    return tf.constant(images * PIXEL_SPREAD), tf.constant(draw.integers(0, classes, batch_size))
+    images = draw.standard_normal((batch_size, augment.crop_size, augment.crop_size, 3), dtype=np.float32)
+    images *= PIXEL_SPREAD / np.array(augment.color_divisors, np.float32)
+    return tf.constant(images), tf.constant(draw.integers(0, classes, batch_size))
 
 
 def _matrix_product(towers: Towers, size: int, seed: int) -> tuple[Callable[[], object], float]:

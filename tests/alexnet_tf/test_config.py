@@ -9,7 +9,7 @@ import pytest
 
 from alexnet_tf.config import Config, dump_config, load_config, parse_config
 from alexnet_tf.errors import UserError
-from alexnet_tf.presets import PRESETS
+from alexnet_tf.presets import PRESETS, Preset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ class TestFaults:
             ("train: {learning_rate: .inf}", "train.learning_rate", "inf"),
             ("train: {momentum: 1}", "train.momentum", "1"),
             ("train: {drop_epochs: [2, x]}", "train.drop_epochs.1", "'x'"),
-            ("model: {preset: caffe}", "model.preset", "'caffe'"),
+            ("model: {preset: alexnet}", "model.preset", "'alexnet'"),
             ("augment: {max_offset: 33}", "augment.max_offset", "33"),
             ("devices: {towers: two}", "devices.towers", "'two'"),
             ("train: 7", "train", "7"),
@@ -55,6 +55,10 @@ class TestFaults:
         line = fault_of(text)
         assert line.startswith(f"some.yaml: {field}: ")
         assert line.endswith(f"got {value}")
+
+    def test_crop_beyond_the_picture(self) -> None:
+        line = fault_of("model: {preset: caffe}", "augment.max_offset=30")
+        assert line == ("some.yaml: augment.max_offset: preset caffe cuts 227 pixels of 256, so 29 at most, got 30")
 
     @pytest.mark.parametrize("override", ["epochs=3", "train.epochs", "train.=3", ".epochs=3", ""])
     def test_misshapen_override(self, override: str) -> None:
@@ -122,6 +126,19 @@ class TestValues:
         for preset in (paper, program):
             assert preset.network.lrn_depth_radius == 2  # a window of 5, not of 11
             assert preset.train.weight_decay == 0.0005 and preset.train.momentum == 0.9
+
+    def test_presets_of_published_weights_are_caffes_and_torchvisions(self) -> None:
+        caffe, caffenet, owt = (PRESETS[name] for name in ("caffe", "caffenet", "owt"))
+        for network in (caffe.network, caffenet.network):
+            assert (network.lrn_alpha, network.lrn_beta, network.lrn_bias) == (pytest.approx(2e-5), 0.75, 1.0)
+        assert (caffe.network.nonzero_bias, caffenet.network.nonzero_bias) == (0.1, 1.0)
+        assert (caffe.train.bias_rate_factor, caffe.train.decay_biases) == (2.0, False)
+        assert (owt.train.weight_decay, owt.train.drop_epochs) == (1e-4, (31, 61))
+        assert [round(divisor, 3) for divisor in owt.augment.color_divisors] == [58.395, 57.12, 57.375]
+
+    @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+    def test_network_takes_the_crop_that_is_cut(self, preset: Preset) -> None:
+        assert preset.network.image_size == preset.augment.crop_size <= 256 - preset.augment.max_offset
 
     @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
     def test_dumped_config_parses_to_itself(self, path: Path) -> None:

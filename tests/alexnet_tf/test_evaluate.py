@@ -14,7 +14,7 @@ from alexnet_tf.errors import UserError
 from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.model import build_alexnet, named_variables
-from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
+from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState, open_run
 from tests.conftest import TINY_CLASSES, TINY_VAL
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -66,6 +66,7 @@ class ColorNet:
     """A stand-in for the network: the logits are twice R, G and B of a view's middle pixel."""
 
     num_classes = 3
+    image_size = 224
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         return 2 * images[:, 112, 112]
@@ -106,7 +107,7 @@ def two_runs(runs: Path, tiny_data: Path, two_cpus: Towers, small_net: None) -> 
             if name.endswith("/kernel"):
                 fan_in = np.prod(variable.shape[:-1])
                 variable.assign(variable * np.sqrt(2 / fan_in) / np.std(variable))
-        with TrainingFolder(runs / str(seed), config, manifest, statistics) as folder:
+        with TrainingFolder(runs / str(seed), config, Classes.of(manifest), statistics) as folder:
             checkpoint = tf.train.Checkpoint(weights=variables)
             folder.save(checkpoint, TrainingState(step=1), is_best=False)
     return [runs / "0", runs / "1"]

@@ -10,12 +10,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from alexnet_tf.errors import UserError
 from alexnet_tf.input_pipeline import (
     decode_crop,
     decode_picture,
     draw_augmentation,
     evaluation_batches,
     evaluation_views,
+    noise_axes,
     training_batches,
     training_image,
 )
@@ -95,6 +97,21 @@ class TestTrainingImage:
         expected = (expected + self.SHIFT) / 1.1 if noisy else expected
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
+    @pytest.mark.parametrize("mirrored", [False, True])
+    @pytest.mark.parametrize("offset", [(0, 29), (29, 3), (14, 14)])
+    def test_caffe(self, statistics: Statistics, offset: tuple[int, int], mirrored: bool) -> None:
+        found = self.image(PRESETS["caffe"].augment, statistics, offset, mirrored)
+        top, left = offset
+        expected = (picture() - statistics.mean_image)[top : top + 227, left : left + 227]
+        np.testing.assert_allclose(found, expected[:, ::-1] if mirrored else expected, atol=1e-4)
+
+    @pytest.mark.parametrize("mirrored", [False, True])
+    def test_torchvision(self, statistics: Statistics, mirrored: bool) -> None:
+        found = self.image(PRESETS["owt"].augment, statistics, (32, 5), mirrored)
+        crop = picture()[32:, 5:229] / 255
+        expected = (crop - statistics.mean_image.mean(axis=(0, 1)) / 255) / (0.229, 0.224, 0.225)
+        np.testing.assert_allclose(found, expected[:, ::-1] if mirrored else expected, atol=1e-5)
+
     @BOTH
     def test_without_noise_pixels_are_not_scaled(self, augment: Augmentation, statistics: Statistics) -> None:
         plain = self.image(replace(augment, noise="none"), statistics, (16, 16), False)
@@ -134,7 +151,7 @@ class TestDecoding:
         for encoded in first_records(data, 4):
             whole = decode_picture(tf.constant(encoded), "jpeg").numpy()
             for top, left in [(0, 0), (32, 32), (16, 16), *draw.integers(0, 33, (6, 2)).tolist()]:
-                crop = decode_crop(tf.constant(encoded), tf.constant([top, left]), "jpeg").numpy()
+                crop = decode_crop(tf.constant(encoded), tf.constant([top, left]), 224, "jpeg").numpy()
                 expected = whole[top : top + 224, left : left + 224]
                 np.testing.assert_array_equal(crop[:, 1:-1], expected[:, 1:-1])
                 # Color has half the resolution, and the decoder does not look beyond the crop for the
@@ -145,7 +162,7 @@ class TestDecoding:
     def test_raw(self) -> None:
         encoded = tf.constant(picture().tobytes())
         np.testing.assert_array_equal(decode_picture(encoded, "raw"), picture())
-        crop = decode_crop(encoded, tf.constant([3, 32]), "raw")
+        crop = decode_crop(encoded, tf.constant([3, 32]), 224, "raw")
         np.testing.assert_array_equal(crop, picture()[3:227, 32:256])
 
 
@@ -192,6 +209,12 @@ class TestDraws:
         # The tolerance is no blank check: the recipes' covariances are far apart.
         other = 0.01 * (c @ c / 255**2 if augment is PROGRAM else c)
         assert (np.abs(other - expected) > tolerance).any()
+
+    def test_noise_without_measured_colors_is_refused(self, statistics: Statistics) -> None:
+        imported = replace(statistics, pixels=np.int64(0))
+        with pytest.raises(UserError, match=r"augment\.noise: imported statistics hold no color"):
+            noise_axes(PAPER, imported)
+        assert not noise_axes(PRESETS["caffe"].augment, imported).any()
 
     @BOTH
     def test_every_offset_comes_up_equally_often(self, augment: Augmentation, statistics: Statistics) -> None:
@@ -319,6 +342,13 @@ class TestEvaluation:
         found = evaluation_views(tf.constant(picture()), 1, augment, statistics).numpy()
         expected = (picture() - statistics.mean_image)[16:240, 16:240]
         np.testing.assert_allclose(found, expected[None], atol=1e-4)
+
+    def test_caffes_views_are_larger(self, statistics: Statistics) -> None:
+        found = evaluation_views(tf.constant(picture()), 10, PRESETS["caffe"].augment, statistics).numpy()
+        whole = picture() - statistics.mean_image
+        assert found.shape == (10, 227, 227, 3)
+        np.testing.assert_allclose(found[3], whole[29:, 29:], atol=1e-4)
+        np.testing.assert_allclose(found[9], whole[14:241, 14:241][:, ::-1], atol=1e-4)
 
     @pytest.mark.parametrize("views", [1, 10])
     def test_every_image_once_in_stored_order(self, numbered: Path, views: int) -> None:

@@ -166,6 +166,14 @@ class TestDropout2012:
         np.testing.assert_array_equal(tape.gradient(y, inputs), y.numpy() / 3.0)
 
 
+class TestInvertedDropout:
+    def test_mask_is_that_of_2012_scaled_in_training_alone(self) -> None:
+        inputs, seed = np.full((3, 4), 3.0, np.float32), tf.constant([7, 11])
+        plain, inverted = (kind(0.25, name="d") for kind in (Dropout2012, layers.InvertedDropout))
+        np.testing.assert_allclose(inverted(inputs, seed=seed), plain(inputs, seed=seed) / 0.75, rtol=1e-6)
+        np.testing.assert_array_equal(inverted(inputs), inputs)
+
+
 class TestPlaced:
     """Variables, operations and their gradients land on the device that the layer was given."""
 
@@ -179,6 +187,7 @@ class TestPlaced:
         (LocalResponseNormalization, {"depth_radius": 2, "bias": 2, "alpha": 1e-4, "beta": 0.75}),
         (SpatialResponseNormalization, {}),
         (Dropout2012, {"rate": 0.5}),
+        (layers.Channels, {"start": -2, "stop": None}),
     )
 
     @pytest.mark.parametrize("number", [0, 1])

@@ -8,13 +8,16 @@ import tensorflow as tf
 import torch
 
 from alexnet_tf.devices import Towers
+from alexnet_tf.import_weights import TORCHVISION_NAMES
 from alexnet_tf.model import AlexNet, build_alexnet, named_variables
 from alexnet_tf.presets import PRESETS
+from alexnet_tf.weight_layout import TORCHVISION, from_published
 from tests.alexnet_tf import torch_alexnet
-from tests.alexnet_tf.torch_alexnet import PAPER, PROGRAM, Variant, weights_from
+from tests.alexnet_tf.published_files import torchvision_net
+from tests.alexnet_tf.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from
 
 CLASSES = 1000
-VARIANTS = {"paper": PAPER, "2012-code": PROGRAM}
+VARIANTS = {"paper": PAPER, "2012-code": PROGRAM, "caffe": CAFFE, "caffenet": CAFFENET}
 
 
 @pytest.fixture(scope="module", params=["paper", "2012-code"])
@@ -38,7 +41,7 @@ def livelier(two_cpus: Towers) -> dict[str, np.ndarray]:
     return values
 
 
-@pytest.fixture(scope="module", params=["paper", "2012-code"])
+@pytest.fixture(scope="module", params=list(VARIANTS))
 def lively(request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str, np.ndarray]) -> AlexNet:
     made = build_alexnet(PRESETS[request.param].network, 10, two_cpus)
     for name, variable in named_variables(made).items():
@@ -47,9 +50,9 @@ def lively(request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str,
     return made
 
 
-def images(count: int = 2) -> np.ndarray:
+def images(count: int = 2, size: int = 224) -> np.ndarray:
     draw = np.random.default_rng(1)
-    return draw.normal(0, 60, (count, 224, 224, 3)).astype(np.float32)
+    return draw.normal(0, 60, (count, size, size, 3)).astype(np.float32)
 
 
 class TestParameters:
@@ -153,13 +156,14 @@ def test_outputs_have_the_shapes_of_figure_2(model: AlexNet) -> None:
 
 class TestAgainstPyTorch:
     def test_logits_at_test(self, lively: AlexNet, livelier: dict[str, np.ndarray]) -> None:
-        found = lively(tf.constant(images())).numpy()
+        batch = images(2, lively.image_size)
+        found = lively(tf.constant(batch)).numpy()
         assert found.std() > 0.1  # else a wrong net would agree, too
-        assert difference(found, livelier, VARIANTS[lively.preset_name]) < 1e-5
+        assert difference(found, livelier, VARIANTS[lively.preset_name], batch) < 1e-5
 
     BENT = (
-        {"relu_before_norm": False}, {"alpha": 2e-5}, {"spatial_norm": True},
-        {"padding": (1, 2, 1, 2)}, {"towers_joined_at": ("fc6", "fc7", "fc8")},
+        {"order": "norm pool relu"}, {"order": "relu pool norm"}, {"alpha": 2e-5}, {"spatial_norm": True}, {"k": 1},
+        {"norm_across_towers": True}, {"padding": (1, 2, 1, 2)}, {"towers_joined_at": ("fc6", "fc7", "fc8")},
         {"test_factor": 1.0},
     )  # fmt: skip
 
@@ -168,7 +172,7 @@ class TestAgainstPyTorch:
         with torch.no_grad():
             weights = weights_from(livelier)
             right = torch_alexnet.logits(images(1), weights, PAPER).numpy()
-        assert difference(right, livelier, PAPER.but(**changes), count=1) > 1e-3
+        assert difference(right, livelier, PAPER.but(**changes), images(1)) > 1e-3
 
     @pytest.mark.usefixtures("float64")
     @pytest.mark.parametrize("preset", VARIANTS)
@@ -179,7 +183,7 @@ class TestAgainstPyTorch:
         variables = named_variables(model)
         for name, variable in variables.items():
             variable.assign(livelier[name].astype(np.float64))
-        batch, labels = images(2).astype(np.float64), np.array([3, 8])
+        batch, labels = images(2, model.image_size).astype(np.float64), np.array([3, 8])
         seed = tf.constant([0, 4], tf.int32)
         with tf.GradientTape() as tape:
             logits = model(tf.constant(batch), dropout_seed=seed)
@@ -197,13 +201,58 @@ class TestAgainstPyTorch:
             assert np.linalg.norm(gradient.numpy() - theirs) < 1e-9 * np.linalg.norm(theirs), name
 
 
-def difference(found: np.ndarray, values: dict[str, np.ndarray], variant: Variant, count: int = 2) -> float:
+def difference(found: np.ndarray, values: dict[str, np.ndarray], variant: Variant, batch: np.ndarray) -> float:
     """Largest difference from PyTorch's logits, relative to the largest logit."""
     with torch.no_grad():
-        expected = torch_alexnet.logits(images(count), weights_from(values), variant).numpy()
+        expected = torch_alexnet.logits(batch, weights_from(values), variant).numpy()
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def masks_of(model: AlexNet, seed: tf.Tensor, count: int) -> dict[str, np.ndarray]:
     layers = [model.a.dropout6, model.b.dropout6, model.a.dropout7, model.b.dropout7]
     return {layer.name: layer(tf.ones((count, model.a.fc6.units)), seed=seed).numpy() for layer in layers}
+
+
+class TestOneTower:
+    """torchvision's net."""
+
+    def test_parameters_and_their_start(self, two_cpus: Towers) -> None:
+        variables = named_variables(build_alexnet(PRESETS["owt"].network, CLASSES, two_cpus, seed=3))
+        assert sum(int(tf.size(variable)) for variable in variables.values()) == 61_100_840
+        for name, variable in variables.items():
+            assert variable.device.endswith("CPU:0"), name
+            limit = np.prod(variables[name.replace("bias", "kernel")].shape[:-1]) ** -0.5  # as PyTorch draws
+            values = variable.numpy().ravel()
+            assert np.abs(values).max() <= limit * (1 + 1e-6), name
+            # Five standard deviations of a uniform sample's mean square.
+            assert abs((values**2).mean() / (limit**2 / 3) - 1) < 5 * np.sqrt(0.8 / values.size), name
+
+    @pytest.mark.usefixtures("float64")
+    def test_logits_and_all_gradients_in_training(self, two_cpus: Towers) -> None:
+        net, seed = torchvision_net(10).double(), tf.constant([0, 4], tf.int32)
+        model = build_alexnet(PRESETS["owt"].network, 10, two_cpus)
+        state = {name: tensor.detach().numpy() for name, tensor in net.named_parameters()}
+        variables = named_variables(model)
+        for name, value in from_published(torchvision_layers(state), TORCHVISION).items():
+            variables[name].assign(value)
+        batch, labels = images(2).astype(np.float64) / 60, np.array([3, 8])
+        with tf.GradientTape() as tape:
+            logits = model(tf.constant(batch), dropout_seed=seed)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        found = tape.gradient(loss, variables)
+
+        mask6 = model.dropout6(tf.ones((2, 9216)), seed=seed).numpy().reshape(2, 6, 6, 256)
+        mask7 = model.dropout7(tf.ones((2, 4096)), seed=seed).numpy()
+        assert set(np.unique(mask7)) == {0.0, 2.0}  # scaled in training
+        planes = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())
+        mask6 = torch.from_numpy(mask6.transpose(0, 3, 1, 2).reshape(2, 9216))
+        expected = net(planes, mask6, torch.from_numpy(mask7))
+        torch.nn.functional.cross_entropy(expected, torch.tensor(labels)).backward()
+        np.testing.assert_allclose(logits, expected.detach(), rtol=1e-9)
+        gradients = {name: parameter.grad.numpy() for name, parameter in net.named_parameters()}
+        for name, gradient in from_published(torchvision_layers(gradients), TORCHVISION).items():
+            assert np.linalg.norm(found[name].numpy() - gradient) < 1e-9 * np.linalg.norm(gradient), name
+
+
+def torchvision_layers(values: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {layer: (values[f"{name}.weight"], values[f"{name}.bias"]) for layer, name in TORCHVISION_NAMES.items()}

@@ -15,14 +15,22 @@ from alexnet_tf.trainer import TrainingStep
 FLOAT = 4
 SENT_BY_BOTH = {"conv3": 13 * 13 * 128 * FLOAT, "fc6": 6 * 6 * 128 * FLOAT, "fc7": 2048 * FLOAT}
 SENT_BY_B = {"fc8": 2048 * FLOAT}
-
+SENT_FOR_NORMALIZATION = {  # two channels each way
+    "caffe": {"norm1": 55 * 55 * 2 * FLOAT, "norm2": 27 * 27 * 2 * FLOAT},
+    "caffenet": {"norm1": 27 * 27 * 2 * FLOAT, "norm2": 13 * 13 * 2 * FLOAT},
+}
 
 SGDW = replace(PRESETS["2012-code"], train=replace(PRESETS["2012-code"].train, optimizer="sgdw"))
 
 
-@pytest.fixture(scope="module", params=[*PRESETS, "sgdw"])
-def placement(request: pytest.FixtureRequest, two_cpus: Towers) -> Placement:
-    return measure_placement(TrainingStep(PRESETS.get(request.param, SGDW), 7, two_cpus, 0))
+@pytest.fixture(scope="module", params=["paper", "2012-code", "caffe", "caffenet", "sgdw"])
+def preset_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def placement(preset_name: str, two_cpus: Towers) -> Placement:
+    return measure_placement(TrainingStep(PRESETS.get(preset_name, SGDW), 7, two_cpus, 0))
 
 
 def count(placement: Placement, tower: str, phase: str, prefix: str) -> int:
@@ -58,10 +66,11 @@ def test_nothing_strays(placement: Placement) -> None:
 
 
 @pytest.mark.parametrize("kind", ["activation", "gradient"])
-def test_only_the_inputs_of_conv3_fc6_fc7_and_fc8_cross(placement: Placement, kind: str) -> None:
+def test_only_what_the_other_tower_needs_crosses(placement: Placement, preset_name: str, kind: str) -> None:
     found = sorted((c.layer, c.source, c.bytes) for c in placement.crossings if c.kind == kind)
     a, b = "CPU:0", "CPU:1"
-    expected = [(layer, source, size) for layer, size in SENT_BY_BOTH.items() for source in (a, b)]
+    by_both = SENT_BY_BOTH | SENT_FOR_NORMALIZATION.get(preset_name, {})
+    expected = [(layer, source, size) for layer, size in by_both.items() for source in (a, b)]
     # fc8 lives with tower a: b sends its half and gets that half's gradient back.
     expected += [(layer, b if kind == "activation" else a, size) for layer, size in SENT_BY_B.items()]
     assert found == sorted(expected)
@@ -97,3 +106,12 @@ def test_on_one_device_nothing_crosses() -> None:
     both = Towers("/device:CPU:0", "/device:CPU:0")
     placement = measure_placement(TrainingStep(PRESETS["paper"], 3, both, 0))
     assert placement.crossings == [] and placement.strayed == []
+
+
+def test_one_tower_is_all_on_the_first_device(two_cpus: Towers) -> None:
+    placement = measure_placement(TrainingStep(PRESETS["owt"], 3, two_cpus, 0))
+    assert {(op.tower, op.device) for op in placement.operations} == {("a", "CPU:0")}
+    assert placement.strayed == []
+    assert not [crossing for crossing in placement.crossings if crossing.bytes and crossing.kind != "fed"]
+    assert count(placement, "a", "forward", "Conv2D") == 5
+    assert count(placement, "a", "gradient", "Conv2DBackpropInput") == 4

@@ -18,7 +18,7 @@ from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
 from alexnet_tf.evaluate import ErrorRates
 from alexnet_tf.trainer import Trainer
-from alexnet_tf.workdir import TrainingFolder, open_run
+from alexnet_tf.workdir import Classes, TrainingFolder, open_run
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest
@@ -135,7 +135,7 @@ def trainer(
         config = load_config(Path(arguments(runs)[1]), list(overrides))
         statistics = Statistics.load(tiny_data / STATISTICS_FILE)
         manifest = load_manifest(tiny_data)
-        folders.append(TrainingFolder(runs / "run", config, manifest, statistics))
+        folders.append(TrainingFolder(runs / "run", config, Classes.of(manifest), statistics))
         made = Trainer(config, two_cpus, folders[-1], manifest, statistics)
         losses: list[float] = []
         made.said = []

@@ -14,7 +14,7 @@ from alexnet_tf.config import Config, parse_config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
 from alexnet_tf.model import build_alexnet, named_variables
-from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
+from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState, open_run
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -33,7 +33,7 @@ def opened(runs: Path, tiny_data: Path, manifest: Manifest) -> Open:
 
     def opening(*overrides: str, manifest: Manifest = manifest, statistics: Statistics = statistics) -> TrainingFolder:
         config = parse_config("", "test", [f"data.dir={tiny_data}", *overrides])
-        return TrainingFolder(runs / "run", config, manifest, statistics)
+        return TrainingFolder(runs / "run", config, Classes.of(manifest), statistics)
 
     return opening
 

@@ -15,11 +15,14 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Variant:
-    """What the two recipes' networks differ in, and what a test bends to see that it shows."""
+    """What the recipes' networks of two towers differ in, and what a test bends to see that it shows."""
 
-    relu_before_norm: bool
+    order: str
+    """Of block 1; in block 2 ReLU always comes first."""
     alpha: float
     spatial_norm: bool
+    k: float = 2
+    norm_across_towers: bool = False
     padding: tuple[int, int, int, int] = (0, 3, 0, 3)  # left, right, top, bottom
     towers_joined_at: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")
     test_factor: float = 0.5
@@ -28,8 +31,13 @@ class Variant:
         return replace(self, **changes)
 
 
-PAPER = Variant(relu_before_norm=True, alpha=1e-4, spatial_norm=False)
-PROGRAM = Variant(relu_before_norm=False, alpha=1e-4 / 5, spatial_norm=True)
+PAPER = Variant("relu norm pool", alpha=1e-4, spatial_norm=False)
+PROGRAM = Variant("norm pool relu", alpha=1e-4 / 5, spatial_norm=True)
+CAFFE = Variant(
+    "relu norm pool", alpha=1e-4 / 5, spatial_norm=False, k=1, norm_across_towers=True, padding=(0, 0, 0, 0),
+    test_factor=1.0,
+)  # fmt: skip
+CAFFENET = CAFFE.but(order="relu pool norm")
 
 
 def weights_from(values: dict[str, np.ndarray]) -> Weights:
@@ -43,16 +51,16 @@ def logits(
     variant: Variant,
     masks: dict[str, np.ndarray] | None = None,
 ) -> torch.Tensor:
-    """(N, 224, 224, 3) -> (N, classes).
+    """(N, 224, 224, 3), Caffe's nets (N, 227, 227, 3) -> (N, classes).
 
     Args:
         images: float32, channels last.
         weights: see above.
         variant: which network.
-        masks: 0/1 by "dropout6_a" and so on, each (N, 2048), in training; None at test.
+        masks: what dropout multiplies by, as "dropout6_a" and so on, each (N, 2048), in training; None at test.
     """
     x = F.pad(torch.from_numpy(images).permute(0, 3, 1, 2), variant.padding)
-    a, b = (_front(x, weights, tower, variant) for tower in "ab")
+    a, b = _fronts(x, weights, variant)
     both = torch.cat([a, b], 1) if "conv3" in variant.towers_joined_at else None
     a = _back(both if both is not None else torch.cat([a, a], 1), weights, "a")
     b = _back(both if both is not None else torch.cat([b, b], 1), weights, "b")
@@ -67,18 +75,30 @@ def logits(
     return _dense(torch.cat([a, b], 1), weights, "fc8_a")
 
 
-def _front(x: torch.Tensor, weights: Weights, tower: str, variant: Variant) -> torch.Tensor:
-    """conv1 to pool2, where a tower is alone."""
-    x = _conv(x, weights, f"conv1_{tower}", stride=4, padding=0)
-    if variant.relu_before_norm:
-        x = F.max_pool2d(_across_maps(torch.relu(x), variant.alpha), 3, 2)
-    else:
-        x = torch.relu(F.max_pool2d(_across_maps(x, variant.alpha), 3, 2))
-    x = torch.relu(_conv(x, weights, f"conv2_{tower}", stride=1, padding=2))
-    x = _across_maps(x, variant.alpha)
-    if variant.spatial_norm:
-        x = _inside_maps(x)
-    return F.max_pool2d(x, 3, 2)
+def _fronts(x: torch.Tensor, weights: Weights, variant: Variant) -> list[torch.Tensor]:
+    """conv1 to pool2 of both towers, which meet in Caffe's normalization only."""
+    halves = [_conv(x, weights, f"conv1_{tower}", stride=4, padding=0) for tower in "ab"]
+    for step in variant.order.split():
+        halves = _step(step, halves, variant)
+    pairs = zip("ab", halves, strict=True)
+    halves = [torch.relu(_conv(x, weights, f"conv2_{tower}", stride=1, padding=2)) for tower, x in pairs]
+    for step in ("pool", "norm") if variant.order == "relu pool norm" else ("norm", "spatial norm", "pool"):
+        halves = _step(step, halves, variant)
+    return halves
+
+
+def _step(step: str, halves: list[torch.Tensor], variant: Variant) -> list[torch.Tensor]:
+    if step == "norm" and variant.norm_across_towers:
+        return list(_across_maps(torch.cat(halves, 1), variant).chunk(2, 1))
+    if step == "spatial norm" and not variant.spatial_norm:
+        return halves
+    function = {
+        "relu": torch.relu,
+        "norm": lambda x: _across_maps(x, variant),
+        "spatial norm": _inside_maps,
+        "pool": lambda x: F.max_pool2d(x, 3, 2),
+    }[step]
+    return [function(x) for x in halves]
 
 
 def _back(x: torch.Tensor, weights: Weights, tower: str) -> torch.Tensor:
@@ -97,11 +117,11 @@ def _dense(x: torch.Tensor, weights: Weights, name: str) -> torch.Tensor:
     return x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
 
 
-def _across_maps(x: torch.Tensor, alpha: float) -> torch.Tensor:
-    """n = 5, k = 2, beta = 0.75; the sum is not divided."""
+def _across_maps(x: torch.Tensor, variant: Variant) -> torch.Tensor:
+    """n = 5, beta = 0.75; the sum is not divided."""
     padded = F.pad(x**2, (0, 0, 0, 0, 2, 2))
     total = sum(padded[:, shift : shift + x.shape[1]] for shift in range(5))
-    return x / (2 + alpha * total) ** 0.75
+    return x / (variant.k + variant.alpha * total) ** 0.75
 
 
 def _inside_maps(x: torch.Tensor) -> torch.Tensor:
