@@ -17,15 +17,16 @@ def main(argv: list[str]) -> int:
     config = load_config(arguments.config, arguments.overrides)  # told before TensorFlow is even loaded
 
     from alexnet_tf.devices import set_up_towers
+    from alexnet_tf.fine_tuning import statistics_file
     from alexnet_tf.trainer import Trainer
     from alexnet_tf.workdir import Classes, TrainingFolder
     from tfrecords.manifest import check_shards, load_manifest
-    from tfrecords.statistics import STATISTICS_FILE, Statistics
+    from tfrecords.statistics import Statistics
 
     manifest = load_manifest(config.data.dir)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
-    statistics = Statistics.load(config.data.statistics or config.data.dir / STATISTICS_FILE)
+    statistics = Statistics.load(statistics_file(config))
     towers = set_up_towers(config.devices)
     with TrainingFolder(arguments.run, config, Classes.of(manifest), statistics) as folder:
         Trainer(config, towers, folder, manifest, statistics).run()

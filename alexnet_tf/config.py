@@ -50,6 +50,7 @@ class AugmentConfig(Section):
     noise_stddev: float | None = Field(None, ge=0)
     noise_divisor: float | None = Field(None, gt=0)
     noise_until_epoch: int | None = Field(None, ge=1)
+    crop: Literal["random", "center"] | None = None
 
 
 class TrainConfig(Section):
@@ -59,6 +60,10 @@ class TrainConfig(Section):
     steps: int | None = Field(None, ge=1)
     """Stop after so many steps, even within an epoch."""
     seed: int = Field(0, ge=0, lt=2**31)
+    init_from: Path | None = None
+    """The run whose weights this one starts with; fc8 starts afresh where the classes are others."""
+    cache_features: bool = False
+    """Run the frozen part once and train the rest on what it puts out; the same result, many times as fast."""
     learning_rate: float | None = Field(None, ge=0)
     momentum: float | None = Field(None, gt=0, lt=1)
     weight_decay: float | None = Field(None, ge=0)
@@ -138,13 +143,29 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
         config = Config.model_validate(tree)
     except ValidationError as fault:
         raise UserError(f"{source}: {_first_fault(fault)}") from fault
+    _check_together(config, source)
+    return config
+
+
+def _check_together(config: Config, source: str) -> None:
+    """Refuses what no single field can tell."""
     augment = config.preset.augment
     if augment.max_offset + augment.crop_size > STORED_SIZE:
         raise UserError(
             f"{source}: augment.max_offset: preset {config.model.preset} cuts {augment.crop_size} pixels of "
             f"{STORED_SIZE}, so {STORED_SIZE - augment.crop_size} at most, got {augment.max_offset}"
         )
-    return config
+    if not config.train.cache_features:
+        return
+    if config.preset.train.frozen_part is None:
+        raise UserError(
+            f"{source}: train.cache_features: nothing can be run only once unless train.freeze holds conv1 to conv5"
+        )
+    if (augment.crop, augment.noise) != ("center", "none"):
+        raise UserError(
+            f"{source}: train.cache_features keeps one view of each picture: set augment.crop=center and "
+            "augment.noise=none"
+        )
 
 
 def dump_config(config: Config) -> str:

@@ -42,8 +42,29 @@ def training_batches(
       (images float32 (batch_size, crop_size, crop_size, 3), labels int64 (batch_size,)).
     """
     files = _files(data_dir, manifest, "train")
-    per_epoch = manifest.splits["train"].records
-    first_epoch, first_position = divmod(first_step * batch_size, per_epoch)
+
+    def prepare(epoch: tf.Tensor, position: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = parse_example(record)
+        draws = draw_augmentation(augment, statistics, seed, epoch, position)
+        return training_image(example[KEY_IMAGE], draws, augment, statistics, manifest.encoding), example[KEY_LABEL]
+
+    first = divmod(first_step * batch_size, manifest.splits["train"].records)
+    records = ordered_records(files, manifest.splits["train"].records, seed, shuffle_buffer, *first)
+    # Read ahead, so that the shuffle buffer of the next epoch fills while the last images of this one are decoded.
+    images = records.prefetch(READ_AHEAD).map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return images.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def ordered_records(
+    files: list[str], per_epoch: int, seed: int, shuffle_buffer: int, first_epoch: int, first_position: int
+) -> tf.data.Dataset:
+    """Epoch after epoch without end, from a place in one of them on; each has an order of its own.
+
+    The order depends on the seed, the epoch and the number of records in each file, not on what they hold.
+
+    Yields:
+      (epoch int64, position in it int64, the record as stored), all scalars.
+    """
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         skipped = tf.where(epoch == first_epoch, tf.constant(first_position, tf.int64), 0)
@@ -51,15 +72,7 @@ def training_batches(
         positions = tf.data.Dataset.range(per_epoch)
         return tf.data.Dataset.zip((positions, records)).skip(skipped).map(lambda p, record: (epoch, p, record))
 
-    def prepare(epoch: tf.Tensor, position: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example = parse_example(record)
-        draws = draw_augmentation(augment, statistics, seed, epoch, position)
-        return training_image(example[KEY_IMAGE], draws, augment, statistics, manifest.encoding), example[KEY_LABEL]
-
-    # Read ahead, so that the shuffle buffer of the next epoch fills while the last images of this one are decoded.
-    records = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch).prefetch(READ_AHEAD)
-    images = records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return images.batch(batch_size, drop_remainder=True).prefetch(2)
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
 
 
 def evaluation_batches(
@@ -136,9 +149,10 @@ def draw_augmentation(
     own = tf.random.experimental.stateless_fold_in(base, position)
     strengths = tf.random.stateless_normal((3,), tf.random.experimental.stateless_fold_in(own, 1))
     shift = tf.linalg.matvec(tf.constant(noise_axes(augment, statistics), tf.float32), strengths)
+    center = (STORED_SIZE - augment.crop_size) // 2
     return {
-        "offset": geometry[:2] % (augment.max_offset + 1),
-        "mirrored": geometry[2] % 2 == 1,
+        "offset": geometry[:2] % (augment.max_offset + 1) if augment.crop == "random" else tf.fill((2,), center),
+        "mirrored": tf.logical_and(geometry[2] % 2 == 1, augment.crop == "random"),
         "color_shift": tf.where(noisy, shift, tf.zeros(3)),
         "noisy": noisy,
     }
@@ -177,7 +191,10 @@ def training_image(
 ) -> tf.Tensor:
     """One stored picture, cropped, mirrored, less the mean and colored as `draws` says: float32 (size, size, 3)."""
     size = augment.crop_size
-    crop = decode_crop(encoded, draws["offset"], size, encoding)
+    if augment.crop == "center":  # to the last bit the view of evaluation, the outer columns, too: see decode_crop
+        crop = center_crop(decode_picture(encoded, encoding), size)
+    else:
+        crop = decode_crop(encoded, draws["offset"], size, encoding)
     mean = _mean_image(augment, statistics)
     if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
         image = tf.cast(_mirror(crop, draws["mirrored"]), tf.float32) - center_crop(mean, size)

@@ -1,10 +1,12 @@
 """AlexNet as two towers, an output shape on every line. N is the batch; a and b are the two devices.
 
-`TwoTowerAlexNet.call` is the network and `Tower` its parts: read downward. Sizes: paper section 3.5 and figure 2.
+`AlexNet.call` is the network, `TwoTowerAlexNet` and `Tower` its parts: read downward. Sizes: paper section 3.5,
+figure 2.
 Caffe's and torchvision's nets, whose weights are published, are in published_nets.py.
 """
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,7 +26,7 @@ from alexnet_tf.layers import (
     ZeroPadding2D,
     dropout_layer,
 )
-from alexnet_tf.presets import Network, OneTowerNetwork
+from alexnet_tf.presets import FEATURE_LAYERS, FeatureLayer, Network, OneTowerNetwork
 
 
 def build_alexnet(network: Network | OneTowerNetwork, num_classes: int, towers: Towers, seed: int = 0) -> "AlexNet":
@@ -56,6 +58,10 @@ class AlexNet(keras.Model):
 
     Returns of call: logits, float32 (N, num_classes).
 
+    A subclass gives the parts: `convolutions`, then `block6`, `block7` and `block8`, each named after its fully
+    connected layer. Between them activations are a list, one entry a tower. Dropout comes first in a block, so that a
+    layer's features are what it puts out itself.
+
     Example:
       >>> model = build_alexnet(PRESETS["paper"].network, 1000, Towers.unplaced())
       >>> model(tf.zeros((1, 224, 224, 3))).shape
@@ -75,9 +81,39 @@ class AlexNet(keras.Model):
         self.call(tf.zeros((1, self.image_size, self.image_size, 3)))
         super().build(input_shape)
 
+    def call(self, images: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Images (N, image_size, image_size, 3) to logits (N, num_classes)."""
+        x = self.convolutions(images, dropout_seed is not None)  # 2 x (N, 4608)
+        x = self.block6(x, dropout_seed)  # 2 x (N, 2048)
+        x = self.block7(x, dropout_seed)  # 2 x (N, 2048)
+        return self.block8(x, dropout_seed)  # (N, num_classes)
+
+    def features(self, images: tf.Tensor, layer: FeatureLayer) -> list[tf.Tensor]:
+        """What `layer` puts out at test, one (N, ...) a tower: conv5 pooled and flattened, fc6 or fc7."""
+        x = self.convolutions(images, training=False)
+        for block in self._blocks()[: FEATURE_LAYERS.index(layer)]:
+            x = block(x, None)
+        return x
+
+    def head(self, features: list[tf.Tensor], layer: FeatureLayer, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
+        """The rest of the network, from what `features` gives to logits (N, num_classes)."""
+        x = features
+        for block in self._blocks()[FEATURE_LAYERS.index(layer) :]:
+            x = block(x, dropout_seed)
+        return x
+
+    def towers_of(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """Features that were laid side by side, (N, F), as `head` takes them: one (N, ...) a tower."""
+        return tf.split(features, self.number_of_towers, axis=1)
+
+    def _blocks(self) -> list[Callable[..., Any]]:
+        return [self.block6, self.block7, self.block8]
+
 
 class TwoTowerAlexNet(AlexNet):
     """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes."""
+
+    number_of_towers = 2
 
     def __init__(self, network: Network, num_classes: int, towers: Towers, seed: int = 0) -> None:
         super().__init__(network, num_classes)
@@ -89,14 +125,24 @@ class TwoTowerAlexNet(AlexNet):
     def _tower(self, tower: str, device: str | None, network: Network, seed: int) -> "Tower":
         return Tower(tower, device, network, seed)
 
-    def call(self, images: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Images (N, 224, 224, 3) to logits (N, num_classes); see `AlexNet`."""
-        a, b = self.a, self.b
-        x, y = self.blocks12(images, dropout_seed is not None)  # 2 x (N, 13, 13, 128)
-        x, y = a.block345(x, y), b.block345(x, y)  # 2 x (N, 6, 6, 128); conv3 sees both towers
-        x, y = a.block6(x, y, dropout_seed), b.block6(x, y, dropout_seed)  # 2 x (N, 2048); sees both
-        x, y = a.block7(x, y, dropout_seed), b.block7(x, y, dropout_seed)  # 2 x (N, 2048); sees both
-        return self.fc8(self.join_fc8([x, y]))  # (N, num_classes), on the first device
+    def convolutions(self, images: tf.Tensor, training: bool) -> list[tf.Tensor]:
+        """Images (N, 224, 224, 3) to pool5."""
+        x, y = self.blocks12(images, training)  # 2 x (N, 13, 13, 128)
+        return [self.a.block345(x, y), self.b.block345(x, y)]  # 2 x (N, 4608); conv3 sees both towers
+
+    def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Fc6, which sees both towers."""
+        return [self.a.block6(*x), self.b.block6(*x)]  # 2 x (N, 2048)
+
+    def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Dropout, and fc7, which sees both towers."""
+        x = [self.a.dropout6(x[0], seed=dropout_seed), self.b.dropout6(x[1], seed=dropout_seed)]
+        return [self.a.block7(*x), self.b.block7(*x)]  # 2 x (N, 2048)
+
+    def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Dropout, and fc8 on the first device."""
+        x = [self.a.dropout7(x[0], seed=dropout_seed), self.b.dropout7(x[1], seed=dropout_seed)]
+        return self.fc8(self.join_fc8(x))  # (N, num_classes)
 
     def blocks12(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """The two blocks in which each tower is alone."""
@@ -186,15 +232,13 @@ class Tower(keras.layers.Layer):
         x = self.conv5(x)  # (N, 13, 13, 128)
         return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
 
-    def block6(self, a: tf.Tensor, b: tf.Tensor, dropout_seed: tf.Tensor | None) -> tf.Tensor:
-        """Fc6, which sees both towers, with dropout."""
-        x = self.fc6(self.join_fc6([a, b]))  # (N, 9216) -> (N, 2048)
-        return self.dropout6(x, seed=dropout_seed)  # (N, 2048)
+    def block6(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Fc6, which sees both towers."""
+        return self.fc6(self.join_fc6([a, b]))  # (N, 9216) -> (N, 2048)
 
-    def block7(self, a: tf.Tensor, b: tf.Tensor, dropout_seed: tf.Tensor | None) -> tf.Tensor:
-        """Fc7, which sees both towers, with dropout."""
-        x = self.fc7(self.join_fc7([a, b]))  # (N, 4096) -> (N, 2048)
-        return self.dropout7(x, seed=dropout_seed)  # (N, 2048)
+    def block7(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Fc7, which sees both towers."""
+        return self.fc7(self.join_fc7([a, b]))  # (N, 4096) -> (N, 2048)
 
 
 def named_variables(model: AlexNet) -> dict[str, tf.Variable]:

@@ -10,10 +10,15 @@ A config picks a preset by name and may override single fields of its `augment` 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 STORED_SIZE = 256
 """Side of the square pictures in the records, in pixels (paper section 2)."""
+
+FeatureLayer = Literal["conv5", "fc6", "fc7"]
+FEATURE_LAYERS: tuple[FeatureLayer, ...] = get_args(FeatureLayer)
+"""Where the network can be parted in two."""
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Augmentation:
     noise_until_epoch: int | None
     """Epochs count from 1; the noise is off from this epoch on. None: never off."""
     noise_stddev: float = 0.1  # paper section 4.1
+    crop: Literal["random", "center"] = "random"
+    """"center" shows the network the same crop of a picture in every epoch, never mirrored."""
     color_divisors: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """R, G and B are divided by these at the very end, in training and at test."""
     crop_size: int = 224  # paper section 4.1; the network's image_size
@@ -92,9 +99,16 @@ class Recipe:
     rate_multipliers: Mapping[str, float] = field(default_factory=dict)
     """For single layers: a factor on the rate in all epochs."""
     freeze: tuple[str, ...] = ()
-    """Layers that are not updated."""
+    """Layers that are not updated. Where they reach from conv1 to fc6 or fc7, dropout among them is as at test."""
     optimizer: Literal["paper", "sgdw"] = "paper"
     """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `optimizer`."""
+
+    @property
+    def frozen_part(self) -> FeatureLayer | None:
+        """The last of the layers that are frozen from conv1 on, if they reach as far as conv5."""
+        trained = next((number for number, layer in enumerate(LAYERS) if layer not in self.freeze), len(LAYERS))
+        last = LAYERS[min(trained, len(LAYERS) - 1) - 1]
+        return next((layer for layer in FEATURE_LAYERS if layer == last), None)
 
 
 @dataclass(frozen=True)

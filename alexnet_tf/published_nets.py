@@ -88,6 +88,8 @@ class OneTowerAlexNet(AlexNet):
     torchvision averages pool5 to 6x6, which at a crop of 224 is what it has, so that layer is left out.
     """
 
+    number_of_towers = 1
+
     def __init__(self, network: OneTowerNetwork, num_classes: int, towers: Towers, seed: int = 0) -> None:
         super().__init__(network, num_classes)
 
@@ -124,13 +126,22 @@ class OneTowerAlexNet(AlexNet):
         self.fc7 = dense("fc7", 4096, 4096)
         self.fc8 = dense("fc8", 4096, num_classes, activation=None)
 
-    def call(self, images: tf.Tensor, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Images (N, 224, 224, 3) to logits (N, num_classes); see `AlexNet`."""
+    def convolutions(self, images: tf.Tensor, training: bool) -> list[tf.Tensor]:
+        """Images (N, 224, 224, 3) to pool5."""
         x = self.conv1(self.pad1(images))  # (N, 228, 228, 3) -> (N, 55, 55, 64)
         x = self.conv2(self.pool1(x))  # (N, 27, 27, 64) -> (N, 27, 27, 192)
         x = self.conv3(self.pool2(x))  # (N, 13, 13, 192) -> (N, 13, 13, 384)
         x = self.conv5(self.conv4(x))  # (N, 13, 13, 256)
-        x = self.flatten5(self.pool5(x))  # (N, 6, 6, 256) -> (N, 9216)
-        x = self.fc6(self.dropout6(x, seed=dropout_seed))  # (N, 4096)
-        x = self.fc7(self.dropout7(x, seed=dropout_seed))  # (N, 4096)
-        return self.fc8(x)  # (N, num_classes)
+        return [self.flatten5(self.pool5(x))]  # (N, 6, 6, 256) -> (N, 9216)
+
+    def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Dropout and fc6."""
+        return [self.fc6(self.dropout6(x[0], seed=dropout_seed))]  # (N, 4096)
+
+    def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Dropout and fc7."""
+        return [self.fc7(self.dropout7(x[0], seed=dropout_seed))]  # (N, 4096)
+
+    def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Fc8, without dropout before it."""
+        return self.fc8(x[0])  # (N, num_classes)

@@ -15,13 +15,15 @@ from alexnet_tf.config import Config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import StoppedBySignal, UserError
 from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
+from alexnet_tf.fine_tuning import take_weights
+from alexnet_tf.frozen_features import FrozenFeatures
 from alexnet_tf.input_pipeline import evaluation_batches, training_batches
 from alexnet_tf.model import build_alexnet, named_variables
 from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.presets import Preset
 from alexnet_tf.progress import Progress
 from alexnet_tf.sanity import check_labels, check_pixels, not_finite_advice, stuck_advice
-from alexnet_tf.workdir import TrainingFolder
+from alexnet_tf.workdir import TrainingFolder, open_run
 from tfrecords.manifest import Manifest, check_shards
 from tfrecords.statistics import Statistics
 
@@ -39,11 +41,14 @@ class TrainingStep:
     def __init__(self, preset: Preset, num_classes: int, towers: Towers, seed: int) -> None:
         self.towers = towers
         self.seed = seed
+        self.frozen_part = preset.train.frozen_part
         self.model = build_alexnet(preset.network, num_classes, towers, seed)
         self.variables = named_variables(self.model)
         self.optimizer = OPTIMIZERS[preset.train.optimizer](self.variables, preset.train)
         self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
         self.compiled = tf.function(self._step)
+        self.from_features = False
+        """Whether the step is given what the frozen part puts out, (N, F), in place of images."""
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tf.Tensor:
         """Does step number `step` (from 0) and returns the mean loss before it, in nats, float32 scalar.
@@ -68,7 +73,7 @@ class TrainingStep:
     def _step(
         self, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
     ) -> tf.Tensor:
-        logits = self.model(images, dropout_seed=seed)  # (N, classes), on the first device
+        logits = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # (N,)
             loss = tf.reduce_mean(losses)  # ()
@@ -77,6 +82,12 @@ class TrainingStep:
         gradients = tf.gradients(loss, [self.variables[name] for name in trained])
         self.optimizer.apply(dict(zip(trained, gradients, strict=True)), rates)
         return loss
+
+    def _logits(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if self.frozen_part is None:
+            return self.model(images, dropout_seed=seed)
+        frozen = self.model.towers_of(images) if self.from_features else self.model.features(images, self.frozen_part)
+        return self.model.head(frozen, self.frozen_part, seed)
 
 
 class Trainer:
@@ -96,7 +107,18 @@ class Trainer:
         self.last_step = min(all_steps, config.train.steps or all_steps)
         self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed)
         self.predict = prediction_function(self.step.model)
+        fresh = not folder.has_checkpoint()
+        if config.train.init_from and fresh:
+            take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
         self.state = folder.restore(self.step.checkpoint)
+        self.features: FrozenFeatures | None = None
+        if config.train.cache_features and self.step.frozen_part:
+            self.features = FrozenFeatures(
+                folder.path / "features", self.step.model, self.step.frozen_part, config, manifest, statistics,
+                fresh=fresh,
+            )  # fmt: skip
+            self.predict = self.features.prediction_function()
+            self.step.from_features = True
         self.first_step = self.checked = self.state.step
         """Steps whose loss has been looked at."""
         self.signal: int | None = None
@@ -152,6 +174,8 @@ class Trainer:
                 )
 
     def _training_batches(self) -> tf.data.Dataset:
+        if self.features:
+            return self.features.training_batches(self.batch_size, self.state.step)
         return training_batches(
             self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
             batch_size=self.batch_size, seed=self.config.train.seed,
@@ -182,7 +206,7 @@ class Trainer:
         self.progress.restart_clock()
 
     def _check_batch(self, images: tf.Tensor, labels: tf.Tensor) -> None:
-        if self.state.step == self.first_step:
+        if self.state.step == self.first_step and not self.features:
             check_pixels(images.numpy() * self.preset.augment.color_divisors)
         check_labels(labels.numpy(), self.manifest.num_classes, self.config.data.dir)
 
@@ -203,11 +227,7 @@ class Trainer:
 
     def _validate(self) -> bool:
         """Error rates on the validation split, for the plateau schedule too; whether they are the best so far."""
-        batches = evaluation_batches(
-            self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
-            split="val", views=1, batch_size=self.config.data.eval_batch_size,
-        )  # fmt: skip
-        rates = error_rates(*class_probabilities(self.predict, batches))
+        rates = error_rates(*class_probabilities(self.predict, self._validation_batches()))
         self.progress.validated(self._epoch(), rates)
         state, recipe = self.state, self.preset.train
         if state.best_top1_error is None or rates.top1_error < state.best_top1_error:
@@ -217,6 +237,14 @@ class Trainer:
         if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
             state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
         return False
+
+    def _validation_batches(self) -> tf.data.Dataset:
+        if self.features:
+            return self.features.evaluation_batches("val")
+        return evaluation_batches(
+            self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
+            split="val", views=1, batch_size=self.config.data.eval_batch_size,
+        )  # fmt: skip
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = number  # the loop saves after the step under way

@@ -88,13 +88,21 @@ class Run:
         Raises:
           UserError: the run has no checkpoint, or a damaged one.
         """
+        model = build_alexnet(self.config.preset.network, self.num_classes, towers)
+        return model, self.load_weights(named_variables(model), which)
+
+    def load_weights(self, variables: dict[str, tf.Variable], which: Which = "best") -> Path:
+        """Gives variables their trained values, by their names, and returns the checkpoint they came from.
+
+        Raises:
+          UserError: the run has no checkpoint, or a damaged one.
+        """
         checkpoint = _best_checkpoint(self.path) if which == "best" else None
         checkpoint = checkpoint or _latest_checkpoint(self.path)
         if checkpoint is None:
             raise UserError(f"run {self.path} has no checkpoint yet; train it first")
-        model = build_alexnet(self.config.preset.network, self.num_classes, towers)
-        _restore(tf.train.Checkpoint(weights=named_variables(model)), checkpoint, whole=False)
-        return model, checkpoint
+        _restore(tf.train.Checkpoint(weights=variables), checkpoint, whole=False)
+        return checkpoint
 
 
 def open_run(path: Path) -> Run:
@@ -134,6 +142,7 @@ class TrainingFolder:
           UserError: another process trains here, or settings or classes changed since the run began.
         """
         self.path = path
+        self.classes = classes
         path.mkdir(parents=True, exist_ok=True)
         self.checkpoints = path / "checkpoints"
         self._metrics: TextIO | None = None
