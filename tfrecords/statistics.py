@@ -21,6 +21,9 @@ from alexnet_tf.errors import UserError
 
 STATISTICS_FILE = "statistics.npz"
 
+RUN = 256
+"""Pixels whose products are summed in float32. It is exact to 2**24, and 256 * 255**2 is below that."""
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -93,15 +96,23 @@ class PixelSums:
         self.pictures = 0
         self.pixel_sum = np.zeros((size, size, 3), np.int64)
         self.products = np.zeros((3, 3), np.int64)
+        # Black pixels fill up the last run; they add nothing.
+        self._runs = np.zeros((3, -(-(size**2) // RUN), RUN), np.float32)
 
     def add(self, picture: npt.NDArray[np.uint8]) -> None:
         """Adds one picture, uint8 (size, size, 3)."""
         self.pictures += 1
         self.pixel_sum += picture
-        # Integers are exact here and, for a product this narrow, faster than BLAS's float64, whose
-        # threads would also get in the way of the other workers.
-        pixels = picture.reshape(-1, 3).astype(np.int64)
-        self.products += pixels.T @ pixels
+        channels = np.ascontiguousarray(picture.reshape(-1, 3).T)  # (3, size * size)
+        self._runs.reshape(3, -1)[:, : channels.shape[1]] = channels
+        for i in range(3):
+            for j in range(i, 3):
+                # No BLAS: its threads would get in the way of the other workers.
+                runs = np.einsum("rp,rp->r", self._runs[i], self._runs[j])
+                total = runs.sum(dtype=np.float64)
+                self.products[i, j] += int(total)
+                if i != j:
+                    self.products[j, i] += int(total)
 
     def merge(self, other: "PixelSums") -> None:
         """Adds the sums of other pictures of the same size."""

@@ -20,9 +20,11 @@ from alexnet_tf.errors import UserError
 from tests.tfrecords.made_pictures import CLASSES, SETTINGS, SIZE, noise, write_pictures
 from tfrecords.convert import convert, main
 from tfrecords.manifest import load_manifest, shard_paths
+from tfrecords.pictures import load_picture
 from tfrecords.plan import Settings, plan_shards
 from tfrecords.schema import parse_example
-from tfrecords.sources import FolderItem, FolderSource, shuffled
+from tfrecords.folder_source import FolderItem, FolderSource
+from tfrecords.sources import shuffled
 from tfrecords.statistics import Statistics
 
 ROOT = Path(__file__).parents[2]
@@ -39,17 +41,21 @@ def records(data: Path, split: str) -> list[dict]:
 
 
 def square(path: Path, size: int) -> np.ndarray:
-    """The expected pixels, by other calls of Pillow than the converter's."""
+    """The expected pixels, within 1, by another library: Pillow, told to resize downward first."""
     with Image.open(path) as picture:
-        picture = picture.convert("RGB")
-        width, height = picture.size
-        if width < height:
-            wide, tall = size, round(height * size / width)
-        else:
-            wide, tall = round(width * size / height), size
-        resized = np.asarray(picture.resize((wide, tall), Image.Resampling.BICUBIC))
+        picture = picture.convert("RGB").transpose(Image.Transpose.TRANSPOSE)
+        tall, wide = (round(side * size / min(picture.size)) for side in picture.size)
+        resized = picture.resize((tall, wide), Image.Resampling.BICUBIC)
+    pixels = np.asarray(resized.transpose(Image.Transpose.TRANSPOSE))
     top, left = (tall - size) // 2, (wide - size) // 2
-    return resized[top : top + size, left : left + size]
+    return pixels[top : top + size, left : left + size]
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
+    """Weights are rounded differently: now and then a pixel is 1 off."""
+    off = np.abs(found.astype(int) - expected)
+    assert off.max() <= 1
+    assert off.mean() < 0.05
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -69,9 +75,11 @@ def test_every_picture_is_there_as_it_should_be(pictures: Path, converted: Path)
         assert len(names) == len(found)
         for record in found:
             key = CLASSES[record["label"]]
-            expected = square(pictures / split / key / record["file_name"].decode(), SIZE)
+            path = pictures / split / key / record["file_name"].decode()
+            pixels = load_picture(path.read_bytes(), SIZE)
+            assert_close(pixels, square(path, SIZE))
             stored = io.BytesIO()
-            Image.fromarray(expected).save(stored, "JPEG", quality=95, subsampling=2)
+            Image.fromarray(pixels).save(stored, "JPEG", quality=95, subsampling=2)
             assert record["image"] == stored.getvalue()
             assert tf.io.decode_jpeg(record["image"]).shape == (SIZE, SIZE, 3)
 
@@ -84,7 +92,7 @@ def test_raw_records_hold_the_exact_pixels(pictures: Path, tmp_path: Path) -> No
     for record in found:
         pixels = np.frombuffer(record["image"], np.uint8).reshape(SIZE, SIZE, 3)
         path = pictures / "train" / CLASSES[record["label"]] / record["file_name"].decode()
-        assert np.array_equal(pixels, square(path, SIZE))
+        assert_close(pixels, square(path, SIZE))
     example = next(iter(tfds.builder_from_directory(out).as_dataset(split="train")))
     assert example["image"].numpy().tobytes() == found[0]["image"]
     assert load_manifest(out).quality is None
@@ -97,7 +105,7 @@ def test_same_bytes_with_any_number_of_workers(pictures: Path, converted: Path, 
 
 def test_statistics_against_numpy(pictures: Path, converted: Path) -> None:
     paths = sorted((pictures / "train").glob("*/*"))
-    pixels = np.stack([square(path, SIZE) for path in paths]).astype(np.float64)
+    pixels = np.stack([load_picture(path.read_bytes(), SIZE) for path in paths]).astype(np.float64)
     found = Statistics.load(converted / "statistics.npz")
     np.testing.assert_allclose(found.mean_image, pixels.mean(axis=0), rtol=1e-14)
     flat = pixels.reshape(-1, 3)

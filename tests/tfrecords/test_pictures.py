@@ -36,9 +36,9 @@ def expected_square(pixels: np.ndarray, size: int) -> np.ndarray:
     height, width, _ = pixels.shape
     short = min(height, width)
     tall, wide = round(height * size / short), round(width * size / short)
-    across = np.einsum("ow,hwc->hoc", bicubic_weights(width, wide), pixels.astype(np.float64))
-    across = np.clip(np.round(across), 0, 255)
-    both = np.einsum("oh,hwc->owc", bicubic_weights(height, tall), across)
+    down = np.einsum("oh,hwc->owc", bicubic_weights(height, tall), pixels.astype(np.float64))
+    down = np.clip(np.round(down), 0, 255)
+    both = np.einsum("ow,hwc->hoc", bicubic_weights(width, wide), down)
     top, left = (tall - size) // 2, (wide - size) // 2
     return np.clip(both, 0, 255)[top : top + size, left : left + size]
 
