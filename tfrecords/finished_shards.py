@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ def save_result(work_dir: Path, result: ShardResult) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    arrays = {"summary": np.frombuffer(result.summary.model_dump_json().encode(), np.uint8)}
+    arrays: dict[str, Any] = {"summary": np.frombuffer(result.summary.model_dump_json().encode(), np.uint8)}
     if result.sums is not None:
         arrays |= {
             "pictures": np.int64(result.sums.pictures),

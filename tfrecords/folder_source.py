@@ -197,9 +197,9 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]
                 hint = " (or give --val-fraction)" if missing == ["split"] else ""
                 raise UserError(f"{path} needs a column {missing[0]!r} in its first line{hint}")
             for line in lines:
-                values = [(line.get(name) or "").strip() for name in ("file", "label")]
+                file_name, label = ((line[name] or "").strip() for name in ("file", "label"))
                 split = (line["split"] or "").strip() if "split" in columns else "train"
-                yield lines.line_num, _Row(*values, split)
+                yield lines.line_num, _Row(file_name, label, split)
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise UserError(f"--labels {path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from fault
 

@@ -216,17 +216,16 @@ def _members(option: str, path: Path, inner: tarfile.TarInfo | None = None) -> I
     where = f"{option} {path}" if inner is None else f"{option} {path}, {inner.name}"
     try:
         with path.open("rb") as file:
-            whole: BinaryIO = file if inner is None else _Window(file, inner.offset_data, inner.size)
-            end = whole.seek(0, io.SEEK_END)
-            whole.seek(0)
-            with tarfile.open(fileobj=whole, mode="r:") as archive:
+            whole = _Window(file, 0, path.stat().st_size)
+            if inner is not None:
+                whole = _Window(file, inner.offset_data, inner.size)
+            with tarfile.open(fileobj=io.BufferedReader(whole), mode="r:") as archive:
                 while (member := archive.next()) is not None:
                     if not member.isreg() or member.issparse():
                         raise UserError(f"{where}: {printable(member.name)} is no regular file: wrong archive")
-                    if member.offset_data + member.size > end:
+                    if member.offset_data + member.size > whole.length:
                         raise UserError(f"{where}: truncated in {printable(member.name)}; copy or fetch it again")
                     yield member
-                    archive.members.clear()  # it would keep every header
     except (OSError, tarfile.TarError) as fault:
         raise _unreadable(option, path, fault, inner) from fault
 
@@ -235,7 +234,8 @@ class _Window(io.RawIOBase):
     """A part of a file as a file of its own, for tarfile to read headers from."""
 
     def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
-        self._file, self._offset, self._length, self._at = file, offset, length, 0
+        self.length = length
+        self._file, self._offset, self._at = file, offset, 0
 
     def readable(self) -> bool:
         return True
@@ -244,7 +244,7 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.length}[whence]
         self._at = max(0, start + offset)
         return self._at
 
@@ -252,7 +252,7 @@ class _Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        wanted = max(0, min(len(buffer), self._length - self._at))
+        wanted = max(0, min(len(buffer), self.length - self._at))
         self._file.seek(self._offset + self._at)
         data = self._file.read(wanted)
         buffer[: len(data)] = data

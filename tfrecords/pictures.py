@@ -24,7 +24,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, Resizer, ResizeOptions
+from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 # Named, because Pillow would also try formats that start other programs (EPS).
@@ -87,6 +87,8 @@ def load_picture(data: bytes, size: int, repairs: list[str] | None = None, file_
         raise
     except UnidentifiedImageError:
         raise UnreadablePicture("no picture of a known format") from None
+    except Image.DecompressionBombError as fault:  # Pillow, by the header, from twice as many on
+        raise UnreadablePicture(f"more than {MAX_PIXELS} pixels claimed ({fault})") from None
     except Exception as fault:
         # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError,
         # ValueError, struct.error, IndexError...); whatever it is, this file is at fault.

@@ -55,14 +55,13 @@ def summary(out: Path, manifest: Manifest, repaired: Sequence[Repaired], picture
         seconds: that this call took.
     """
     quality = f" of quality {manifest.quality}" if manifest.encoding == "jpeg" else ""
-    lines = [
-        f"{out}: {manifest.num_classes} classes, {manifest.size}x{manifest.size} pixels, {manifest.encoding}{quality}"
-    ]
+    side = f"{manifest.size}x{manifest.size}"
+    lines = [f"{out}: {manifest.num_classes} classes, {side} pixels, {manifest.encoding}{quality}"]
     for name, split in manifest.splits.items():
-        size = sum(shard.bytes for shard in split.shards)
+        megabytes = sum(shard.bytes for shard in split.shards) / 1e6
         counts = split.class_counts
         lines.append(
-            f"  {name:5} {split.records} images in {len(split.shards)} shards, {size / 1e6:.1f} MB, "
+            f"  {name:5} {split.records} images in {len(split.shards)} shards, {megabytes:.1f} MB, "
             f"{min(counts)} to {max(counts)} a class"
         )
     if manifest.num_classes <= FEW_CLASSES:

@@ -69,7 +69,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="?",
         const=SAMPLE,
         metavar="N",
-        help=f"only look at N records ({SAMPLE})",
+        help=f"look at N records ({SAMPLE})",
     )
     add("--sheet", type=Path, metavar="FILE.png", help=f"where --sample draws them (DATA/{SHEET_FILE})")
     options = parser.parse_args(argv)

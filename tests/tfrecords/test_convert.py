@@ -19,11 +19,11 @@ from PIL import Image
 from alexnet_tf.errors import UserError
 from tests.tfrecords.made_pictures import CLASSES, SETTINGS, SIZE, noise, write_pictures
 from tfrecords.convert import convert, main
+from tfrecords.folder_source import FolderItem, FolderSource
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.pictures import load_picture
 from tfrecords.plan import Settings, plan_shards
 from tfrecords.schema import parse_example
-from tfrecords.folder_source import FolderItem, FolderSource
 from tfrecords.sources import shuffled
 from tfrecords.statistics import Statistics
 

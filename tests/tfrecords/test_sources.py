@@ -8,8 +8,8 @@ from PIL import Image
 
 from alexnet_tf.errors import UserError
 from tfrecords import sources
-from tfrecords.pictures import UnreadablePicture
 from tfrecords.folder_source import FolderItem, FolderSource
+from tfrecords.pictures import UnreadablePicture
 from tfrecords.sources import printable, shuffled
 
 
