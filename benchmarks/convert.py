@@ -39,7 +39,7 @@ from benchmarks.report import (
 )
 from tfrecords.folder_source import FolderItem
 from tfrecords.output_folder import WORK_FOLDER
-from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture
+from tfrecords.pictures import UnreadablePicture, encode_picture, load_square
 from tfrecords.plan import Settings, plan_shards
 from tfrecords.shards import write_shard
 
@@ -88,7 +88,7 @@ def readable_items(folder: Path) -> list[FolderItem]:
     found = []
     for item in items:
         try:
-            load_picture(item.read(), SIZE)
+            load_square(item.read(), SIZE)
             found.append(item)
         except (UnreadablePicture, OSError):
             continue
@@ -153,7 +153,7 @@ def _quality(items: list[FolderItem]) -> dict[str, Figure]:
     for item in chosen:
         data = item.read()
         reference = picture_from_file(data)
-        coded = {"ours": encode_picture(load_picture(data, SIZE), "jpeg", QUALITY), "loop": plain_loop(data)}
+        coded = {"ours": encode_picture(load_square(data, SIZE), "jpeg", QUALITY), "loop": plain_loop(data)}
         for side, image in coded.items():
             pixels = tf.cast(tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)
             psnr[side].append(float(tf.image.psnr(pixels, reference, 255.0)))

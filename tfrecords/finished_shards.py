@@ -56,9 +56,7 @@ def _load_result(path: Path, task: ShardTask) -> ShardResult | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             summary = ShardSummary.model_validate_json(arrays["summary"].tobytes())
             if sums is not None:
-                sums.pictures = int(arrays["pictures"])
-                sums.pixel_sum += arrays["pixel_sum"]
-                sums.products += arrays["products"]
+                sums.restore(int(arrays["pictures"]), arrays["pixel_sum"], arrays["products"])
         whole = (task.data_dir / task.file).stat().st_size == summary.shard.bytes
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ValidationError):
         return None  # missing or damaged: the shard is written again

@@ -24,7 +24,8 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
+from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
+from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 # Named, because Pillow would also try formats that start other programs (EPS).
@@ -56,7 +57,12 @@ class UnreadablePicture(Exception):
     """The picture cannot be used; the message says why, in a few words."""
 
 
-def load_picture(data: bytes, size: int, repairs: list[str] | None = None, file_name: str = "") -> Pixels:
+def load_picture(data: bytes, size: int) -> Pixels:
+    """The pixels of `load_square`: uint8 (size, size, 3), RGB."""
+    return np.asarray(load_square(data, size))
+
+
+def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_name: str = "") -> Image.Image:
     """Decodes a picture, resizes its shorter side to `size` and takes the central square.
 
     Args:
@@ -66,7 +72,7 @@ def load_picture(data: bytes, size: int, repairs: list[str] | None = None, file_
         file_name: only looked at for whether it fits the content, which is among the repairs.
 
     Returns:
-        uint8 (size, size, 3), RGB.
+        The square, of mode RGB.
 
     Raises:
         UnreadablePicture: empty, truncated, no picture, too large, or of an unknown kind.
@@ -96,19 +102,19 @@ def load_picture(data: bytes, size: int, repairs: list[str] | None = None, file_
         raise UnreadablePicture(reason or type(fault).__name__) from fault
 
 
-def encode_picture(pixels: Pixels, encoding: str, quality: int | None) -> bytes:
+def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> bytes:
     """The bytes that go into the record.
 
     Args:
-        pixels: uint8 (size, size, 3), RGB.
+        picture: of mode RGB.
         encoding: `jpeg`, baseline with chroma at half resolution (4:2:0); or `raw`, row by row.
         quality: JPEG quality 1-100; ignored for `raw`.
     """
     if encoding == "raw":
-        return pixels.tobytes()
+        return picture.tobytes()
     assert quality is not None
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    picture.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return buffer.getvalue()
 
 
@@ -121,9 +127,10 @@ def _refuse_large(width: int, height: int, size: int) -> None:
         raise UnreadablePicture(f"{width}x{height} pixels: too long and thin to enlarge")
 
 
-def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> Pixels:
-    """Pixels of a picture of which the header has been read."""
-    orientation = picture.getexif().get(EXIF_ORIENTATION)
+def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
+    """The square of a picture of which the header has been read."""
+    tagged = "exif" in picture.info or picture.format == "TIFF"
+    orientation = picture.getexif().get(EXIF_ORIENTATION) if tagged else None
     if orientation in range(2, 9):  # 1 is upright; others mean nothing
         repairs.append(f"EXIF orientation {orientation} not applied")
     if picture.format == "JPEG" and picture.mode in ("L", "RGB"):
@@ -131,11 +138,11 @@ def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> P
             repairs.append("gray to RGB")
         if picture.width * picture.height <= SHORT_WAY_PIXELS:
             try:
-                return _square_of_array(simplejpeg.decode_jpeg(data, "RGB"), size)
+                return _central_square(_as_picture(simplejpeg.decode_jpeg(data, "RGBX")), size)
             except ValueError:
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
                 repairs.append("damaged JPEG data, decoded nevertheless")
-    return _square_of_picture(_to_rgb(picture, data, repairs), size)
+    return _central_square(_to_rgb(picture, data, repairs), size)
 
 
 def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Image:
@@ -161,33 +168,28 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
     return picture.convert("RGB")
 
 
+def _as_picture(pixels: Pixels) -> Image.Image:
+    """A view of uint8 (height, width, 4), the last channel empty: Pillow's own form of RGB."""
+    height, width, _ = pixels.shape
+    picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
+    set_image_mode(picture, "RGB")
+    return picture
+
+
 _resizer = Resizer()
 """Gives the same bytes with AVX2, SSE 4.1 and none of them."""
 
 
-def _square_of_array(pixels: Pixels, size: int) -> Pixels:
-    """The central square of uint8 (height, width, 3), resized."""
-    height, width, _ = pixels.shape
-    source = ImageData(width, height, PixelType.U8x3, pixels.tobytes())
-    square = ImageData(size, size, PixelType.U8x3)
-    _resizer.resize(source, square, _central_square(width, height, size))
-    return np.frombuffer(square.get_buffer(), np.uint8).reshape(size, size, 3)
-
-
-def _square_of_picture(picture: Image.Image, size: int) -> Pixels:
-    square = Image.new("RGB", (size, size))
-    _resizer.resize_pil(picture, square, _central_square(picture.width, picture.height, size))
-    return np.asarray(square)
-
-
-def _central_square(width: int, height: int, size: int) -> ResizeOptions:
-    """Resize as if to the whole of the new size, but work out the square alone.
+def _central_square(picture: Image.Image, size: int) -> Image.Image:
+    """Resizes as if to the whole of the new size, but works out the square alone.
 
     Catmull and Rom's cubic is the one with a = -1/2, the bicubic of Pillow and TensorFlow.
     """
-    short = min(width, height)
-    wide, tall = round(width * size / short), round(height * size / short)
+    short = min(picture.size)
+    wide, tall = (round(side * size / short) for side in picture.size)
     left, top = (wide - size) // 2, (tall - size) // 2
-    across, down = width / wide, height / tall
+    across, down = picture.width / wide, picture.height / tall
     box = CropBox(left * across, top * down, size * across, size * down)
-    return ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom), crop_box=box)
+    square = Image.new("RGB", (size, size))
+    _resizer.resize_pil(picture, square, ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom), crop_box=box))
+    return square

@@ -12,13 +12,15 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from alexnet_tf.errors import UserError
 from tfrecords.finished_shards import save_result
 from tfrecords.manifest import Shard, Unreadable, file_sha256
 from tfrecords.output_folder import WORK_FOLDER
-from tfrecords.pictures import Pixels, UnreadablePicture, encode_picture, load_picture
+from tfrecords.pictures import UnreadablePicture, encode_picture, load_square
 from tfrecords.plan import Advance, Repaired, Report, ShardResult, ShardSummary, ShardTask
 from tfrecords.schema import encode_example
 from tfrecords.sources import Item
@@ -67,23 +69,23 @@ class _Writing:
 
     def add(self, item: Item, writer: tf.io.TFRecordWriter) -> None:
         """Takes one picture from file to record."""
-        pixels = self._load(item)
-        if pixels is not None:
-            image = encode_picture(pixels, self._task.encoding, self._task.quality)
+        square = self._load(item)
+        if square is not None:
+            image = encode_picture(square, self._task.encoding, self._task.quality)
             writer.write(encode_example(image, item.label, item.file_name))
             self.class_counts[item.label] += 1
             self._advance.bytes += len(image)
             if self._sums is not None:
-                self._sums.add(pixels)
+                self._sums.add([np.asarray(channel) for channel in square.split()])
         self._advance.pictures += 1
         if time.monotonic() - self._reported >= REPORT_SECONDS:
             self.report_now()
 
-    def _load(self, item: Item) -> Pixels | None:
-        """The picture's pixels, or None where it has to be left out."""
+    def _load(self, item: Item) -> Image.Image | None:
+        """The picture, ready to be stored, or None where it has to be left out."""
         repairs: list[str] = []
         try:
-            pixels = load_picture(item.read(), self._task.size, repairs, item.file_name)
+            square = load_square(item.read(), self._task.size, repairs, item.file_name)
         except (UnreadablePicture, OSError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or str(fault) or type(fault).__name__
             entry = Unreadable(split=self._task.split, file=item.where, reason=reason)
@@ -92,7 +94,7 @@ class _Writing:
             return None
         if repairs:
             self._repaired.append(Repaired(split=self._task.split, file=item.where, what=repairs))
-        return pixels
+        return square
 
     def report_now(self) -> None:
         """Tells what has been done since the last report."""

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.tfrecords.made_pictures import noise as made_noise
 from tests.tfrecords.odd_pictures import cmyk_jpeg, file_bytes, odd_pictures, smooth, unmarked_cmyk_jpeg, ycck_jpeg
 from tfrecords import pictures
-from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture
+from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture, load_square
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -123,11 +123,11 @@ def test_both_ways_of_plain_jpeg_give_the_same_pixels(monkeypatch: pytest.Monkey
 def test_repairs_are_told() -> None:
     for what, data in odd_pictures().items():
         repairs: list[str] = []
-        load_picture(data, 32, repairs, "x.JPEG")
+        load_square(data, 32, repairs, "x.JPEG")
         assert what in repairs
     repairs = []
-    load_picture(JPEG, 32, repairs, "photograph.jpg")
-    load_picture(PNG, 32, repairs, "photograph")
+    load_square(JPEG, 32, repairs, "photograph.jpg")
+    load_square(PNG, 32, repairs, "photograph")
     assert repairs == []
 
 
@@ -179,9 +179,9 @@ def test_unreadable(data: bytes, reason: str) -> None:
 
 def test_encodings() -> None:
     pixels = noise(32, 32)
-    raw = encode_picture(pixels, "raw", None)
+    raw = encode_picture(Image.fromarray(pixels), "raw", None)
     assert np.array_equal(np.frombuffer(raw, np.uint8).reshape(32, 32, 3), pixels)
-    with Image.open(io.BytesIO(encode_picture(pixels, "jpeg", 95))) as picture:
+    with Image.open(io.BytesIO(encode_picture(Image.fromarray(pixels), "jpeg", 95))) as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (32, 32))
         # Component 1 twice as fine as 2 and 3 in both directions: 4:2:0.
         assert [layer[1:3] for layer in picture.layer] == [(2, 2), (1, 1), (1, 1)]
