@@ -76,7 +76,7 @@ class _Writing:
             self.class_counts[item.label] += 1
             self._advance.bytes += len(image)
             if self._sums is not None:
-                self._sums.add([np.asarray(channel) for channel in square.split()])
+                self._sums.add([np.frombuffer(square.tobytes("raw", channel), np.uint8) for channel in "RGB"])
         self._advance.pictures += 1
         if time.monotonic() - self._reported >= REPORT_SECONDS:
             self.report_now()

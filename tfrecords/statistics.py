@@ -103,7 +103,7 @@ class PixelSums:
         self.pictures = 0
         self.products = np.zeros((3, 3), np.int64)
         self._settled = np.zeros((size, size, 3), np.int64)
-        self._recent = np.zeros((3, size, size), np.uint16)
+        self._recent = np.zeros((3, size**2), np.uint16)
         self._recent_pictures = 0
         # Black pixels fill up the last run; they add nothing.
         self._runs = np.zeros((3, -(-(size**2) // RUN), RUN), np.float32)
@@ -111,11 +111,11 @@ class PixelSums:
         self._run_products = np.zeros((len(PAIRS), self._runs.shape[1]), np.float32)
 
     def add(self, channels: Sequence[npt.NDArray[np.uint8]]) -> None:
-        """Adds one picture: its red, green and blue, uint8 (size, size) each."""
+        """Adds one picture: its red, green and blue, uint8 (size * size,) each, row by row."""
         self.pictures += 1
         for i, channel in enumerate(channels):
             self._recent[i] += channel
-            self._channels[i] = channel.ravel()
+            self._channels[i] = channel
         self._recent_pictures += 1
         if self._recent_pictures == MOST_RECENT:
             self._settle()
@@ -133,7 +133,7 @@ class PixelSums:
         return self._settled
 
     def _settle(self) -> None:
-        self._settled += np.moveaxis(self._recent, 0, 2)
+        self._settled += self._recent.T.reshape(self._settled.shape)
         self._recent[:] = 0
         self._recent_pictures = 0
 
