@@ -59,12 +59,12 @@ def test_every_picture_gets_its_label(tmp_path: Path) -> None:
     assert verify([str(tmp_path / "out")]) == 0
 
 
-def test_same_bytes_with_any_order_of_members_and_workers(tmp_path: Path) -> None:
+def test_same_bytes_with_any_order_of_members(tmp_path: Path) -> None:
     archives = make_archives()
     assert run(archives.write(tmp_path / "a"), tmp_path / "out") == 0
     archives.train = {wnid: dict(reversed(files.items())) for wnid, files in reversed(archives.train.items())}
     archives.val = dict(reversed(archives.val.items()))
-    assert run(archives.write(tmp_path / "b"), tmp_path / "other", "--workers=3") == 0
+    assert run(archives.write(tmp_path / "b"), tmp_path / "other") == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "other")
 
 

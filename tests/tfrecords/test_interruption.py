@@ -23,7 +23,7 @@ from tfrecords import finished_shards
 from tfrecords.convert import main
 
 ROOT = Path(__file__).parents[2]
-TRAIN, SHARDS = 30, 10
+TRAIN, SHARDS = 20, 10
 TRAIN_SHARDS = [f"train-{number:05d}-of-{SHARDS:05d}" for number in range(SHARDS)]
 
 

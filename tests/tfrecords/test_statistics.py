@@ -63,6 +63,13 @@ def test_exact_where_floating_point_cancels() -> None:
     assert summed(batch).statistics().covariance[0, 1] == pytest.approx(expected, rel=1e-15)
 
 
+def test_white_pictures_overflow_nothing() -> None:
+    """More of them than are summed in uint16 at once, with the largest products; 20 * 20 pixels fill no whole runs."""
+    sums = summed(np.full((600, 20, 20, 3), 255, np.uint8))
+    assert (sums.pixel_sum == 600 * 255).all()
+    assert (sums.products == 600 * 20 * 20 * 255**2).all()
+
+
 def test_black_pictures_have_no_negative_variance() -> None:
     found = summed(np.zeros((2, 4, 4, 3), np.uint8)).statistics()
     assert (found.eigenvalues >= 0).all()
