@@ -2,6 +2,7 @@
 
     python -m benchmarks.step     the training step against a matrix product
     python -m benchmarks.input    the training pipeline against bare JPEG decoding
+    python -m benchmarks.convert  the conversion of pictures against a plain Pillow loop
 
 Both sides of a comparison run in one process and take turns, so that a machine that slows down,
 or that somebody else uses, does so for both. What is reported is the median of the rounds' ratios.

@@ -1,65 +1,69 @@
-"""The folder that a conversion writes: never over a finished one, nothing half-done left behind."""
+"""The folder that a conversion writes: never over a finished one, and gone on with where it stopped.
+
+While a conversion is under way, DATA/.unfinished holds what is half-done, the records of the
+finished shards, and what the conversion was begun with. Only whole files ever get a final name.
+"""
 
 import contextlib
 import fcntl
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from alexnet_tf.errors import UserError
+from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
-MARKER = ".unfinished"
+WORK_FOLDER = ".unfinished"
 """Lies in a folder from the first shard to the manifest; without it, files there are not ours."""
 
-OUR_FILES = (
-    "train-*-of-*",
-    "val-*-of-*",
-    ".unfinished-*",
-    "statistics.npz",
-    "dataset_info.json",
-    "features.json",
-    "*.labels.txt",
-)
+LOCK_FILE = "lock"
+IDENTITY_FILE = "conversion.json"
+
+Identity = dict[str, dict[str, Any]]
+"""What a conversion's bytes hang on, by the name under which a difference is told."""
 
 
 @contextlib.contextmanager
-def unfinished_output(out: Path) -> Iterator[None]:
+def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     """Makes `out` ready to be written; the manifest must be in it when the block ends.
 
-    If the block fails, everything that it wrote is removed. If the process is killed outright, the
-    next conversion removes it.
+    If the block fails or the process is killed, finished shards stay for a later call with the same
+    identity. If there are none, nothing stays.
+
+    Yields:
+        The folder for what is half-done.
 
     Raises:
-        UserError: `out` is finished, holds other files, is being written by another process, or
-            cannot be written.
+        UserError: `out` is finished, holds other files or another unfinished conversion, is being
+            written by another process, or cannot be written.
     """
     created = not out.exists()
+    work = out / WORK_FOLDER
     try:
-        _refuse_foreign(out)
-        out.mkdir(parents=True, exist_ok=True)
-        marker = (out / MARKER).open("w")
+        _refuse_foreign(out, work)
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / LOCK_FILE).open("w")
     except OSError as fault:
         raise UserError(f"--out {out} cannot be written: {fault.strerror}") from fault
-    with marker:
-        _lock(marker.fileno(), out)
+    with lock:
+        _lock(lock.fileno(), out)
         try:
-            _remove_leftovers(out)
-            yield
+            _begin(out, work, identity)
+            yield work
         except OSError as fault:
             raise UserError(f"{out} cannot be written: {fault.strerror or fault}") from fault
         finally:
-            if not (out / MANIFEST_FILE).exists():
-                _remove_leftovers(out)
-            (out / MARKER).unlink(missing_ok=True)
-            if created:
-                with contextlib.suppress(OSError):  # not empty: finished, or somebody else's files
-                    out.rmdir()
+            _tidy(out, work, created)
 
 
-def _refuse_foreign(out: Path) -> None:
+def _refuse_foreign(out: Path, work: Path) -> None:
     if (out / MANIFEST_FILE).exists():
+        shutil.rmtree(work, ignore_errors=True)  # of a conversion killed in its very last moment
         raise UserError(f"--out {out} holds a finished conversion: remove it or choose another folder")
-    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
+    if out.exists() and any(out.iterdir()) and not work.is_dir():
         raise UserError(f"--out {out} holds other files: choose an empty or new folder")
 
 
@@ -70,7 +74,50 @@ def _lock(descriptor: int, out: Path) -> None:
         raise UserError(f"--out {out} is being written by another conversion: wait for it") from None
 
 
-def _remove_leftovers(out: Path) -> None:
-    for pattern in OUR_FILES:
-        for path in out.glob(pattern):
+def _begin(out: Path, work: Path, identity: Identity) -> None:
+    """Goes on with the same conversion, begins a new one, and refuses another."""
+    _remove_half_done(work)
+    path = work / IDENTITY_FILE
+    if not any(work.glob("*" + RECORD_END)):
+        _remove_shards(out)
+        path.write_text(json.dumps(identity, indent=1), encoding="utf-8")
+        return
+    before: Identity = json.loads(path.read_text(encoding="utf-8"))
+    if before == identity:
+        return
+    for part, now in identity.items():
+        then = before.get(part, {})
+        for name in now:
+            if now[name] != then.get(name):
+                differs = f"{part}, {name} {then.get(name)} instead of {now[name]}"
+                raise UserError(
+                    f"--out {out} holds an unfinished conversion of other {differs}: "
+                    f"give the command that it was begun with, or remove {out}"
+                )
+
+
+def _remove_half_done(work: Path) -> None:
+    for path in work.iterdir():
+        if path.name not in (LOCK_FILE, IDENTITY_FILE) and not path.name.endswith(RECORD_END):
+            path.unlink()
+
+
+def _tidy(out: Path, work: Path, created: bool) -> None:
+    if (out / MANIFEST_FILE).exists():
+        shutil.rmtree(work)
+        return
+    _remove_half_done(work)
+    if any(work.glob("*" + RECORD_END)):
+        return
+    _remove_shards(out)
+    shutil.rmtree(work)
+    if created:
+        with contextlib.suppress(OSError):  # not empty: somebody else's files
+            out.rmdir()
+
+
+def _remove_shards(out: Path) -> None:
+    """Shards without a record: whatever wrote them was stopped before it came to that."""
+    for split in ("train", "val"):
+        for path in out.glob(f"{split}-*-of-*"):
             path.unlink()

@@ -5,9 +5,11 @@ No TensorFlow here: a usage error should not wait for it.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from alexnet_tf.errors import UserError
 from tfrecords.manifest import Encoding, Shard, Unreadable
@@ -35,8 +37,27 @@ class Settings:
     max_unreadable: int = 20
 
 
-Report = Callable[[Unreadable | None], None]
-"""Called after each picture, with the reason where it was left out; raises to stop the work."""
+class Repaired(BaseModel):
+    """A picture that is used, and what had to be done to it or was found odd about it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str
+    file: str
+    what: list[str]
+
+
+@dataclass
+class Advance:
+    """How far a shard has come since the last report."""
+
+    pictures: int = 0
+    bytes: int = 0
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+
+Report = Callable[[Advance], None]
+"""Called several times a second while a shard is written; raises to stop the work."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +74,24 @@ class ShardTask:
     quality: int | None
 
 
-@dataclass(frozen=True)
-class ShardResult:
-    """What a worker tells of a finished shard."""
+class ShardSummary(BaseModel):
+    """What there is to tell of a finished shard."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: str
     shard: Shard
     class_counts: list[int]
     unreadable: list[Unreadable]
+    repaired: list[Repaired]
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A finished shard's summary, and the pixel sums of a training shard."""
+
+    summary: ShardSummary
     sums: PixelSums | None
-    """Of training shards only."""
 
 
 def plan_shards(

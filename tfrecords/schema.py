@@ -20,20 +20,15 @@ def encode_example(image: bytes, label: int, file_name: str) -> bytes:
         label: class index from 0.
         file_name: the picture's file name, without folders.
     """
-    feature = {
-        KEY_IMAGE: _bytes_feature(image),
-        KEY_LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        # surrogateescape: a name that is no valid UTF-8 goes back to the very bytes on the disk.
-        KEY_FILE_NAME: _bytes_feature(file_name.encode("utf-8", "surrogateescape")),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[KEY_IMAGE].bytes_list.value.append(image)
+    feature[KEY_LABEL].int64_list.value.append(label)
+    # surrogateescape: a name that is no valid UTF-8 goes back to the very bytes on the disk.
+    feature[KEY_FILE_NAME].bytes_list.value.append(file_name.encode("utf-8", "surrogateescape"))
     # The features are a protobuf map: without `deterministic` their order may differ between
     # processes, and with it the bytes of a shard.
     return example.SerializeToString(deterministic=True)
-
-
-def _bytes_feature(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -9,59 +9,109 @@ masked CRC-32C) stays TensorFlow's own instead of a copy of ours.
 """
 
 import os
+import time
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from alexnet_tf.errors import UserError
+from tfrecords.finished_shards import save_result
 from tfrecords.manifest import Shard, Unreadable, file_sha256
-from tfrecords.pictures import Pixels, UnreadablePicture, encode_picture, load_picture
-from tfrecords.plan import Report, ShardResult, ShardTask
+from tfrecords.output_folder import WORK_FOLDER
+from tfrecords.pictures import UnreadablePicture, encode_picture, load_square
+from tfrecords.plan import Advance, Repaired, Report, ShardResult, ShardSummary, ShardTask
 from tfrecords.schema import encode_example
 from tfrecords.sources import Item
 from tfrecords.statistics import PixelSums
 
+REPORT_SECONDS = 0.25
+
 
 def write_shard(task: ShardTask, report: Report) -> ShardResult:
-    """Writes a shard under a temporary name and renames it when it is whole.
+    """Writes a shard in the work folder, renames it when it is whole, and leaves a record of it.
 
     Raises:
         UserError: the file cannot be written (disk full, no permission).
     """
     final = task.data_dir / task.file
-    unfinished = task.data_dir / f".unfinished-{task.file}"
-    counts = [0] * task.num_classes
-    unreadable: list[Unreadable] = []
-    sums = PixelSums(task.size) if task.split == "train" else None
+    work = task.data_dir / WORK_FOLDER
+    # Of this process alone: one that was orphaned may write the same shard for a moment longer.
+    unfinished = work / f"{task.file}.{os.getpid()}"
     try:
+        writing = _Writing(task, report)
         with tf.io.TFRecordWriter(str(unfinished)) as writer:
             for item in task.items:
-                pixels = _load(item, task, unreadable)
-                if pixels is not None:
-                    image = encode_picture(pixels, task.encoding, task.quality)
-                    writer.write(encode_example(image, item.label, item.file_name))
-                    counts[item.label] += 1
-                    if sums is not None:
-                        sums.add(pixels)
-                report(unreadable[-1] if pixels is None else None)
-        shard = _finish(unfinished, final, sum(counts))
+                writing.add(item, writer)
+        writing.report_now()
+        result = writing.result(_finish(unfinished, final, sum(writing.class_counts)))
+        save_result(work, result)
     except (OSError, tf.errors.OpError) as fault:
         raise UserError(f"{final} cannot be written: {_reason(fault)}") from fault
     finally:
         unfinished.unlink(missing_ok=True)
-    return ShardResult(task.split, shard, counts, unreadable, sums)
+    return result
 
 
-def _load(item: Item, task: ShardTask, unreadable: list[Unreadable]) -> Pixels | None:
-    """The picture's pixels, or None with one more entry in `unreadable`."""
-    try:
-        return load_picture(item.read(), task.size)
-    except UnreadablePicture as fault:
-        reason = str(fault)
-    except OSError as fault:
-        reason = fault.strerror or type(fault).__name__
-    unreadable.append(Unreadable(split=task.split, file=item.where, reason=reason))
-    return None
+class _Writing:
+    """A shard under way: what has been counted and what is still to be reported."""
+
+    def __init__(self, task: ShardTask, report: Report) -> None:
+        self.class_counts = [0] * task.num_classes
+        self._task = task
+        self._report = report
+        self._unreadable: list[Unreadable] = []
+        self._repaired: list[Repaired] = []
+        self._sums = PixelSums(task.size) if task.split == "train" else None
+        self._advance = Advance()
+        self._reported = time.monotonic()
+
+    def add(self, item: Item, writer: tf.io.TFRecordWriter) -> None:
+        """Takes one picture from file to record."""
+        square = self._load(item)
+        if square is not None:
+            image = encode_picture(square, self._task.encoding, self._task.quality)
+            writer.write(encode_example(image, item.label, item.file_name))
+            self.class_counts[item.label] += 1
+            self._advance.bytes += len(image)
+            if self._sums is not None:
+                self._sums.add([np.frombuffer(square.tobytes("raw", channel), np.uint8) for channel in "RGB"])
+        self._advance.pictures += 1
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
+            self.report_now()
+
+    def _load(self, item: Item) -> Image.Image | None:
+        """The picture, ready to be stored, or None where it has to be left out."""
+        repairs: list[str] = []
+        try:
+            square = load_square(item.read(), self._task.size, repairs, item.file_name)
+        except (UnreadablePicture, OSError) as fault:
+            reason = (isinstance(fault, OSError) and fault.strerror) or str(fault) or type(fault).__name__
+            entry = Unreadable(split=self._task.split, file=item.where, reason=reason)
+            self._unreadable.append(entry)
+            self._advance.unreadable.append(entry)
+            return None
+        if repairs:
+            self._repaired.append(Repaired(split=self._task.split, file=item.where, what=repairs))
+        return square
+
+    def report_now(self) -> None:
+        """Tells what has been done since the last report."""
+        advance, self._advance = self._advance, Advance()
+        self._reported = time.monotonic()
+        self._report(advance)
+
+    def result(self, shard: Shard) -> ShardResult:
+        """What the finished shard adds to the whole."""
+        summary = ShardSummary(
+            split=self._task.split,
+            shard=shard,
+            class_counts=self.class_counts,
+            unreadable=self._unreadable,
+            repaired=self._repaired,
+        )
+        return ShardResult(summary, self._sums)
 
 
 def _finish(unfinished: Path, final: Path, records: int) -> Shard:

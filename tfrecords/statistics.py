@@ -10,9 +10,11 @@ Sums are int64 and never rounded: ImageNet's largest is 1.3e6 * 256**2 * 255**2 
 
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,15 @@ import numpy.typing as npt
 from alexnet_tf.errors import UserError
 
 STATISTICS_FILE = "statistics.npz"
+
+RUN = 256
+"""Pixels whose products are summed in float32. It is exact to 2**24, and 256 * 255**2 is below that."""
+
+MOST_RECENT = 257
+"""Pictures that are first summed in uint16, of a quarter of the memory: 257 * 255 is its largest number."""
+
+PAIRS = [(i, j) for i in range(3) for j in range(i, 3)]
+"""Of channels."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -84,30 +95,57 @@ class PixelSums:
 
     Attributes:
         pictures: how many were added.
-        pixel_sum: int64 (size, size, 3), per position and channel.
         products: int64 (3, 3), sum over all pixels of the products of two channels.
     """
 
     def __init__(self, size: int) -> None:
         """Starts at zero for pictures of (size, size, 3)."""
         self.pictures = 0
-        self.pixel_sum = np.zeros((size, size, 3), np.int64)
         self.products = np.zeros((3, 3), np.int64)
+        self._settled = np.zeros((size, size, 3), np.int64)
+        self._recent = np.zeros((3, size**2), np.uint16)
+        self._recent_pictures = 0
+        # Black pixels fill up the last run; they add nothing.
+        self._runs = np.zeros((3, -(-(size**2) // RUN), RUN), np.float32)
+        self._channels = self._runs.reshape(3, -1)[:, : size**2]
+        self._run_products = np.zeros((len(PAIRS), self._runs.shape[1]), np.float32)
 
-    def add(self, picture: npt.NDArray[np.uint8]) -> None:
-        """Adds one picture, uint8 (size, size, 3)."""
+    def add(self, channels: Sequence[npt.NDArray[np.uint8]]) -> None:
+        """Adds one picture: its red, green and blue, uint8 (size * size,) each, row by row."""
         self.pictures += 1
-        self.pixel_sum += picture
-        # Integers are exact here and, for a product this narrow, faster than BLAS's float64, whose
-        # threads would also get in the way of the other workers.
-        pixels = picture.reshape(-1, 3).astype(np.int64)
-        self.products += pixels.T @ pixels
+        for i, channel in enumerate(channels):
+            self._recent[i] += channel
+            self._channels[i] = channel
+        self._recent_pictures += 1
+        if self._recent_pictures == MOST_RECENT:
+            self._settle()
+        for place, (i, j) in enumerate(PAIRS):
+            # No BLAS: its threads would get in the way of the other workers.
+            np.einsum("rp,rp->r", self._runs[i], self._runs[j], out=self._run_products[place])
+        for (i, j), product in zip(PAIRS, self._run_products.sum(axis=1, dtype=np.float64), strict=True):
+            self.products[i, j] += int(product)
+            self.products[j, i] = self.products[i, j]
+
+    @property
+    def pixel_sum(self) -> npt.NDArray[np.int64]:
+        """int64 (size, size, 3), per position and channel."""
+        self._settle()
+        return self._settled
+
+    def _settle(self) -> None:
+        self._settled += self._recent.T.reshape(self._settled.shape)
+        self._recent[:] = 0
+        self._recent_pictures = 0
+
+    def restore(self, pictures: int, pixel_sum: npt.NDArray[Any], products: npt.NDArray[np.int64]) -> None:
+        """Adds sums that were saved as these numbers."""
+        self.pictures += pictures
+        self._settled += pixel_sum
+        self.products += products
 
     def merge(self, other: "PixelSums") -> None:
         """Adds the sums of other pictures of the same size."""
-        self.pictures += other.pictures
-        self.pixel_sum += other.pixel_sum
-        self.products += other.products
+        self.restore(other.pictures, other.pixel_sum, other.products)
 
     def statistics(self) -> Statistics:
         """The statistics of all pictures added.

@@ -1,8 +1,8 @@
-"""Checks a converted folder against its manifest: `python -m tfrecords.verify DATA`.
+"""Checks a converted folder against its manifest: `python -m tfrecords.verify DATA [--sample]`.
 
 Every shard's presence, size and SHA-256, every record's checksum, label and picture, the counts,
-and that the statistics belong to the records. Each fault is one line that names the shard and the
-record.
+that no picture is in two splits, and that the statistics belong to the records. Each fault is one
+line that names the shard and the record. For a quick look `--sample` (sample.py) takes a few records.
 
 Shards are read one by one: tf.data's own error for a damaged record does not name the file, and a
 shard cut between two records looks to it like a shorter one.
@@ -10,6 +10,7 @@ shard cut between two records looks to it like a shorter one.
 
 import argparse
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -21,48 +22,84 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.errors import DONE, FAULT, UserError, run_command
+from tfrecords.command_line import whole_number
 from tfrecords.manifest import Manifest, Shard, load_manifest, shard_problem
-from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example
+from tfrecords.record_check import check_record, one_line
+from tfrecords.sample import SAMPLE, SHEET_FILE, look_at_sample
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status: 1 where there is any fault."""
-    parser = argparse.ArgumentParser(prog="python -m tfrecords.verify", description="Check converted data.")
-    parser.add_argument("data", type=Path, help="folder that tfrecords.convert wrote")
-    data_dir = parser.parse_args(argv).data
-    manifest = load_manifest(data_dir)
+    options = _parse(argv)
+    manifest = load_manifest(options.data)
     with contextlib.suppress(RuntimeError):  # already in use, then so be it
         tf.config.set_visible_devices([], "GPU")  # decoding needs none, and a training may use it
+    found = find_faults(options.data, manifest)
+    if options.sample is not None:
+        found = look_at_sample(options.data, manifest, options.sample, options.sheet)
     faults = 0
-    for fault in find_faults(data_dir, manifest):
+    for fault in found:
         tqdm.write(fault)
         faults += 1
     if faults:
         print(
-            f"error: {faults} fault{'s' * (faults > 1)} in {data_dir}: convert again",
+            f"error: {faults} fault{'s' * (faults > 1)} in {options.data}: convert again",
             file=sys.stderr,
         )
         return FAULT
     records = {name: split.records for name, split in manifest.splits.items()}
     counted = ", ".join(f"{count} {name}" for name, count in records.items())
-    print(f"ok: {data_dir} holds {counted} records of {manifest.num_classes} classes, all sound")
+    if options.sample is not None:
+        print(f"ok: a sample of {options.data}, sound; it should hold {counted} records; see {options.sheet}")
+        return DONE
+    print(f"ok: {options.data} holds {counted} records of {manifest.num_classes} classes, all sound")
+    for name, split in manifest.splits.items():
+        print(f"  {name}: {min(split.class_counts)} to {max(split.class_counts)} images a class")
     return DONE
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tfrecords.verify", description="Check converted data.")
+    add = parser.add_argument
+    add("data", type=Path, help="folder that tfrecords.convert wrote")
+    add(
+        "--sample",
+        type=whole_number(1),
+        nargs="?",
+        const=SAMPLE,
+        metavar="N",
+        help=f"look at N records ({SAMPLE})",
+    )
+    add("--sheet", type=Path, metavar="FILE.png", help=f"where --sample draws them (DATA/{SHEET_FILE})")
+    options = parser.parse_args(argv)
+    if options.sheet is None:
+        options.sheet = options.data / SHEET_FILE
+    return options
 
 
 def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
     """Yields a line for each fault, naming the file and, within a shard, the record (from 0)."""
     total = sum(split.records for split in manifest.splits.values())
+    # The small split first: its pictures are remembered while the large one is read.
+    order = sorted(manifest.splits, key=lambda name: manifest.splits[name].records)
+    elsewhere: dict[bytes, str] = {}
     with tqdm(total=total, unit=" records", disable=None) as bar:
-        for name, split in manifest.splits.items():
+        for name in order:
+            split = manifest.splits[name]
             counts = [0] * manifest.num_classes
+            here: dict[bytes, str] = {}
             # Threads suffice, decoding and hashing let go of Python's lock.
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
                 checks = threads.map(lambda shard: _check_shard(data_dir / shard.file, shard, manifest), split.shards)
                 for shard, check in zip(split.shards, checks, strict=True):
                     yield from check.faults
+                    yield from _in_two_splits(data_dir / shard.file, check.digests, elsewhere)
+                    if name != order[-1]:
+                        here |= {digest: f"{shard.file}, record {n}," for n, digest in check.digests.items()}
                     counts = [sum(pair) for pair in zip(counts, check.class_counts, strict=True)]
                     bar.update(shard.records)
+            elsewhere |= here
             yield from _count_faults(name, manifest.class_keys, counts, split.class_counts)
     yield from _unlisted_shards(data_dir, manifest)
     yield from _statistics_faults(data_dir, manifest)
@@ -72,6 +109,8 @@ def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
 class _ShardCheck:
     class_counts: list[int]
     faults: list[str] = field(default_factory=list)
+    digests: dict[int, bytes] = field(default_factory=dict)
+    """By record number, of the pictures as stored."""
 
 
 def _check_shard(path: Path, shard: Shard, manifest: Manifest) -> _ShardCheck:
@@ -83,53 +122,35 @@ def _check_shard(path: Path, shard: Shard, manifest: Manifest) -> _ShardCheck:
     number = 0
     try:
         for serialized in tf.data.TFRecordDataset(str(path)):
-            if fault := _record_fault(serialized, manifest, check.class_counts):
-                check.faults.append(f"shard {path}, record {number}: {fault}")
+            record = check_record(serialized, manifest)
+            if record.fault:
+                check.faults.append(f"shard {path}, record {number}: {record.fault}")
+            if record.label is not None:
+                check.class_counts[record.label] += 1
+            if record.image:
+                check.digests[number] = hashlib.sha256(record.image).digest()[:16]
             number += 1
     except tf.errors.OpError as fault:
         # The length of the next record is lost with this one, so the rest cannot be read.
-        check.faults.append(f"shard {path}, record {number}: damaged, nothing after it can be read ({_line(fault)})")
+        check.faults.append(f"shard {path}, record {number}: damaged, nothing after it can be read ({one_line(fault)})")
     else:
         if number != shard.records:
             check.faults.append(f"shard {path}: {number} records, the manifest says {shard.records}")
     return check
 
 
-def _record_fault(serialized: tf.Tensor, manifest: Manifest, counts: list[int]) -> str | None:
-    """What is wrong with one record; counts its class."""
-    try:
-        record = parse_example(serialized)
-    except tf.errors.OpError as fault:
-        return f"not a record of this format ({_line(fault)})"
-    label = int(record[KEY_LABEL])
-    if not 0 <= label < manifest.num_classes:
-        return f"label {label} is outside 0-{manifest.num_classes - 1}"
-    counts[label] += 1
-    if not record[KEY_FILE_NAME].numpy():
-        return "no file name"
-    return _picture_fault(record[KEY_IMAGE], manifest)
-
-
-def _picture_fault(image: tf.Tensor, manifest: Manifest) -> str | None:
-    shape = (manifest.size, manifest.size, 3)
-    if manifest.encoding == "raw":
-        length, expected = len(image.numpy()), manifest.size**2 * 3
-        return None if length == expected else f"picture of {length} bytes, not {expected}"
-    try:
-        decoded = tuple(tf.io.decode_jpeg(image).shape)
-    except tf.errors.OpError as fault:
-        return f"picture does not decode ({_line(fault)})"
-    return None if decoded == shape else f"picture of shape {decoded}, not {shape}"
-
-
-def _line(fault: tf.errors.OpError) -> str:
-    return str(fault.message).splitlines()[0][:200]
+def _in_two_splits(path: Path, digests: dict[int, bytes], elsewhere: dict[bytes, str]) -> Iterator[str]:
+    for number, digest in digests.items():
+        if digest in elsewhere:
+            yield f"shard {path}, record {number}: the same picture as {elsewhere[digest]} of another split"
 
 
 def _count_faults(split: str, class_keys: list[str], counts: list[int], expected: list[int]) -> Iterator[str]:
     for key, found, listed in zip(class_keys, counts, expected, strict=True):
         if found != listed:
             yield f"split {split}, class {key}: {found} records, the manifest says {listed}"
+        elif not found:
+            yield f"split {split}, class {key}: no records at all"
 
 
 def _unlisted_shards(data_dir: Path, manifest: Manifest) -> Iterator[str]:

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from alexnet_tf.errors import UserError
-from tfrecords.plan import Report, ShardResult, ShardTask
+from tfrecords.plan import Advance, Report, ShardResult, ShardTask
 
 POLL_SECONDS = 0.2
 
@@ -32,7 +32,7 @@ def run_shards(
     Args:
         tasks: the shards; the order in which they finish is not theirs.
         workers: number of processes.
-        report: called here after each picture, in any order; may raise to stop everything.
+        report: called here with every advance of every shard; may raise to stop everything.
         collect: called here with each finished shard.
 
     Raises:
@@ -40,9 +40,7 @@ def run_shards(
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
-        from tfrecords.shards import (
-            write_shard,
-        )  # late: loads TensorFlow
+        from tfrecords.shards import write_shard  # late: loads TensorFlow
 
         for task in tasks:
             collect(write_shard(task, report))
@@ -73,13 +71,14 @@ def _run_in_processes(
         pictures, shards = sum(len(task.items) for task in tasks), len(tasks)
         while pictures or shards:
             with contextlib.suppress(queue.Empty):
-                report(reports.get(timeout=POLL_SECONDS))
-                pictures -= 1
+                advance = reports.get(timeout=POLL_SECONDS)
+                pictures -= advance.pictures
+                report(advance)
             while not finished.empty():
                 collect(finished.get().result())
                 shards -= 1
     finally:
-        # Workers look at `stop` after each picture, remove their unfinished shard and return.
+        # Workers look at `stop` several times a second, remove their unfinished shard and return.
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -125,8 +124,8 @@ def _follow_parent() -> None:
 def _write_shard(task: ShardTask) -> ShardResult:
     from tfrecords.shards import write_shard
 
-    def report(unreadable: Any) -> None:
-        _in_worker["reports"].put(unreadable)
+    def report(advance: Advance) -> None:
+        _in_worker["reports"].put(advance)
         if _in_worker["stop"].is_set():
             raise _Stopped
 

@@ -13,6 +13,7 @@ from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
 from alexnet_tf.model import build_alexnet
 from alexnet_tf.presets import PRESETS
+from benchmarks import convert as convert_benchmark
 from benchmarks import input as input_benchmark
 from benchmarks import report, step
 from benchmarks.flops import LayerWork, count_work, gflop_per_image
@@ -159,3 +160,18 @@ def test_bare_decoding_decodes_every_record_and_starts_again(tmp_path: Path) -> 
     )  # fmt: skip
     (pixels,) = input_benchmark.bare_decoding(tmp_path, manifest, 6).take(1)
     assert np.sort(pixels.numpy()[:, 0]).tolist() == sorted(grays * 2)
+
+
+def test_conversion_and_plain_loop_code_the_same_picture(tmp_path: Path) -> None:
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8))
+    (tmp_path / "a").mkdir()
+    coarse.resize((400, 300), Image.Resampling.BICUBIC).save(tmp_path / "a" / "1.jpg", quality=90)
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    (item,) = convert_benchmark.readable_items(tmp_path)
+    coded = [side(item.read()) for side in (convert_benchmark.same_work, convert_benchmark.plain_loop)]
+    ours, loops = (np.asarray(Image.open(io.BytesIO(data)), int) for data in coded)
+    assert ours.shape == loops.shape == (256, 256, 3)
+    assert np.abs(ours - loops).mean() < 0.5
+    (tmp_path / "a" / "1.jpg").unlink()
+    with pytest.raises(UserError, match="holds no picture that can be read"):
+        convert_benchmark.readable_items(tmp_path)

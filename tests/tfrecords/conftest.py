@@ -7,7 +7,7 @@ import pytest
 
 from tests.tfrecords.made_pictures import CLASSES, SETTINGS, write_pictures
 from tfrecords.convert import convert
-from tfrecords.sources import FolderSource
+from tfrecords.folder_source import FolderSource
 
 
 @pytest.fixture(scope="session")

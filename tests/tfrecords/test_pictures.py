@@ -3,18 +3,17 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture
-
-
-def file_bytes(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
+from tests.tfrecords.made_pictures import noise as made_noise
+from tests.tfrecords.odd_pictures import cmyk_jpeg, file_bytes, odd_pictures, smooth, unmarked_cmyk_jpeg, ycck_jpeg
+from tfrecords import pictures
+from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture, load_square
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -36,9 +35,9 @@ def expected_square(pixels: np.ndarray, size: int) -> np.ndarray:
     height, width, _ = pixels.shape
     short = min(height, width)
     tall, wide = round(height * size / short), round(width * size / short)
-    across = np.einsum("ow,hwc->hoc", bicubic_weights(width, wide), pixels.astype(np.float64))
-    across = np.clip(np.round(across), 0, 255)
-    both = np.einsum("oh,hwc->owc", bicubic_weights(height, tall), across)
+    down = np.einsum("oh,hwc->owc", bicubic_weights(height, tall), pixels.astype(np.float64))
+    down = np.clip(np.round(down), 0, 255)
+    both = np.einsum("ow,hwc->hoc", bicubic_weights(width, wide), down)
     top, left = (tall - size) // 2, (wide - size) // 2
     return np.clip(both, 0, 255)[top : top + size, left : left + size]
 
@@ -99,10 +98,37 @@ def test_16_bit_gray_keeps_the_high_byte(kind: str) -> None:
     assert np.array_equal(found[:, :, 2], samples // 256)
 
 
-def test_cmyk_jpeg() -> None:
-    ink = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
-    found = load_picture(file_bytes(ink, "JPEG", quality=95), 32)
-    assert np.abs(found.astype(int) - [255, 0, 0]).max() <= 3
+@pytest.mark.parametrize("make", [cmyk_jpeg, unmarked_cmyk_jpeg, ycck_jpeg])
+def test_cmyk_and_ycck_jpeg(make: Callable[[np.ndarray], bytes]) -> None:
+    """Against the colors that were put in, and against TensorFlow's decoder."""
+    pixels = smooth(40, 40)
+    data = make(pixels)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.mode == "CMYK"
+    found = load_picture(data, 40).astype(int)
+    assert np.abs(found - pixels).max() <= 4
+    other = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+    assert np.abs(found - other).max() <= 2
+
+
+def test_both_ways_of_plain_jpeg_give_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    for mode, subsampling in (("RGB", 0), ("RGB", 2), ("L", -1)):
+        data = file_bytes(Image.fromarray(made_noise(5, 341, 222)).convert(mode), "JPEG", subsampling=subsampling)
+        short = load_picture(data, 64)
+        monkeypatch.setattr(pictures, "SHORT_WAY_PIXELS", 0)
+        assert np.array_equal(load_picture(data, 64), short)
+        monkeypatch.undo()
+
+
+def test_repairs_are_told() -> None:
+    for what, data in odd_pictures().items():
+        repairs: list[str] = []
+        load_square(data, 32, repairs, "x.JPEG")
+        assert what in repairs
+    repairs = []
+    load_square(JPEG, 32, repairs, "photograph.jpg")
+    load_square(PNG, 32, repairs, "photograph")
+    assert repairs == []
 
 
 def test_first_frame_of_an_animation() -> None:
@@ -141,7 +167,7 @@ JPEG, PNG = file_bytes(PHOTOGRAPH, "JPEG"), file_bytes(PHOTOGRAPH)
         (JPEG[:30], "known format|truncated|Truncated"),
         (PNG[: len(PNG) // 2], "truncated"),
         (huge_png_header(9500, 9500), "9500x9500 pixels claimed"),
-        (huge_png_header(60000, 60000), "pixels"),
+        (huge_png_header(60000, 60000), "pixels claimed"),
         (huge_png_header(1, 100_000), "too long and thin"),
     ],
 )
@@ -153,9 +179,9 @@ def test_unreadable(data: bytes, reason: str) -> None:
 
 def test_encodings() -> None:
     pixels = noise(32, 32)
-    raw = encode_picture(pixels, "raw", None)
+    raw = encode_picture(Image.fromarray(pixels), "raw", None)
     assert np.array_equal(np.frombuffer(raw, np.uint8).reshape(32, 32, 3), pixels)
-    with Image.open(io.BytesIO(encode_picture(pixels, "jpeg", 95))) as picture:
+    with Image.open(io.BytesIO(encode_picture(Image.fromarray(pixels), "jpeg", 95))) as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (32, 32))
         # Component 1 twice as fine as 2 and 3 in both directions: 4:2:0.
         assert [layer[1:3] for layer in picture.layer] == [(2, 2), (1, 1), (1, 1)]

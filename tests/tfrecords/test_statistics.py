@@ -18,7 +18,7 @@ def pictures(count: int = 7) -> np.ndarray:
 def summed(batch: np.ndarray) -> PixelSums:
     sums = PixelSums(batch.shape[1])
     for picture in batch:
-        sums.add(picture)
+        sums.add(picture.reshape(-1, 3).T)
     return sums
 
 
@@ -61,6 +61,13 @@ def test_exact_where_floating_point_cancels() -> None:
     n = 64 * 64
     expected = 1 / n - 1 / n**2
     assert summed(batch).statistics().covariance[0, 1] == pytest.approx(expected, rel=1e-15)
+
+
+def test_white_pictures_overflow_nothing() -> None:
+    """More of them than are summed in uint16 at once, with the largest products; 20 * 20 pixels fill no whole runs."""
+    sums = summed(np.full((600, 20, 20, 3), 255, np.uint8))
+    assert (sums.pixel_sum == 600 * 255).all()
+    assert (sums.products == 600 * 20 * 20 * 255**2).all()
 
 
 def test_black_pictures_have_no_negative_variance() -> None:

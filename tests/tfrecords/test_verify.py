@@ -8,10 +8,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from alexnet_tf.errors import UserError
+from tests.tfrecords.made_pictures import SIZE
+from tfrecords.convert import convert
+from tfrecords.folder_source import FolderSource
 from tfrecords.manifest import load_manifest
+from tfrecords.plan import Settings
+from tfrecords.sample import look_at_sample
 from tfrecords.verify import find_faults, main
 
 SHARD = "train-00001-of-00003"
@@ -143,6 +151,67 @@ def test_stray_shard_and_missing_statistics(data: Path) -> None:
     assert len(found) == 2
     assert "val-00001-of-00002 is not in the manifest" in found[0]
     assert "statistics.npz is missing" in found[1]
+
+
+def test_picture_in_both_splits(data: Path) -> None:
+    """The same content under another name and label."""
+    first = next(tf.data.TFRecordDataset(str(data / "val-00000-of-00001")).as_numpy_iterator())
+    image = tf.train.Example.FromString(first).features.feature["image"].bytes_list.value[0]
+
+    def replace(example: tf.train.Example) -> None:
+        example.features.feature["image"].bytes_list.value[0] = image
+
+    rewrite(data / SHARD, 7, replace)
+    sign_anew(data, SHARD)
+    path = data / SHARD
+    assert faults(data) == [
+        f"shard {path}, record 7: the same picture as val-00000-of-00001, record 0, of another split"
+    ]
+
+
+def test_class_without_records(data: Path) -> None:
+    content = json.loads((data / "manifest.json").read_text())
+    content["class_keys"].append("dog")
+    content["class_names"].append("dog")
+    for split in content["splits"].values():
+        split["class_counts"].append(0)
+    (data / "manifest.json").write_text(json.dumps(content))
+    assert faults(data) == [f"split {split}, class dog: no records at all" for split in ("val", "train")]
+
+
+def test_class_balance_is_told(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(converted)]) == 0
+    assert "train: 14 to 14 images a class" in capsys.readouterr().out
+
+
+def test_sample_draws_a_contact_sheet(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(data), "--sample", "10"]) == 0
+    assert "ok: a sample" in capsys.readouterr().out
+    with Image.open(data / "contact_sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
+    # Ten colorful pictures on white, two rows of up to eight.
+    assert 0.15 < (pixels.std(axis=1) > 5).mean() < 0.6
+    assert main([str(data), "--sample", "--sheet", str(data.parent / "all.png")]) == 0
+    assert (data.parent / "all.png").stat().st_size > (data / "contact_sheet.png").stat().st_size
+
+
+def test_sample_finds_what_it_meets(data: Path) -> None:
+    (data / SHARD).write_bytes((data / SHARD).read_bytes()[: record_starts(data / SHARD)[1]])
+    found = list(look_at_sample(data, load_manifest(data), 84, data / "sheet.png"))
+    assert f"shard {data / SHARD} was cut" in found[0]
+    # All 42 training records are asked for; that shard has kept the first of its 14.
+    assert [fault for fault in found if "missing, the shard has fewer records" in fault] == [
+        f"shard {data / SHARD}, record {number}: missing, the shard has fewer records" for number in range(1, 14)
+    ]
+    with pytest.raises(UserError, match=r"--sheet \S+nowhere/sheet\.png cannot be written"):
+        list(look_at_sample(data, load_manifest(data), 4, data / "nowhere/sheet.png"))
+
+
+def test_sample_of_raw_pictures(pictures: Path, tmp_path: Path) -> None:
+    source = FolderSource(pictures / "train", pictures / "val")
+    convert(source, tmp_path / "raw", Settings(size=SIZE, encoding="raw"), workers=1)
+    assert main([str(tmp_path / "raw"), "--sample=6"]) == 0
+    assert (tmp_path / "raw/contact_sheet.png").is_file()
 
 
 def test_command_status(data: Path) -> None:

@@ -1,0 +1,75 @@
+"""report.json in the output: what was repaired, what was left out, and the counts of every class."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfrecords.manifest import Manifest
+from tfrecords.plan import Repaired
+
+REPORT_FILE = "report.json"
+
+FEW_CLASSES = 20
+"""Up to so many are counted one by one in the summary; all are in the report."""
+
+
+def write_report(out: Path, manifest: Manifest, repaired: Sequence[Repaired]) -> None:
+    """Writes the report whole or not at all.
+
+    Args:
+        out: the data folder.
+        manifest: of the finished conversion; it knows the pictures left out.
+        repaired: pictures that are in, with what was odd about them.
+    """
+    report = {
+        "class_counts": {
+            name: dict(zip(manifest.class_keys, split.class_counts, strict=True))
+            for name, split in manifest.splits.items()
+        },
+        "repair_counts": repair_counts(repaired),
+        "left_out": [entry.model_dump() for entry in manifest.unreadable],
+        "repaired": [entry.model_dump() for entry in sorted(repaired, key=lambda entry: (entry.split, entry.file))],
+    }
+    path = out / REPORT_FILE
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def repair_counts(repaired: Sequence[Repaired]) -> dict[str, int]:
+    """How often each kind of repair was made, the most frequent first."""
+    counts = Counter(what for entry in repaired for what in entry.what)
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def summary(out: Path, manifest: Manifest, repaired: Sequence[Repaired], pictures_now: int, seconds: float) -> str:
+    """The lines that end a conversion.
+
+    Args:
+        out: the data folder.
+        manifest: what was written.
+        repaired: the pictures of which the report lists repairs.
+        pictures_now: converted in this call; an earlier one may have done the others.
+        seconds: that this call took.
+    """
+    quality = f" of quality {manifest.quality}" if manifest.encoding == "jpeg" else ""
+    side = f"{manifest.size}x{manifest.size}"
+    lines = [f"{out}: {manifest.num_classes} classes, {side} pixels, {manifest.encoding}{quality}"]
+    for name, split in manifest.splits.items():
+        megabytes = sum(shard.bytes for shard in split.shards) / 1e6
+        counts = split.class_counts
+        lines.append(
+            f"  {name:5} {split.records} images in {len(split.shards)} shards, {megabytes:.1f} MB, "
+            f"{min(counts)} to {max(counts)} a class"
+        )
+    if manifest.num_classes <= FEW_CLASSES:
+        for label, key in enumerate(manifest.class_keys):
+            counted = ", ".join(f"{split.class_counts[label]} {name}" for name, split in manifest.splits.items())
+            lines.append(f"    {key}: {counted}")
+    kinds = ", ".join(f"{count} {what}" for what, count in repair_counts(repaired).items())
+    lines.append(f"  repaired: {len(repaired)}{f' ({kinds})' * bool(kinds)}")
+    lines.append(f"  left out as unreadable: {len(manifest.unreadable)}; both are listed in {REPORT_FILE}")
+    lines.append(f"  {seconds:.1f} s, {pictures_now / seconds:.0f} images/s")
+    return "\n".join(lines)
