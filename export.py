@@ -12,13 +12,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--run", type=Path, required=True, help="the trained run")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")
     parser.add_argument("--version", type=_positive, metavar="N", help="default: one more than the highest there")
+    parser.add_argument("--keep", type=_whole, metavar="N", help="remove all older versions but N (default: keep all)")
+    parser.add_argument("--license", metavar="TEXT", help="of the weights; travels with the model")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
 
-    from alexnet_tf.serving import export_run  # late, so that --help needs no TensorFlow
+    from alexnet_tf.serving.export import export_run  # late, so that --help needs no TensorFlow
     from alexnet_tf.workdir import open_run
 
-    print(export_run(open_run(arguments.run), arguments.out, arguments.version, arguments.checkpoint))
+    version = export_run(
+        open_run(arguments.run), arguments.out, arguments.version, arguments.checkpoint,
+        keep=arguments.keep, license_text=arguments.license,
+    )  # fmt: skip
+    print(version)
     return DONE
 
 
@@ -26,6 +32,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("versions count from 1")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("a number from 0")
     return number
 
 
