@@ -1,4 +1,4 @@
-"""What an exported model answers to; every signature takes N pictures and gives N answers, N from 0 (`network`: from 1).
+"""What an exported model answers to; every signature takes N pictures and gives N answers, N from 0.
 
 | signature | input | outputs, N rows each |
 |---|---|---|
@@ -12,8 +12,9 @@
 | classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
 | network | views: float (N, 224, 224, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
 
-status, a string, is "ok" or says what is wrong with that picture, and then its numbers are 0 and its strings empty. TensorFlow
-Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a score of 0.
+status is a string, "ok" or what is wrong with that picture; then its numbers are 0 and its other strings empty.
+TensorFlow Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a
+score of 0. `network`, for engines that know no files, is the bare net: no status, and N from 1.
 """
 
 from collections.abc import Callable
