@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from alexnet_tf.arguments import at_least
 from alexnet_tf.errors import DONE, run_command
 
 
@@ -11,8 +12,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="the trained run")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")
-    parser.add_argument("--version", type=_positive, metavar="N", help="default: one more than the highest there")
-    parser.add_argument("--keep", type=_whole, metavar="N", help="remove all older versions but N (default: keep all)")
+    parser.add_argument("--version", type=at_least(1), metavar="N", help="default: one more than the highest there")
+    parser.add_argument(
+        "--keep", type=at_least(0), metavar="N", help="remove all older versions but N (default: keep all)"
+    )
     parser.add_argument("--license", metavar="TEXT", help="of the weights; travels with the model")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
@@ -26,20 +29,6 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     print(version)
     return DONE
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("versions count from 1")
-    return number
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("a number from 0")
-    return number
 
 
 if __name__ == "__main__":

@@ -12,10 +12,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
+from alexnet_tf.arguments import at_least
 from alexnet_tf.errors import DONE, UserError, run_command
+
+if TYPE_CHECKING:
+    from alexnet_tf.local_server.service import Service
 
 MEGABYTE = 1_000_000
 
@@ -54,23 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
     add("--rest-port", type=int, default=8501, help="0 takes any free one (8501)")
     add("--grpc-port", type=int, default=8500, help="0 takes any free one (8500)")
-    add("--max-batch", type=_from(1), default=32, metavar="N", help="pictures that run together at most (32)")
-    add("--max-waiting", type=_from(1), default=1024, metavar="N", help="pictures that may wait (1024)")
+    add("--max-batch", type=at_least(1), default=32, metavar="N", help="pictures that run together at most (32)")
+    add("--max-waiting", type=at_least(1), default=1024, metavar="N", help="pictures that may wait (1024)")
     add("--max-body", type=float, default=64, metavar="MB", help="largest request (64)")
-    add("--max-connections", type=_from(1), default=256, metavar="N", help="over REST, at a time (256)")
+    add("--max-connections", type=at_least(1), default=256, metavar="N", help="over REST, at a time (256)")
     add("--poll", type=float, default=2.0, metavar="SECONDS", help="time between looks for new versions (2)")
     add("--grace", type=float, default=30.0, metavar="SECONDS", help="time for open requests after SIGTERM (30)")
     return parser
-
-
-def _from(least: int):  # noqa: ANN202
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}")
-        return value
-
-    return number
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -80,7 +75,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UserError(f"--rest-port {port}: cannot listen at {host}: {fault}; choose another") from fault
 
 
-async def _serve(service, listener: socket.socket, arguments: argparse.Namespace) -> None:
+async def _serve(service: "Service", listener: socket.socket, arguments: argparse.Namespace) -> None:
     from alexnet_tf.local_server.rest import rest_app
     from alexnet_tf.local_server.rpc import rpc_server
 

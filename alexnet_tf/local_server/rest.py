@@ -32,6 +32,8 @@ PAGE = Path(__file__).with_name("page.html")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
 )
+DRAINED = 8
+"""Times the largest body, how much of a larger one is read before the connection is cut."""
 CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(predict|classify)", re.IGNORECASE)
 STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.IGNORECASE)
 
@@ -105,15 +107,21 @@ def _signature_name(document: dict[str, Any]) -> str:
 
 
 async def _body(request: Request, limit: int) -> bytes | None:
-    """The request's body; None where it is larger than allowed, found out before it is held in memory."""
-    if int(request.headers.get("content-length", 0)) > limit:
-        return None
+    """The request's body; None where it is larger than allowed.
+
+    Such a body is read on for a while and thrown away: a client that is still sending would not see the answer.
+    """
     body = bytearray()
+    size = 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            return None
-    return bytes(body)
+        size += len(chunk)
+        if size > limit:
+            body.clear()
+            if size > DRAINED * limit:
+                break
+        else:
+            body += chunk
+    return bytes(body) if size <= limit else None
 
 
 def _number(text: str | None) -> int | None:

@@ -93,13 +93,23 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             raise invalid(f"Metadata field {list(request.metadata_field)} is not supported, only signature_def is")
         version = _version(self.service, request.model_spec)
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=version.signatures)
-        response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec(request.model_spec.name, version, ""))
+        response = get_model_metadata_pb2.GetModelMetadataResponse(
+            model_spec=_spec(request.model_spec.name, version, "")
+        )
         response.metadata["signature_def"].Pack(signatures)
         return response
 
+    async def Regress(self, request: Any, context: Any) -> None:
+        """Is for other models."""
+        await _unimplemented(context)
+
+    async def MultiInference(self, request: Any, context: Any) -> None:
+        """Is for other models."""
+        await _unimplemented(context)
+
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus; reloading by call is UNIMPLEMENTED, for new versions are found by themselves."""
+    """GetModelStatus."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -114,6 +124,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         return self.service.model.status(request.model_spec.name, _number(request.model_spec))
+
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> None:
+        """Is not needed: new versions are found by themselves."""
+        await _unimplemented(context)
+
+
+async def _unimplemented(context: Any) -> None:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server has no such call; TensorFlow Serving has")
 
 
 async def _answered(call: Callable[[Any], Awaitable[Response]], request: Any, context: Any) -> Response:

@@ -36,9 +36,7 @@ class Service:
             reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
             raise RequestError("INVALID_ARGUMENT", reason) from fault
 
-    async def classify(
-        self, version: LoadedVersion, name: str, examples: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    async def classify(self, version: LoadedVersion, name: str, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels, as bytes (N, k), and scores (N, k) of serialized tf.Examples (N,).
 
         Raises:

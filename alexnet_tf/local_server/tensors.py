@@ -77,7 +77,9 @@ def _columns(instances: list[Any], names: list[str]) -> dict[str, list[Any]]:
     for number, instance in enumerate(instances):
         named = instance if _is_named(instance) else {names[0]: instance}
         if set(named) != set(names):
-            raise invalid(f"Failed to process element: {number} of 'instances' list: its keys must be {', '.join(names)}")
+            raise invalid(
+                f"Failed to process element: {number} of 'instances' list: its keys must be {', '.join(names)}"
+            )
         for name in names:
             columns[name].append(named[name])
     return columns

@@ -15,6 +15,7 @@ from alexnet_tf.serving.export import export_run
 from alexnet_tf.workdir import Run, open_run
 from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.made_runs import write_opinionated_run
+from tests.alexnet_tf.serving.servers import Server, local_server, tensorflow_model_server
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.schema import parse_example
 
@@ -83,3 +84,22 @@ def stored_pictures(tiny_data: Path) -> list[bytes]:
     """The validation pictures as the records hold them, 256x256 JPEG files."""
     records = tf.data.TFRecordDataset([str(path) for path in shard_paths(tiny_data, load_manifest(tiny_data), "val")])
     return [parse_example(record)["image"].numpy() for record in records]
+
+
+@pytest.fixture(scope="session")
+def server(program: Exported) -> Iterator[Server]:
+    """alexnet_tf.serve with small limits, on the 2012 program's net."""
+    with local_server(program.models, "--max-batch=4", "--max-body=4") as started:
+        yield started
+
+
+@pytest.fixture(scope="session", params=["alexnet_tf.serve", "tensorflow_model_server"])
+def any_server(request: pytest.FixtureRequest, program: Exported) -> Iterator[Server]:
+    """This project's server, then the real TensorFlow Serving where it is installed."""
+    if request.param == "alexnet_tf.serve":
+        yield request.getfixturevalue("server")
+        return
+    if shutil.which(request.param) is None:
+        pytest.skip("NO TENSORFLOW SERVING: there is no tensorflow_model_server on the PATH")
+    with tensorflow_model_server(program.models) as started:
+        yield started
