@@ -4,6 +4,7 @@ Paths, bodies and errors are those of TensorFlow Serving's "RESTful API" page, l
 """
 
 import asyncio
+import html
 import json
 import re
 from pathlib import Path
@@ -42,8 +43,8 @@ def rest_app(service: Service) -> Starlette:
     """The application. Every fault becomes {"error": ...} with TensorFlow Serving's HTTP status."""
 
     async def page(request: Request) -> Response:
-        html = PAGE.read_text(encoding="utf-8").replace("{model}", service.model.name)
-        return HTMLResponse(html, headers={"Content-Security-Policy": PAGE_POLICY})
+        text = PAGE.read_text(encoding="utf-8").replace("@MODEL@", html.escape(service.model.name))
+        return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY})
 
     async def models(request: Request) -> Response:
         try:
