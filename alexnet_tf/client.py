@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,24 @@ def main(argv: list[str]) -> int:
     if not host or not port.isdecimal():
         raise UserError(f"--server {arguments.server}: give HOST:PORT, such as localhost:8500")
     rest = arguments.protocol == "rest" or (arguments.protocol is None and port == REST_PORT)
-    files = [(str(path), read_picture(path)) for path in arguments.images]
+    files = ((str(path), read_picture(path)) for path in arguments.images)
     answers: dict[str, list[dict[str, Any]]] = {}
     faults: dict[str, str] = {}
+    refused: UserError | None = None
     kind = RestTransport if rest else GrpcTransport
     with kind(arguments.server, arguments.model, arguments.version, arguments.timeout, arguments.retries) as transport:
-        for batch in batches(files, arguments.batch, int(arguments.max_message * 1_000_000), transport):
-            _ask(transport, batch, arguments.top, answers, faults)
+        try:
+            for batch in batches(files, arguments.batch, int(arguments.max_message * 1_000_000), transport):
+                _ask(transport, batch, arguments.top, answers, faults)
+        except UserError as fault:
+            if not answers:
+                raise
+            refused = fault  # what has been answered is printed first
     print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
-    for path, fault in faults.items():
-        print(f"error: picture {path}: {fault}", file=sys.stderr)
+    for path, status in faults.items():
+        print(f"error: picture {path}: {status}", file=sys.stderr)
+    if refused is not None:
+        raise refused
     return FAULT if faults else DONE
 
 
@@ -62,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def batches(
-    files: list[tuple[str, bytes]], count: int, max_bytes: int, transport: Transport
+    files: Iterable[tuple[str, bytes]], count: int, max_bytes: int, transport: Transport
 ) -> Iterator[list[tuple[str, bytes]]]:
     """Cuts the pictures, each with its path, into requests of at most `count` pictures and `max_bytes` on the wire.
 

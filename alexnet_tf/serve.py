@@ -7,6 +7,7 @@ TensorFlow Serving itself. New versions in the model's folder are taken up witho
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import threading
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
         for failure in model.failures:
             _report(f"warning: {failure}")
         batcher = Batcher(arguments.max_batch, arguments.max_waiting)
-        service = Service(model, batcher, int(arguments.max_body * MEGABYTE))
+        service = Service(model, batcher, int(arguments.max_body * MEGABYTE), arguments.max_requests)
         stop = threading.Event()
         watcher = threading.Thread(target=model.watch, args=(stop, arguments.poll, _report), daemon=True)
         watcher.start()
@@ -61,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--grpc-port", type=int, default=8500, help="0 takes any free one (8500)")
     add("--max-batch", type=at_least(1), default=32, metavar="N", help="pictures that run together at most (32)")
     add("--max-waiting", type=at_least(1), default=1024, metavar="N", help="pictures that may wait (1024)")
-    add("--max-body", type=float, default=64, metavar="MB", help="largest request (64)")
-    add("--max-connections", type=at_least(1), default=256, metavar="N", help="over REST, at a time (256)")
+    add("--max-body", type=float, default=40, metavar="MB", help="largest request (40)")
+    add("--max-requests", type=at_least(1), default=128, metavar="N", help="at a time, over either protocol (128)")
     add("--poll", type=float, default=2.0, metavar="SECONDS", help="time between looks for new versions (2)")
     add("--grace", type=float, default=30.0, metavar="SECONDS", help="time for open requests after SIGTERM (30)")
     return parser
@@ -86,13 +87,13 @@ async def _serve(service: "Service", listener: socket.socket, arguments: argpars
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     try:
         grpc_port = rpc.add_insecure_port(f"{host}:{arguments.grpc_port}")
-    except RuntimeError as fault:
+    except (RuntimeError, OverflowError) as fault:
         raise UserError(f"--grpc-port {arguments.grpc_port}: cannot listen at {host}; choose another") from fault
     await rpc.start()
     rest = _Rest(
         uvicorn.Config(
             rest_app(service), log_level="warning", access_log=False, lifespan="off",
-            limit_concurrency=arguments.max_connections, timeout_graceful_shutdown=int(arguments.grace),
+            limit_concurrency=arguments.max_requests, timeout_graceful_shutdown=int(arguments.grace),
         )
     )  # fmt: skip
     serving = asyncio.create_task(rest.serve([listener]))
@@ -105,6 +106,10 @@ async def _serve(service: "Service", listener: socket.socket, arguments: argpars
     _report("stopping: open requests are finished first")
     rest.should_exit = True
     await asyncio.gather(serving, rpc.stop(arguments.grace))
+    # gRPC's server has the loop do something when it is thrown away: now, while there is a loop.
+    del rpc
+    gc.collect()
+    await asyncio.sleep(0)
 
 
 class _Rest(uvicorn.Server):

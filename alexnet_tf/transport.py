@@ -135,8 +135,6 @@ class RestTransport(Transport):
             )
         except httpx.TimeoutException as fault:
             raise self._refused("DEADLINE_EXCEEDED", type(fault).__name__) from fault
-        except httpx.RemoteProtocolError as fault:
-            raise Unavailable(str(fault)) from fault
         except httpx.TransportError as fault:  # no connection, or a broken one
             raise Unavailable(str(fault) or type(fault).__name__) from fault
         return self._answers(response)

@@ -63,7 +63,7 @@ def rest_app(service: Service) -> Starlette:
 
 
 async def _answer(service: Service, request: Request) -> Response:
-    path = request.url.path
+    path = request.scope["path"]
     if request.method == "POST" and (call := CALL.fullmatch(path)):
         body = await _body(request, service.max_bytes)
         if body is None:

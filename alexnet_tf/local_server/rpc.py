@@ -27,8 +27,8 @@ Response = TypeVar("Response")
 
 def rpc_server(service: Service) -> grpc.aio.Server:
     """A gRPC server without a port yet; to be made in the loop that runs it."""
-    limit = service.max_bytes
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)])
+    options = [("grpc.max_receive_message_length", service.max_bytes), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=service.max_requests)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(service), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(service), server)
     return server

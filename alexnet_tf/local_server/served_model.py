@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -64,6 +64,13 @@ def _warm_up_call(log: prediction_log_pb2.PredictionLog) -> tuple[str, Arrays]:
     return request.model_spec.signature_name, {name: tf.make_ndarray(one) for name, one in request.inputs.items()}
 
 
+class _Failure(NamedTuple):
+    """A version that could not be loaded, and its files then: it is tried again when they change."""
+
+    files: list[tuple[str, int, int]]
+    reason: str
+
+
 class ServedModel:
     """The newest version of a model's folder, under the model's name."""
 
@@ -76,10 +83,10 @@ class ServedModel:
         self.name = name
         self.folder = folder
         self._loaded: LoadedVersion | None = None
-        self._failed: dict[int, str] = {}
+        self._failed: dict[int, _Failure] = {}
         self.take_up_newest()
         if self._loaded is None:
-            reason = next(iter(self._failed.values()), f"no version in it; make one with export.py --out {folder}")
+            reason = next(iter(self.failures), f"no version in it; make one with export.py --out {folder}")
             raise UserError(f"model {folder} cannot be served: {reason}")
 
     def take_up_newest(self) -> int | None:
@@ -89,24 +96,27 @@ class ServedModel:
           The version's number if it is a new one.
         """
         found = versions(self.folder)
-        self._failed = {number: reason for number, reason in self._failed.items() if number in found}
+        self._failed = {number: failure for number, failure in self._failed.items() if number in found}
         for number in reversed(found):
             if self._loaded is not None and number == self._loaded.number:
                 return None
-            if number in self._failed:
+            folder = self.folder / str(number)
+            files = _files_of(folder)
+            if number in self._failed and self._failed[number].files == files:
                 continue
             try:
-                self._loaded = LoadedVersion(self.folder / str(number))
+                self._loaded = LoadedVersion(folder)
             except Exception as fault:  # whatever is wrong with a version, the one that serves goes on
-                self._failed[number] = f"version {number} cannot be loaded: {_first_line(fault)}"
+                self._failed[number] = _Failure(files, f"version {number} cannot be loaded: {_first_line(fault)}")
                 continue
+            self._failed.pop(number, None)
             return number
         return None
 
     @property
     def failures(self) -> list[str]:
         """What is wrong with the versions that could not be loaded."""
-        return list(self._failed.values())
+        return [failure.reason for failure in self._failed.values()]
 
     def version(self, name: str, number: int | None) -> LoadedVersion:
         """The version that a request asks for; None asks for the one that serves.
@@ -130,8 +140,9 @@ class ServedModel:
         loaded = self._loaded
         assert loaded is not None
         states = [State(version=loaded.number, state=State.AVAILABLE)]
-        for failed, reason in sorted(self._failed.items(), reverse=True):
-            states.append(State(version=failed, state=State.END, status={"error_code": 2, "error_message": reason}))
+        for failed, failure in sorted(self._failed.items(), reverse=True):
+            told = {"error_code": 2, "error_message": failure.reason}
+            states.append(State(version=failed, state=State.END, status=told))
         if name != self.name:
             raise RequestError("NOT_FOUND", f"Could not find any versions of model {name}")
         chosen = [state for state in states if number in (None, state.version)]
@@ -149,6 +160,12 @@ class ServedModel:
                     report(f"{failure}; the version before it serves on")
             if number is not None:
                 report(f"version {number} of {self.name} serves now")
+
+
+def _files_of(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file."""
+    stats = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def _first_line(fault: Exception) -> str:

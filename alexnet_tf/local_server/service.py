@@ -21,6 +21,8 @@ class Service:
     batcher: Batcher
     max_bytes: int
     """Of a request's body."""
+    max_requests: int
+    """At a time, over either protocol."""
 
     async def predict(self, version: LoadedVersion, signature: str, inputs: Arrays) -> Arrays:
         """Runs checked inputs, together with what other requests bring at the same time.

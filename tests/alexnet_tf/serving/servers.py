@@ -40,17 +40,20 @@ class Server(NamedTuple):
 def local_server(models: Path, *options: str) -> Iterator[Server]:
     """alexnet_tf.serve at free ports."""
     command = [sys.executable, "-m", "alexnet_tf.serve", "--model", str(models), "--rest-port=0", "--grpc-port=0"]
-    process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         line = process.stdout.readline()
         found = re.search(r"serves at http://(\S+) .* and (\S+) \(gRPC\)", line)
         assert found, line
         yield Server(process, found[1], found[2])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0 and "Traceback" not in errors, errors
     finally:
         process.kill()
-        process.stdout.close()
+        process.communicate()
 
 
 @contextmanager

@@ -183,6 +183,15 @@ def test_unavailable_is_tried_again_over_rest(pictures: list[str], capsys) -> No
         client.main([pictures[0], "--server", server, "--rest", "--retries", "1"])
 
 
+def test_what_has_been_answered_is_printed_before_a_fault(pictures: list[str], capsys) -> None:
+    def answer(number: int) -> tuple[int, Any]:
+        return (404, {"error": "gone"}) if number else (200, {"predictions": [ANSWER]})
+
+    with scripted_rest(answer) as server, pytest.raises(UserError, match="NOT_FOUND"):
+        client.main([*pictures[:2], "--server", server, "--rest", "--batch", "1", "--json"])
+    assert list(json.loads(capsys.readouterr().out)) == pictures[:1]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_server_at_all_is_told(pictures: list[str], protocol: str) -> None:
     with pytest.raises(UserError, match=r"server 127\.0\.0\.1:1 is unavailable .*is it running"):
