@@ -5,12 +5,12 @@
 | serving_default | image_bytes: string (N,) | classes, labels: string (N, 5); scores: float (N, 5); status (N,) |
 | probabilities | image_bytes | probabilities: float (N, classes), in label order; status |
 | ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 |
-| features | image_bytes | features: float (N, 4096), the activations of fc7 as fc8 sees them; status |
+| features | image_bytes | features: float (N, 4096), the activations of fc7, before its dropout; status |
 | view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
 | images | images: uint8 (N, height, width, 3), RGB | as probabilities |
 | float_images | images: float (N, height, width, 3), RGB from 0 to 255 | as probabilities |
 | classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
-| network | views: float (N, 224, 224, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
+| network | views: float (N, size, size, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
 
 status is a string, "ok" or what is wrong with that picture; then its numbers are 0 and its other strings empty.
 TensorFlow Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a
@@ -23,7 +23,7 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.evaluate import view_average
-from alexnet_tf.input_pipeline import STORED_SIZE, evaluation_views, picture_from_pixels
+from alexnet_tf.input_pipeline import center_crop, evaluation_views, picture_from_pixels
 from alexnet_tf.model import AlexNet
 from alexnet_tf.serving.picture_files import OK, judge_size, read_files
 from alexnet_tf.workdir import Run
@@ -48,8 +48,7 @@ class ServedNet:
     def __init__(self, model: AlexNet, run: Run) -> None:
         self.run = run
         self.model = model
-        _, *crop = self._views(tf.zeros((STORED_SIZE, STORED_SIZE, 3)), 1).shape  # 224, 224, 3
-        self.crop_size = crop[0]
+        crop = (model.image_size, model.image_size, 3)
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
         self._one_view = tf.function(lambda files: read_files(files, self._center_view), input_signature=[FILES])
         self._probabilities = tf.function(
@@ -99,8 +98,7 @@ class ServedNet:
 
     def _view(self, files: tf.Tensor) -> Outputs:
         def center(picture: tf.Tensor) -> tf.Tensor:
-            crop = tf.image.resize_with_crop_or_pad(picture, self.crop_size, self.crop_size)
-            return tf.io.encode_png(tf.cast(crop, tf.uint8))
+            return tf.io.encode_png(tf.cast(center_crop(picture, self.model.image_size), tf.uint8))
 
         png, status = read_files(files, center)
         return {"png_bytes": png, "status": status}

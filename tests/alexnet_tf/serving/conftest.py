@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf.devices import Towers
+from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.model import AlexNet
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.workdir import Run, open_run
@@ -33,6 +34,14 @@ class Exported(NamedTuple):
 
     def signature(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
         return _loaded(self.models / "1").signatures[name]
+
+
+def validation_batches(exported: Exported, data: Path, views: int) -> tf.data.Dataset:
+    """What evaluation shows the network, all 12 pictures of the validation split."""
+    return evaluation_batches(
+        data, load_manifest(data), exported.run.statistics, exported.run.config.preset.augment,
+        split="val", views=views, batch_size=12,
+    )  # fmt: skip
 
 
 @functools.cache
@@ -67,7 +76,7 @@ def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPa
     shutil.rmtree(root)
 
 
-@pytest.fixture(scope="session", params=["paper", "2012-code"])
+@pytest.fixture(scope="session", params=["paper", "2012-code", "caffe", "owt"])
 def exported(request: pytest.FixtureRequest, export_of: Callable[[str], Exported]) -> Exported:
     """Each preset in turn."""
     return export_of(request.param)

@@ -9,12 +9,10 @@ import tensorflow as tf
 from PIL import Image
 
 from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
-from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.signatures import TOP
-from tests.alexnet_tf.serving.conftest import CLASSES, Exported
+from tests.alexnet_tf.serving.conftest import CLASSES, Exported, validation_batches
 from tests.alexnet_tf.serving.pictures import encoded, smooth
-from tfrecords.manifest import load_manifest
 from tfrecords.pictures import load_picture
 from tfrecords.schema import encode_example
 
@@ -33,16 +31,22 @@ def examples(files: list[bytes]) -> tf.Tensor:
     return tf.constant([encode_example(file, 0, "any name") for file in files])
 
 
-@pytest.mark.parametrize(("signature", "views"), [("probabilities", 1), ("ten_view", 10)])
 def test_stored_pictures_are_answered_as_evaluation_does(
-    exported: Exported, stored_pictures: list[bytes], tiny_data: Path, signature: str, views: int
+    exported: Exported, stored_pictures: list[bytes], tiny_data: Path
 ) -> None:
-    batches = evaluation_batches(
-        tiny_data, load_manifest(tiny_data), exported.run.statistics, exported.run.config.preset.augment,
-        split="val", views=views, batch_size=5,
-    )  # fmt: skip
+    assert_as_evaluation(exported, stored_pictures, tiny_data, "probabilities", 1)
+
+
+def test_ten_views_are_answered_as_evaluation_does(
+    program: Exported, stored_pictures: list[bytes], tiny_data: Path
+) -> None:
+    assert_as_evaluation(program, stored_pictures, tiny_data, "ten_view", 10)
+
+
+def assert_as_evaluation(exported: Exported, pictures: list[bytes], data: Path, signature: str, views: int) -> None:
+    batches = validation_batches(exported, data, views)
     expected, labels = class_probabilities(prediction_function(exported.net), batches)
-    served = exported.signature(signature)(image_bytes=tf.constant(stored_pictures))
+    served = exported.signature(signature)(image_bytes=tf.constant(pictures))
     found = served["probabilities"].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert set(served["status"].numpy()) == {OK.encode()}
@@ -71,7 +75,9 @@ def test_fc8_makes_the_probabilities_of_the_features(exported: Exported, stored_
     assert features.shape[0] == 3 and (features >= 0).all() and (features > 0).any()
     weights = {variable.name: variable for variable in exported.net.fc8.variables}
     kernel, bias = (next(v for name, v in weights.items() if key in name) for key in ("kernel", "bias"))
-    logits = features.astype(np.float64) @ np.asarray(kernel) + np.asarray(bias)
+    network = exported.run.config.preset.network
+    at_test = 1 - network.dropout_rate if network.dropout == "scaled at test" else 1
+    logits = at_test * features.astype(np.float64) @ np.asarray(kernel) + np.asarray(bias)
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     found = exported.signature("probabilities")(image_bytes=files)["probabilities"]
     np.testing.assert_allclose(found, softmax, atol=1e-5)
@@ -99,11 +105,7 @@ def test_the_view_is_what_the_network_sees(program: Exported) -> None:
 
 
 def test_network_takes_prepared_views(program: Exported, stored_pictures: list[bytes], tiny_data: Path) -> None:
-    batches = evaluation_batches(
-        tiny_data, load_manifest(tiny_data), program.run.statistics, program.run.config.preset.augment,
-        split="val", views=1, batch_size=12,
-    )  # fmt: skip
-    (views, _) = next(iter(batches))
+    views, _ = next(iter(validation_batches(program, tiny_data, 1)))
     found = program.signature("network")(views=views[:, 0])["probabilities"]
     expected = program.signature("probabilities")(image_bytes=tf.constant(stored_pictures))["probabilities"]
     np.testing.assert_allclose(found, expected, atol=1e-5)
