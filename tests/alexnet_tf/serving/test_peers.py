@@ -20,19 +20,19 @@ def network_of(exported: Exported, data: Path) -> tuple[tf.types.experimental.Ge
     return function, views[::3, 0].numpy(), expected
 
 
-def test_onnx_runtime_finds_the_same_probabilities(exported: Exported, tiny_data: Path) -> None:
+def test_onnx_runtime_finds_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
     tf2onnx = pytest.importorskip("tf2onnx", reason="NO PEER ENGINE: tf2onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="NO PEER ENGINE: onnxruntime is not installed")
-    function, views, expected = network_of(exported, tiny_data)
+    function, views, expected = network_of(program, tiny_data)
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=18)
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"views": views})
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_openvino_finds_the_same_probabilities(exported: Exported, tiny_data: Path) -> None:
+def test_openvino_finds_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
     openvino = pytest.importorskip("openvino", reason="NO SECOND PEER ENGINE: openvino is not installed")
-    function, views, expected = network_of(exported, tiny_data)
+    function, views, expected = network_of(program, tiny_data)
     model = openvino.convert_model(function.get_concrete_function())
     # Its own choice would be bfloat16 where the processor has it.
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -75,8 +75,7 @@ def test_fc8_makes_the_probabilities_of_the_features(exported: Exported, stored_
     assert features.shape[0] == 3 and (features >= 0).all() and (features > 0).any()
     weights = {variable.name: variable for variable in exported.net.fc8.variables}
     kernel, bias = (next(v for name, v in weights.items() if key in name) for key in ("kernel", "bias"))
-    network = exported.run.config.preset.network
-    at_test = 1 - network.dropout_rate if network.dropout == "scaled at test" else 1
+    at_test = 0.5 if exported.run.config.model.preset in ("paper", "2012-code") else 1  # the others scale in training
     logits = at_test * features.astype(np.float64) @ np.asarray(kernel) + np.asarray(bias)
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     found = exported.signature("probabilities")(image_bytes=files)["probabilities"]
