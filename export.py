@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from alexnet_tf.arguments import at_least
 from alexnet_tf.errors import DONE, run_command
 
 
@@ -11,22 +12,23 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="the trained run")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")
-    parser.add_argument("--version", type=_positive, metavar="N", help="default: one more than the highest there")
+    parser.add_argument("--version", type=at_least(1), metavar="N", help="default: one more than the highest there")
+    parser.add_argument(
+        "--keep", type=at_least(0), metavar="N", help="remove all older versions but N (default: keep all)"
+    )
+    parser.add_argument("--license", metavar="TEXT", help="of the weights; travels with the model")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
 
-    from alexnet_tf.serving import export_run  # late, so that --help needs no TensorFlow
+    from alexnet_tf.serving.export import export_run  # late, so that --help needs no TensorFlow
     from alexnet_tf.workdir import open_run
 
-    print(export_run(open_run(arguments.run), arguments.out, arguments.version, arguments.checkpoint))
+    version = export_run(
+        open_run(arguments.run), arguments.out, arguments.version, arguments.checkpoint,
+        keep=arguments.keep, license_text=arguments.license,
+    )  # fmt: skip
+    print(version)
     return DONE
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("versions count from 1")
-    return number
 
 
 if __name__ == "__main__":

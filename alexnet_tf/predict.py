@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from alexnet_tf.answers import answer_table, read_picture
 from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.serving import CLASSES_FILE, versions
+from alexnet_tf.serving.picture_files import OK
+from alexnet_tf.serving.versions import CLASSES_FILE, newest_version
 from alexnet_tf.workdir import Classes, load_classes
 
 
@@ -29,33 +31,16 @@ def main(argv: list[str]) -> int:
     classes = load_classes(version / CLASSES_FILE)
     probabilities = tf.saved_model.load(str(version)).signatures["probabilities"]
     answers = {str(path): _top(_classify(probabilities, path), classes, arguments.top) for path in arguments.images}
-    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else _table(answers))
+    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
     return DONE
 
 
-def newest_version(model: Path) -> Path:
-    """The highest version in a model's folder; a version's own folder stands for itself.
-
-    Raises:
-      UserError: there is no exported model.
-    """
-    if (model / "saved_model.pb").is_file():
-        return model
-    found = versions(model)
-    if not found:
-        raise UserError(f"{model} holds no exported model; make one with export.py --out {model}")
-    return model / str(found[-1])
-
-
 def _classify(probabilities: Any, path: Path) -> np.ndarray:
-    try:
-        encoded = path.read_bytes()
-    except OSError as fault:
-        raise UserError(f"picture {path} cannot be read: {fault.strerror}") from fault
-    try:
-        return probabilities(image_bytes=tf.constant([encoded]))["probabilities"].numpy()[0]
-    except tf.errors.InvalidArgumentError as fault:
-        raise UserError(f"picture {path} is no readable JPEG, PNG or GIF file") from fault
+    answer = probabilities(image_bytes=tf.constant([read_picture(path)]))
+    status = answer["status"].numpy()[0].decode()
+    if status != OK:
+        raise UserError(f"picture {path}: {status}")
+    return answer["probabilities"].numpy()[0]
 
 
 def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
@@ -64,14 +49,6 @@ def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[s
         {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
         for i in order
     ]
-
-
-def _table(answers: dict[str, list[dict[str, Any]]]) -> str:
-    lines = []
-    for path, top in answers.items():
-        lines.append(path)
-        lines += [f"  {answer['probability']:7.2%}  {answer['name']}" for answer in top]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

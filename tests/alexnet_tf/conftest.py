@@ -28,6 +28,11 @@ run_command(importlib.import_module(sys.argv.pop(1)).main)
 @pytest.fixture
 def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole network, but a checkpoint takes 21 MB instead of 460, and a step a tenth."""
+    shrink_net(monkeypatch)
+
+
+def shrink_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `small_net` does, for fixtures of another scope."""
     dense = model._dense
 
     def smaller(name: str, units: int, *rest: object, **options: object) -> object:

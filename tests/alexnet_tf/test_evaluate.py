@@ -8,16 +8,14 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf import evaluate
-from alexnet_tf.config import parse_config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
 from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches
-from alexnet_tf.model import build_alexnet, named_variables
-from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState, open_run
+from alexnet_tf.workdir import open_run
+from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.conftest import TINY_CLASSES, TINY_VAL
 from tfrecords.manifest import load_manifest
-from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 IMAGES = len(TINY_CLASSES) * TINY_VAL
 
@@ -96,20 +94,9 @@ class TestClassProbabilities:
 @pytest.fixture
 def two_runs(runs: Path, tiny_data: Path, two_cpus: Towers, small_net: None) -> list[Path]:
     """Untrained nets of both presets, made sure enough of themselves to differ."""
-    manifest, statistics = load_manifest(tiny_data), Statistics.load(tiny_data / STATISTICS_FILE)
+    manifest = load_manifest(tiny_data)
     for seed, preset in enumerate(("paper", "2012-code")):
-        overrides = [f"data.dir={tiny_data}", "data.eval_batch_size=20", f"train.seed={seed}",
-                     f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
-        config = parse_config("", "test", overrides)
-        model = build_alexnet(config.preset.network, 3, two_cpus, seed)
-        variables = named_variables(model)
-        for name, variable in variables.items():
-            if name.endswith("/kernel"):
-                fan_in = np.prod(variable.shape[:-1])
-                variable.assign(variable * np.sqrt(2 / fan_in) / np.std(variable))
-        with TrainingFolder(runs / str(seed), config, Classes.of(manifest), statistics) as folder:
-            checkpoint = tf.train.Checkpoint(weights=variables)
-            folder.save(checkpoint, TrainingState(step=1), is_best=False)
+        write_opinionated_run(runs / str(seed), tiny_data, manifest, preset, two_cpus, seed)
     return [runs / "0", runs / "1"]
 
 

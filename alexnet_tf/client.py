@@ -1,0 +1,115 @@
+"""Asks a model server (TensorFlow Serving, or alexnet_tf.serve) what is on pictures, over gRPC or REST."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from alexnet_tf.answers import answer_table, read_picture
+from alexnet_tf.arguments import at_least
+from alexnet_tf.errors import DONE, FAULT, UserError, run_command
+from alexnet_tf.transport import GrpcTransport, RestTransport, Transport
+
+REST_PORT = "8501"
+"""TensorFlow Serving's usual port for REST; at any other, gRPC is spoken unless told otherwise."""
+
+
+def main(argv: list[str]) -> int:
+    """Prints what the server names; status 1 if it could not name every picture."""
+    arguments = _parser().parse_args(argv)
+    host, _, port = arguments.server.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"--server {arguments.server}: give HOST:PORT, such as localhost:8500")
+    rest = arguments.protocol == "rest" or (arguments.protocol is None and port == REST_PORT)
+    files = ((str(path), read_picture(path)) for path in arguments.images)
+    answers: dict[str, list[dict[str, Any]]] = {}
+    faults: dict[str, str] = {}
+    refused: UserError | None = None
+    kind = RestTransport if rest else GrpcTransport
+    with kind(arguments.server, arguments.model, arguments.version, arguments.timeout, arguments.retries) as transport:
+        try:
+            for batch in batches(files, arguments.batch, int(arguments.max_message * 1_000_000), transport):
+                _ask(transport, batch, arguments.top, answers, faults)
+        except UserError as fault:
+            if not answers:
+                raise
+            refused = fault  # what has been answered is printed first
+    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
+    for path, status in faults.items():
+        print(f"error: picture {path}: {status}", file=sys.stderr)
+    if refused is not None:
+        raise refused
+    return FAULT if faults else DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.client", description=__doc__)
+    add = parser.add_argument
+    add("images", type=Path, nargs="+", metavar="IMAGE")
+    add(
+        "--server", required=True, metavar="HOST:PORT", help="TensorFlow Serving listens at 8500 (gRPC) and 8501 (REST)"
+    )
+    protocol = parser.add_mutually_exclusive_group()
+    protocol.add_argument("--grpc", dest="protocol", action="store_const", const="grpc", help="(default)")
+    protocol.add_argument(
+        "--rest", dest="protocol", action="store_const", const="rest", help=f"(default at port {REST_PORT})"
+    )
+    add("--model", default="alexnet", metavar="NAME", help="the model's name at the server (alexnet)")
+    add("--version", type=int, metavar="N", help="default: the one that the server takes")
+    add("--batch", type=at_least(1), default=32, metavar="N", help="pictures in a request at most (32)")
+    add("--max-message", type=float, default=32, metavar="MB", help="largest request (32)")
+    add("--timeout", type=float, default=60, metavar="SECONDS", help="for a request with all its retries (60)")
+    add(
+        "--retries", type=at_least(0), default=4, metavar="N", help="of a request that finds the server unavailable (4)"
+    )
+    add("--top", type=at_least(1), default=5, help="classes a picture, up to 5")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def batches(
+    files: Iterable[tuple[str, bytes]], count: int, max_bytes: int, transport: Transport
+) -> Iterator[list[tuple[str, bytes]]]:
+    """Cuts the pictures, each with its path, into requests of at most `count` pictures and `max_bytes` on the wire.
+
+    Raises:
+      UserError: one picture alone is too large for a request.
+    """
+    batch: list[tuple[str, bytes]] = []
+    size = transport.overhead
+    for path, file in files:
+        own = transport.wire_size(file)
+        if own + transport.overhead > max_bytes:
+            raise UserError(
+                f"picture {path} takes {own} bytes, --max-message allows {max_bytes}; raise it or shrink it"
+            )
+        if batch and (len(batch) == count or size + own > max_bytes):
+            yield batch
+            batch, size = [], transport.overhead
+        batch.append((path, file))
+        size += own
+    if batch:
+        yield batch
+
+
+def _ask(
+    transport: Transport,
+    batch: list[tuple[str, bytes]],
+    top: int,
+    answers: dict[str, list[dict[str, Any]]],
+    faults: dict[str, str],
+) -> None:
+    for (path, _), answer in zip(batch, transport.predict([file for _, file in batch]), strict=True):
+        if answer.status != "ok":
+            faults[path] = answer.status
+            continue
+        named = zip(answer.labels, answer.classes, answer.scores, strict=True)
+        answers[path] = [
+            {"label": label, "name": name, "probability": round(score, 6)} for label, name, score in list(named)[:top]
+        ]
+
+
+if __name__ == "__main__":
+    run_command(main)

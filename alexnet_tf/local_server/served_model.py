@@ -1,0 +1,172 @@
+"""A model's folder, served: the newest version loaded, newer ones taken up while requests go on."""
+
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
+
+from alexnet_tf.errors import UserError
+from alexnet_tf.local_server.request_error import RequestError
+from alexnet_tf.serving.saved_model import PROTO
+from alexnet_tf.serving.versions import versions
+from alexnet_tf.serving.warm_up import read_warm_up
+
+Arrays = dict[str, np.ndarray]
+State = get_model_status_pb2.ModelVersionStatus
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class LoadedVersion:
+    """One version in memory. It lives on while a request holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.number = int(folder.name)
+        proto = saved_model_pb2.SavedModel.FromString((folder / PROTO).read_bytes())
+        found = {name: one for meta in proto.meta_graphs for name, one in meta.signature_def.items()}
+        self._model = tf.saved_model.load(str(folder))
+        self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
+            name: found[name] for name in self._model.signatures if name in found
+        }
+        for log in read_warm_up(folder):
+            self.run(*_warm_up_call(log))
+
+    def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
+        """The signature of this name; "" stands for serving_default.
+
+        Raises:
+          RequestError: the model has no such signature.
+        """
+        name = name or DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            raise RequestError("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
+        return self.signatures[name]
+
+    def run(self, signature: str, inputs: Arrays) -> Arrays:
+        """Runs a signature on whole inputs."""
+        # Strings come as objects, whose type an empty array would not tell.
+        tensors = {
+            name: tf.constant(array, tf.string if array.dtype == object else array.dtype, array.shape)
+            for name, array in inputs.items()
+        }
+        return {name: value.numpy() for name, value in self._model.signatures[signature](**tensors).items()}
+
+
+def _warm_up_call(log: prediction_log_pb2.PredictionLog) -> tuple[str, Arrays]:
+    if log.HasField("classify_log"):
+        request = log.classify_log.request
+        examples = [example.SerializeToString() for example in request.input.example_list.examples]
+        return request.model_spec.signature_name, {"inputs": np.array(examples, object)}
+    request = log.predict_log.request
+    return request.model_spec.signature_name, {name: tf.make_ndarray(one) for name, one in request.inputs.items()}
+
+
+class _Failure(NamedTuple):
+    """A version that could not be loaded, and its files then: it is tried again when they change."""
+
+    files: list[tuple[str, int, int]]
+    reason: str
+
+
+class ServedModel:
+    """The newest version of a model's folder, under the model's name."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Loads the newest version.
+
+        Raises:
+          UserError: there is none, or it cannot be loaded.
+        """
+        self.name = name
+        self.folder = folder
+        self._loaded: LoadedVersion | None = None
+        self._failed: dict[int, _Failure] = {}
+        self.take_up_newest()
+        if self._loaded is None:
+            reason = next(iter(self.failures), f"no version in it; make one with export.py --out {folder}")
+            raise UserError(f"model {folder} cannot be served: {reason}")
+
+    def take_up_newest(self) -> int | None:
+        """Loads the newest version if it is not loaded yet; the one before serves until then, and if this fails.
+
+        Returns:
+          The version's number if it is a new one.
+        """
+        found = versions(self.folder)
+        self._failed = {number: failure for number, failure in self._failed.items() if number in found}
+        for number in reversed(found):
+            if self._loaded is not None and number == self._loaded.number:
+                return None
+            folder = self.folder / str(number)
+            files = _files_of(folder)
+            if number in self._failed and self._failed[number].files == files:
+                continue
+            try:
+                self._loaded = LoadedVersion(folder)
+            except Exception as fault:  # whatever is wrong with a version, the one that serves goes on
+                self._failed[number] = _Failure(files, f"version {number} cannot be loaded: {_first_line(fault)}")
+                continue
+            self._failed.pop(number, None)
+            return number
+        return None
+
+    @property
+    def failures(self) -> list[str]:
+        """What is wrong with the versions that could not be loaded."""
+        return [failure.reason for failure in self._failed.values()]
+
+    def version(self, name: str, number: int | None) -> LoadedVersion:
+        """The version that a request asks for; None asks for the one that serves.
+
+        Raises:
+          RequestError: another model, or a version that is not loaded.
+        """
+        loaded = self._loaded
+        assert loaded is not None
+        if name != self.name or number not in (None, loaded.number):
+            wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+            raise RequestError("NOT_FOUND", f"Servable not found for request: {wanted}")
+        return loaded
+
+    def status(self, name: str, number: int | None) -> get_model_status_pb2.GetModelStatusResponse:
+        """The state of all versions or of one, as ModelService gives it.
+
+        Raises:
+          RequestError: another model or an unknown version.
+        """
+        loaded = self._loaded
+        assert loaded is not None
+        states = [State(version=loaded.number, state=State.AVAILABLE)]
+        for failed, failure in sorted(self._failed.items(), reverse=True):
+            told = {"error_code": 2, "error_message": failure.reason}
+            states.append(State(version=failed, state=State.END, status=told))
+        if name != self.name:
+            raise RequestError("NOT_FOUND", f"Could not find any versions of model {name}")
+        chosen = [state for state in states if number in (None, state.version)]
+        if not chosen:
+            raise RequestError("NOT_FOUND", f"Could not find version {number} of model {name}")
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=chosen)
+
+    def watch(self, stop: threading.Event, seconds: float, report: Any) -> None:
+        """Looks for new versions until `stop` is set; `report` gets a line for each that is taken up or fails."""
+        while not stop.wait(seconds):
+            failures = self.failures
+            number = self.take_up_newest()
+            for failure in self.failures:
+                if failure not in failures:
+                    report(f"{failure}; the version before it serves on")
+            if number is not None:
+                report(f"version {number} of {self.name} serves now")
+
+
+def _files_of(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file."""
+    stats = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]

@@ -1,0 +1,44 @@
+"""What travels beside the graph in a version's `assets.extra`, where TensorFlow Serving leaves it alone."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import tensorflow as tf
+
+from alexnet_tf.checkout import commit
+from alexnet_tf.learning_curve import read_metrics
+from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
+from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MODEL_FILE
+from alexnet_tf.workdir import CHECKPOINT_PREFIX, Run
+
+UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
+
+
+def write_metadata(folder: Path, run: Run, checkpoint: Path, license_text: str | None) -> None:
+    """Writes both files into a version's folder."""
+    (folder / ASSETS).mkdir(exist_ok=True)
+    (folder / CLASSES_FILE).write_text(run.classes.model_dump_json(indent=1), encoding="utf-8")
+    step = int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
+    model = {
+        "preset": run.config.model.preset,
+        "classes": run.num_classes,
+        "checkpoint_step": step,
+        "validation": _validation(run, step),
+        "seed": run.config.train.seed,
+        "commit": commit(),
+        "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "tensorflow": tf.__version__,
+        "license": license_text or UNSTATED_LICENSE,
+        "limits": {"max_pixels": MAX_PIXELS, "max_aspect": MAX_ASPECT},
+    }
+    (folder / MODEL_FILE).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _validation(run: Run, step: int) -> dict[str, float | int] | None:
+    """Error rates (0 to 1, center view) that training measured at this very step; None where it measured none."""
+    path = run.path / "metrics.jsonl"
+    if not path.exists():
+        return None
+    lines = [line for line in read_metrics(path)[1] if line["step"] == step]
+    return {key: lines[-1][key] for key in ("top1_error", "top5_error")} if lines else None

@@ -1,0 +1,148 @@
+"""Strangers' picture files, inside the graph: one bad file gets a status of its own and harms none of its neighbors.
+
+TensorFlow Serving joins the requests of strangers to one batch, and an operation that fails fails all of them. So every
+picture is read in a small tf.data pipeline of its own, whose errors turn into a status; its operations are ordinary
+kernels, which the C++ loader knows as well. Sizes are read from a file's header and judged before a pixel is decoded.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from alexnet_tf.input_pipeline import picture_from_file
+from alexnet_tf.presets import STORED_SIZE
+
+MAX_PIXELS = 50_000_000
+"""Height times width of the largest picture taken: 150 MB decoded."""
+MAX_ASPECT = 100
+"""The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
+OK = "ok"
+DAMAGED = "damaged: the file's pixels cannot be decoded"
+UNKNOWN_KIND = "no JPEG, PNG or GIF file"
+NO_BYTES = "empty file"
+AT_ONCE = 16
+"""Files read side by side at most; TensorFlow's own threads bound it further."""
+
+Map = Callable[[tf.Tensor], tf.Tensor]
+
+
+def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads every file that can be read, and says of the others what is wrong.
+
+    Args:
+      files: string (N,), JPEG, PNG or GIF files; of an animation the first frame counts.
+      prepare: takes one picture, float32 (256, 256, 3), to what is wanted, of any fixed shape.
+      unpack: takes one of `files` to the picture file in it; may fail like all the rest.
+
+    Returns:
+      The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
+    """
+    nothing = tf.zeros_like(prepare(tf.zeros((STORED_SIZE, STORED_SIZE, 3))))
+
+    def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        file, status = inspect_file(unpack(file))
+        prepared = tf.cond(status == OK, lambda: prepare(picture_from_file(file)), lambda: nothing)
+        return tf.ensure_shape(prepared, nothing.shape), status
+
+    def read_or_fall_back(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        fallback = tf.data.Dataset.from_tensors((nothing, tf.constant(DAMAGED)))
+        picture = tf.data.Dataset.from_tensors(file).map(read).ignore_errors()
+        return picture.concatenate(fallback).take(1).get_single_element()
+
+    specs = tf.TensorSpec(nothing.shape, nothing.dtype), tf.TensorSpec((), tf.string)
+    return tf.map_fn(read_or_fall_back, files, fn_output_signature=specs, parallel_iterations=AT_ONCE)
+
+
+def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Judges a file by its header.
+
+    Args:
+      file: scalar string.
+
+    Returns:
+      The file to decode, which is another one for an animation, and status, both scalar strings.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the header is damaged.
+    """
+
+    def starts_with(magic: bytes) -> tf.Tensor:
+        return tf.strings.substr(file, 0, len(magic)) == magic
+
+    def judged(file: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return file, judge_size(height, width)
+
+    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        shape = tf.image.extract_jpeg_shape(file)
+        return judged(file, shape[0], shape[1])
+
+    def png() -> tuple[tf.Tensor, tf.Tensor]:  # the first chunk, IHDR, begins with width and height
+        width_height = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)
+        return judged(file, width_height[1], width_height[0])
+
+    def gif() -> tuple[tf.Tensor, tf.Tensor]:
+        return judged(*first_frame(file))
+
+    def unknown() -> tuple[tf.Tensor, tf.Tensor]:
+        return file, tf.where(file == "", NO_BYTES, UNKNOWN_KIND)
+
+    kinds = [
+        (starts_with(b"\xff\xd8\xff"), jpeg),
+        (starts_with(b"\x89PNG\r\n\x1a\n"), png),
+        (starts_with(b"GIF8"), gif),
+    ]
+    return tf.case(kinds, unknown)
+
+
+def judge_size(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Status of a picture of this size, scalar string. Both arguments are int32 scalars."""
+    height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
+    short, long = tf.minimum(height, width), tf.maximum(height, width)
+    size = tf.strings.join([tf.strings.as_string(width), "x", tf.strings.as_string(height), " pixels"])
+    return tf.case(
+        [
+            (short < 1, lambda: tf.strings.join(["no picture: ", size])),
+            # By division, for the product of two claimed sides may exceed 64 bits.
+            (
+                long > MAX_PIXELS // tf.maximum(short, 1),
+                lambda: tf.strings.join(["too large: ", size, f", at most {MAX_PIXELS} in all"]),
+            ),
+            (
+                long > MAX_ASPECT * short,
+                lambda: tf.strings.join(["too thin: ", size, f", at most {MAX_ASPECT} times as long as wide"]),
+            ),
+        ],
+        lambda: tf.constant(OK),
+    )
+
+
+def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Cuts a GIF file off behind its first frame, for TensorFlow decodes all frames at the size that each claims.
+
+    Follows the blocks of the GIF89a specification from the header to the first image.
+
+    Returns:
+      The shorter file, scalar string; height and width of the frame, int32 scalars.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the file ends before its first frame does, or its blocks make no sense.
+    """
+    codes = tf.io.decode_raw(gif, tf.uint8)
+
+    def byte(place: tf.Tensor) -> tf.Tensor:
+        return tf.cast(codes[place], tf.int32)
+
+    def color_table(flags: tf.Tensor) -> tf.Tensor:  # its length in bytes
+        return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
+
+    def behind_data(place: tf.Tensor) -> tf.Tensor:  # pieces of up to 255 bytes, each after its length; 0 ends them
+        (last,) = tf.while_loop(lambda at: byte(at) > 0, lambda at: [at + byte(at) + 1], [place])
+        return last + 1
+
+    place = 13 + color_table(byte(10))
+    (place,) = tf.while_loop(lambda at: byte(at) == 0x21, lambda at: [behind_data(at + 2)], [place])  # extensions
+    with tf.control_dependencies([tf.debugging.assert_equal(byte(place), 0x2C)]):  # the first image
+        width = byte(place + 5) + 256 * byte(place + 6)
+        height = byte(place + 7) + 256 * byte(place + 8)
+    end = behind_data(place + 10 + color_table(byte(place + 9)) + 1)
+    return tf.strings.join([tf.strings.substr(gif, 0, end), b";"]), height, width

@@ -1,0 +1,161 @@
+"""What an exported model answers to; every signature takes N pictures and gives N answers, N from 0.
+
+| signature | input | outputs, N rows each |
+|---|---|---|
+| serving_default | image_bytes: string (N,) | classes, labels: string (N, 5); scores: float (N, 5); status (N,) |
+| probabilities | image_bytes | probabilities: float (N, classes), in label order; status |
+| ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 |
+| features | image_bytes | features: float (N, 4096), the activations of fc7, before its dropout; status |
+| view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
+| images | images: uint8 (N, height, width, 3), RGB | as probabilities |
+| float_images | images: float (N, height, width, 3), RGB from 0 to 255 | as probabilities |
+| classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
+| network | views: float (N, size, size, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
+
+status is a string, "ok" or what is wrong with that picture; then its numbers are 0 and its other strings empty.
+TensorFlow Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a
+score of 0. `network`, for engines that know no files, is the bare net: no status, and N from 1.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from alexnet_tf.evaluate import view_average
+from alexnet_tf.input_pipeline import center_crop, evaluation_views, picture_from_pixels
+from alexnet_tf.model import AlexNet
+from alexnet_tf.serving.picture_files import OK, judge_size, read_files
+from alexnet_tf.workdir import Run
+from tfrecords.schema import KEY_IMAGE
+
+TOP = 5
+"""How many classes `serving_default` and `classify` name, where the model knows as many."""
+CLASSIFY = "classify"
+NOT_FINITE = "damaged: a pixel is no finite number"
+
+FILES = tf.TensorSpec((None,), tf.string, name="image_bytes")
+Outputs = dict[str, tf.Tensor]
+
+
+class ServedNet:
+    """The signatures of a run's network.
+
+    What several of them share is traced once, for each function in a SavedModel has its own copy of its constants (the
+    mean image alone takes 786 KB).
+    """
+
+    def __init__(self, model: AlexNet, run: Run) -> None:
+        self.run = run
+        self.model = model
+        crop = (model.image_size, model.image_size, 3)
+        self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
+        self._one_view = tf.function(lambda files: read_files(files, self._center_view), input_signature=[FILES])
+        self._probabilities = tf.function(
+            lambda views: view_average(model, views),
+            input_signature=[tf.TensorSpec((None, None, *crop), tf.float32)],
+        )
+
+    def signatures(self) -> dict[str, Any]:
+        """tf.functions by signature name, for tf.saved_model.save."""
+
+        def takes(spec: tf.TensorSpec, function: Callable[[tf.Tensor], Outputs]) -> Any:
+            return tf.function(function, input_signature=[spec])
+
+        def pixels(dtype: tf.DType) -> tf.TensorSpec:
+            return tf.TensorSpec((None, None, None, 3), dtype, name="images")
+
+        return {
+            "serving_default": takes(FILES, self._serving_default),
+            "probabilities": takes(FILES, lambda files: self._answer(*self._one_view(files))),
+            "ten_view": takes(FILES, self._ten_view),
+            "features": takes(FILES, self._features),
+            "view": takes(FILES, self._view),
+            "images": takes(pixels(tf.uint8), self._images),
+            "float_images": takes(pixels(tf.float32), self._images),
+            CLASSIFY: takes(tf.TensorSpec((None,), tf.string, name="inputs"), self._classify),
+            "network": takes(self.views_spec, lambda views: {"probabilities": self._probabilities(views[:, None])}),
+        }
+
+    def _serving_default(self, files: tf.Tensor) -> Outputs:
+        answer = self._answer(*self._one_view(files))
+        ok = answer["status"] == OK
+        scores, labels = self._top(answer["probabilities"])
+        return {
+            "classes": self._names(self.run.classes.names, labels, ok),
+            "labels": self._names(self.run.classes.keys, labels, ok),
+            "scores": scores,
+            "status": answer["status"],
+        }
+
+    def _ten_view(self, files: tf.Tensor) -> Outputs:
+        return self._answer(*read_files(files, lambda picture: self._views(picture, 10)))
+
+    def _features(self, files: tf.Tensor) -> Outputs:
+        views, status = self._one_view(files)
+        features = tf.concat(self.model.features(_never_empty(views)[:, 0], "fc7"), axis=1)[: tf.size(status)]
+        return {"features": _where_ok(status, features), "status": status}
+
+    def _view(self, files: tf.Tensor) -> Outputs:
+        def center(picture: tf.Tensor) -> tf.Tensor:
+            return tf.io.encode_png(tf.cast(center_crop(picture, self.model.image_size), tf.uint8))
+
+        png, status = read_files(files, center)
+        return {"png_bytes": png, "status": status}
+
+    def _images(self, images: tf.Tensor) -> Outputs:
+        """Pixels instead of files. All pictures of a request have one size, so all of them are too large or none."""
+        images = tf.cast(images, tf.float32)
+        count = tf.shape(images)[0]
+        size_status = judge_size(tf.shape(images)[1], tf.shape(images)[2])
+        finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])  # (N,)
+        status = tf.where(finite, size_status, NOT_FINITE)
+
+        def prepare(picture: tf.Tensor) -> tf.Tensor:
+            return self._center_view(picture_from_pixels(tf.where(tf.math.is_finite(picture), picture, 0.0)))
+
+        spec = self.views_spec
+        views = tf.cond(
+            size_status == OK,
+            lambda: tf.map_fn(prepare, images, fn_output_signature=tf.TensorSpec((1, *spec.shape[1:]), spec.dtype)),
+            lambda: tf.zeros((count, 1, *spec.shape[1:])),
+        )
+        return self._answer(views, status)
+
+    def _classify(self, examples: tf.Tensor) -> Outputs:
+        def file_of(example: tf.Tensor) -> tf.Tensor:
+            feature = tf.io.FixedLenFeature((), tf.string, default_value="")
+            return tf.io.parse_single_example(example, {KEY_IMAGE: feature})[KEY_IMAGE]
+
+        answer = self._answer(*read_files(examples, self._center_view, file_of))
+        status = answer["status"]
+        scores, labels = self._top(answer["probabilities"])
+        names = self._names(self.run.classes.names, labels, status == OK)
+        first = tf.where(status == OK, names[:, 0], status)
+        return {"classes": tf.concat([first[:, None], names[:, 1:]], axis=1), "scores": scores}
+
+    def _answer(self, views: tf.Tensor, status: tf.Tensor) -> Outputs:
+        probabilities = self._probabilities(_never_empty(views))[: tf.size(status)]
+        return {"probabilities": _where_ok(status, probabilities), "status": status}
+
+    def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
+        return evaluation_views(picture, views, self.run.config.preset.augment, self.run.statistics)
+
+    def _center_view(self, picture: tf.Tensor) -> tf.Tensor:
+        return self._views(picture, 1)
+
+    def _top(self, probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.math.top_k(probabilities, min(TOP, self.run.num_classes))
+
+    def _names(self, names: list[str], labels: tf.Tensor, ok: tf.Tensor) -> tf.Tensor:
+        return tf.where(ok[:, None], tf.gather(tf.constant(names), labels), "")
+
+
+def _never_empty(views: tf.Tensor) -> tf.Tensor:
+    """Views, or one of zeros where there are none: TensorFlow's fused convolutions fail on a batch of nothing."""
+    one = tf.concat([[1], tf.shape(views)[1:]], axis=0)
+    return tf.ensure_shape(tf.cond(tf.shape(views)[0] > 0, lambda: views, lambda: tf.zeros(one)), views.shape)
+
+
+def _where_ok(status: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    return tf.where((status == OK)[:, None], numbers, 0.0)

@@ -1,0 +1,198 @@
+"""An exported model: its network against other engines, and the server against calling the model directly.
+
+    python -m benchmarks.serving --model MODELS/alexnet --images DIR [--rounds 7] [--json FILE]
+
+Everything runs on this machine: the server as a process of its own at free ports of the loopback interface, and the
+clients in this one, on the same cores. Load is bounded: each round sends `--pictures` pictures each way. Engines and
+ways take turns within a round, so that a machine that slows down does so for all. First calls are not counted.
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.serving.versions import newest_version
+from alexnet_tf.transport import GrpcTransport, RestTransport, Transport
+from benchmarks.engines import engines_of
+from benchmarks.report import (
+    Figure,
+    add_report_options,
+    check_report_options,
+    describe_machine,
+    format_machine,
+    format_table,
+    in_turns,
+    whole_number,
+    write_report,
+)
+
+BATCH_SIZES = (1, 32)
+CLIENTS = 16
+"""Requests under way at a time where throughput is measured."""
+PERCENTILES = (50, 95, 99)
+Figures = dict[str, Figure]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns the exit status."""
+    options = _parser().parse_args(argv)
+    check_report_options(options)
+    version = newest_version(options.model)
+    files = _files(options.images, options.pictures)
+    machine = describe_machine()
+    print(format_machine(machine))
+    figures: Figures = {}
+    for batch_size in BATCH_SIZES:
+        figures |= measure_engines(version, batch_size, options.rounds)
+    figures |= measure_server(options.model, version, files, options.rounds)
+    print(
+        f"{version}, {len(files)} pictures of {options.images} a round, {options.rounds} rounds, seed {options.seed}\n"
+        f"median of the rounds (lowest to highest)\n{format_table(list(figures.values()))}"
+    )
+    if options.json:
+        settings = {"model": str(version), "pictures": len(files), "rounds": options.rounds, "seed": options.seed}
+        write_report(options.json, "serving", settings, machine, figures)
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, metavar="MODELS/alexnet")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="picture files, anywhere below it")
+    parser.add_argument("--pictures", type=whole_number, default=128, help="that a round sends (128)")
+    add_report_options(parser)
+    return parser
+
+
+def _files(folder: Path, count: int) -> list[bytes]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not paths:
+        raise UserError(f"--images {folder} holds no .jpg, .jpeg or .png file")
+    return [paths[number % len(paths)].read_bytes() for number in range(count)]
+
+
+def measure_engines(version: Path, batch_size: int, rounds: int) -> Figures:
+    """Milliseconds a call of each engine on the same random views, and every peer's time over TensorFlow's."""
+    engines, missing = engines_of(version, batch_size)
+    for line in missing:
+        print(line)
+    size = (batch_size, *tf.saved_model.load(str(version)).signatures["network"].inputs[0].shape[1:])
+    views = np.random.default_rng(0).normal(0, 50, size).astype(np.float32)
+    expected = engines["TensorFlow"](views)
+    milliseconds: dict[str, list[float]] = {name: [] for name in engines}
+    for name, engine in engines.items():
+        if np.abs(engine(views) - expected).max() > 1e-4:
+            raise RuntimeError(f"{name} finds other probabilities than TensorFlow")
+
+    def turn(name: str) -> Callable[[], None]:
+        return lambda: milliseconds[name].append(1e3 * _median_seconds(lambda: engines[name](views), 3))
+
+    for number in tqdm(range(rounds), unit="round", desc=f"engines, batch {batch_size}", disable=None, leave=False):
+        in_turns(number, *(turn(name) for name in engines))
+    own = milliseconds["TensorFlow"]
+    figures = {
+        f"{name}, batch {batch_size}": Figure(f"{name}, batch {batch_size}", "ms a call", times)
+        for name, times in milliseconds.items()
+    }
+    for name, times in milliseconds.items():
+        if name != "TensorFlow":
+            title = f"{name} over TensorFlow, batch {batch_size}"
+            figures[title] = Figure(title, "times", [peer / one for peer, one in zip(times, own, strict=True)])
+    return figures
+
+
+def _median_seconds(call: Callable[[], object], times: int) -> float:
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def measure_server(model: Path, version: Path, files: list[bytes], rounds: int) -> Figures:
+    """Latency of one picture at a time, pictures a second under load, and the server's memory."""
+    direct = tf.saved_model.load(str(version)).signatures["serving_default"]
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+
+    def one_by_one(way: str, ask: Callable[[bytes], object]) -> Callable[[], None]:
+        def turn() -> None:
+            seconds = [_median_seconds(partial(ask, file), 1) for file in files]
+            for percentile in PERCENTILES:
+                values[f"{way}, p{percentile}", "ms"].append(1e3 * float(np.percentile(seconds, percentile)))
+
+        return turn
+
+    def rate(way: str, run: Callable[[], object]) -> Callable[[], None]:
+        def turn() -> None:
+            values[f"{way}, throughput", "images/s"].append(len(files) / _median_seconds(run, 1))
+
+        return turn
+
+    def in_batches() -> None:
+        for start in range(0, len(files), BATCH_SIZES[-1]):
+            direct(image_bytes=tf.constant(files[start : start + BATCH_SIZES[-1]]))
+
+    with _server(model) as (pid, grpc, rest), ThreadPoolExecutor(CLIENTS) as clients:
+
+        def at_a_time(transport: Transport) -> Callable[[], object]:
+            return lambda: list(clients.map(lambda file: transport.predict([file]), files))
+
+        sides = [
+            one_by_one("direct call", lambda file: direct(image_bytes=tf.constant([file]))),
+            one_by_one("gRPC", lambda file: grpc.predict([file])),
+            one_by_one("REST", lambda file: rest.predict([file])),
+            rate(f"direct call in batches of {BATCH_SIZES[-1]}", in_batches),
+            rate(f"gRPC, {CLIENTS} at a time", at_a_time(grpc)),
+            rate(f"REST, {CLIENTS} at a time", at_a_time(rest)),
+        ]
+        in_turns(0, *sides)
+        values.clear()
+        for number in tqdm(range(rounds), unit="round", desc="server", disable=None, leave=False):
+            in_turns(number, *sides)
+            for title, key in (("server's memory", "VmRSS"), ("server's memory at most", "VmHWM")):
+                values[title, "MB"].append(_memory(pid, key))
+    return {title: Figure(title, unit, found) for (title, unit), found in values.items()}
+
+
+@contextmanager
+def _server(model: Path) -> Iterator[tuple[int, GrpcTransport, RestTransport]]:
+    command = [sys.executable, "-m", "alexnet_tf.serve", "--model", str(model), "--rest-port=0", "--grpc-port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"^(\S+) .* at http://(\S+) .* and (\S+) \(gRPC\)", line)
+            if found is None:
+                raise UserError("the server does not start; try it by itself: " + " ".join(command[1:]))
+            name, rest, grpc = found.groups()
+            with GrpcTransport(grpc, name, None, 60, 0) as first, RestTransport(rest, name, None, 60, 0) as second:
+                yield process.pid, first, second
+        finally:
+            process.terminate()
+
+
+def _memory(pid: int, key: str) -> float:
+    """Megabytes, from Linux's own account of the process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    run_command(main)

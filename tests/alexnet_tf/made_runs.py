@@ -1,0 +1,28 @@
+"""Runs that were never trained, but whose nets are sure enough of themselves to tell pictures apart."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from alexnet_tf.config import parse_config
+from alexnet_tf.devices import Towers
+from alexnet_tf.model import build_alexnet, named_variables
+from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState
+from tfrecords.manifest import Manifest
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+
+def write_opinionated_run(folder: Path, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int) -> None:
+    """A run of one checkpoint with weights scaled to keep the size of the activations."""
+    overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
+                 f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
+    config = parse_config("", "test", overrides)
+    model = build_alexnet(config.preset.network, manifest.num_classes, towers, seed)
+    variables = named_variables(model)
+    for name, variable in variables.items():
+        if name.endswith("/kernel"):
+            fan_in = np.prod(variable.shape[:-1])
+            variable.assign(variable * np.sqrt(2 / fan_in) / np.std(variable))
+    with TrainingFolder(folder, config, Classes.of(manifest), Statistics.load(data / STATISTICS_FILE)) as training:
+        training.save(tf.train.Checkpoint(weights=variables), TrainingState(step=1), is_best=False)

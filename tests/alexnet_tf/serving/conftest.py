@@ -1,0 +1,114 @@
+"""Exported models of both presets with small fully connected layers, and pictures to show them."""
+
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import tensorflow as tf
+
+from alexnet_tf.devices import Towers
+from alexnet_tf.input_pipeline import evaluation_batches
+from alexnet_tf.model import AlexNet
+from alexnet_tf.serving.export import export_run
+from alexnet_tf.workdir import Run, open_run
+from tests.alexnet_tf.conftest import shrink_net
+from tests.alexnet_tf.made_runs import write_opinionated_run
+from tests.alexnet_tf.serving.servers import Server, local_server, tensorflow_model_server
+from tfrecords.manifest import load_manifest, shard_paths
+from tfrecords.schema import parse_example
+
+CLASSES = 7
+"""More than the five that are named."""
+LICENSE = "for tests only"
+
+
+class Exported(NamedTuple):
+    """A run, its network, and the model's folder with version 1 of it."""
+
+    run: Run
+    net: AlexNet
+    models: Path
+
+    def signature(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+        return _loaded(self.models / "1").signatures[name]
+
+
+def validation_batches(exported: Exported, data: Path, views: int) -> tf.data.Dataset:
+    """What evaluation shows the network, all 12 pictures of the validation split."""
+    return evaluation_batches(
+        data, load_manifest(data), exported.run.statistics, exported.run.config.preset.augment,
+        split="val", views=views, batch_size=12,
+    )  # fmt: skip
+
+
+@functools.cache
+def _loaded(version: Path) -> object:
+    return tf.saved_model.load(str(version))
+
+
+@pytest.fixture(scope="session")
+def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
+    """The exported model of a preset, made once."""
+    root = tmp_path_factory.mktemp("exported")
+
+    @functools.cache
+    def export(preset: str) -> Exported:
+        folder = root / preset
+        manifest = load_manifest(tiny_data).model_copy(
+            update={
+                "class_keys": [f"n{number:08d}" for number in range(CLASSES)],
+                "class_names": [f"class {number}, größer" for number in range(CLASSES)],
+            }
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            shrink_net(patch)
+            write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3)
+            run = open_run(folder / "run")
+            net, _ = run.load_model(Towers.unplaced())
+            export_run(run, folder / "alexnet", None, license_text=LICENSE)
+        return Exported(run, net, folder / "alexnet")
+
+    yield export
+    _loaded.cache_clear()
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session", params=["paper", "2012-code", "caffe", "owt"])
+def exported(request: pytest.FixtureRequest, export_of: Callable[[str], Exported]) -> Exported:
+    """Each preset in turn."""
+    return export_of(request.param)
+
+
+@pytest.fixture(scope="session")
+def program(export_of: Callable[[str], Exported]) -> Exported:
+    """The 2012 program's, where one preset is enough."""
+    return export_of("2012-code")
+
+
+@pytest.fixture(scope="session")
+def stored_pictures(tiny_data: Path) -> list[bytes]:
+    """The validation pictures as the records hold them, 256x256 JPEG files."""
+    records = tf.data.TFRecordDataset([str(path) for path in shard_paths(tiny_data, load_manifest(tiny_data), "val")])
+    return [parse_example(record)["image"].numpy() for record in records]
+
+
+@pytest.fixture(scope="session")
+def server(program: Exported) -> Iterator[Server]:
+    """alexnet_tf.serve with small limits, on the 2012 program's net."""
+    with local_server(program.models, "--max-batch=4", "--max-body=4") as started:
+        yield started
+
+
+@pytest.fixture(scope="session", params=["alexnet_tf.serve", "tensorflow_model_server"])
+def any_server(request: pytest.FixtureRequest, program: Exported) -> Iterator[Server]:
+    """This project's server, then the real TensorFlow Serving where it is installed."""
+    if request.param == "alexnet_tf.serve":
+        yield request.getfixturevalue("server")
+        return
+    if shutil.which(request.param) is None:
+        pytest.skip("NO TENSORFLOW SERVING: there is no tensorflow_model_server on the PATH")
+    with tensorflow_model_server(program.models) as started:
+        yield started

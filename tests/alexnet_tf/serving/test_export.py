@@ -1,0 +1,214 @@
+"""A version's folder: what TensorFlow Serving finds in it, and in which processes and engines it loads."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+import export
+from alexnet_tf.errors import UserError
+from alexnet_tf.serving.picture_files import MAX_PIXELS
+from alexnet_tf.serving.versions import new_version, newest_version, remove_old_versions, versions
+from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up
+from tests.alexnet_tf.conftest import shrink_net
+from tests.alexnet_tf.serving.conftest import CLASSES, LICENSE, Exported
+
+SIGNATURES = {
+    "serving_default", "probabilities", "ten_view", "features", "view", "images", "float_images", "classify", "network"
+}  # fmt: skip
+
+
+@pytest.fixture
+def models(program: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model's folder with empty versions 1, 2 and 10; export.py makes small nets."""
+    shrink_net(monkeypatch)
+    for version in (1, 2, 10):
+        (tmp_path / "alexnet" / str(version)).mkdir(parents=True)
+    return tmp_path / "alexnet"
+
+
+def export_to(models: Path, program: Exported, *options: str) -> None:
+    assert export.main(["--run", str(program.run.path), "--out", str(models), *options]) == 0
+
+
+def proto_of(program: Exported) -> saved_model_pb2.SavedModel:
+    return saved_model_pb2.SavedModel.FromString((program.models / "1" / "saved_model.pb").read_bytes())
+
+
+def test_loads_where_only_tensorflow_is_known(program: Exported, stored_pictures: list[bytes], tmp_path: Path) -> None:
+    (tmp_path / "picture.jpg").write_bytes(stored_pictures[0])
+    code = """
+import sys, json, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+answer = served(image_bytes=tf.constant([open(sys.argv[2], "rb").read()] * 3))
+assert not any(name.split(".")[0] in ("alexnet_tf", "tfrecords") for name in sys.modules)
+print(json.dumps({key: value.numpy()[2].tolist() if value.dtype != tf.string else
+                  [text.decode() for text in value.numpy()[2].ravel().tolist()] for key, value in
+                  answer.items() if key != "status"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(program.models / "1"), str(tmp_path / "picture.jpg")],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answer = json.loads(done.stdout.splitlines()[-1])
+    expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
+    assert answer["labels"] == [label.decode() for label in expected["labels"].numpy()[0]]
+    np.testing.assert_allclose(answer["scores"], expected["scores"][0], atol=1e-6)
+
+
+def test_saved_model_cli_shows_and_runs_it(program: Exported, stored_pictures: list[bytes], tmp_path: Path) -> None:
+    version = str(program.models / "1")
+    tool = [sys.executable, "-c", "from tensorflow.python.tools.saved_model_cli import main; main()"]
+    shown = subprocess.run([*tool, "show", "--dir", version, "--all"], capture_output=True, text=True, check=True)
+    for name in SIGNATURES:
+        assert f"signature_def['{name}']" in shown.stdout
+    np.save(tmp_path / "files.npy", np.array(stored_pictures[:2]))
+    subprocess.run(
+        [*tool, "run", "--dir", version, "--tag_set", "serve", "--signature_def", "probabilities",
+         "--inputs", f"image_bytes={tmp_path / 'files.npy'}", "--outdir", str(tmp_path)],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    found = np.load(tmp_path / "probabilities.npy")
+    expected = program.signature("probabilities")(image_bytes=tf.constant(stored_pictures[:2]))["probabilities"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_graph_has_no_device_and_no_python(program: Exported) -> None:
+    graphs = [meta.graph_def for meta in proto_of(program).meta_graphs]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+    assert len(nodes) > 100 and not [node.name for node in nodes if node.device]
+    assert not [node.name for node in nodes if "PyFunc" in node.op or "Python" in node.op]
+
+
+def test_classify_has_its_own_method(program: Exported) -> None:
+    (meta,) = proto_of(program).meta_graphs
+    methods = {name: signature.method_name for name, signature in meta.signature_def.items()}
+    methods.pop("__saved_model_init_op")
+    assert set(methods) == SIGNATURES
+    assert methods.pop("classify") == "tensorflow/serving/classify"
+    assert set(methods.values()) == {"tensorflow/serving/predict"}
+
+
+def test_names_and_origin_travel_along(program: Exported) -> None:
+    assets = program.models / "1" / "assets.extra"
+    classes = json.loads((assets / "classes.json").read_text("utf-8"))
+    assert classes["keys"][1] == "n00000001" and classes["names"][6] == "class 6, größer"
+    model = json.loads((assets / "model.json").read_text("utf-8"))
+    assert (model["preset"], model["classes"], model["checkpoint_step"]) == ("2012-code", CLASSES, 1)
+    assert model["license"] == LICENSE and model["limits"]["max_pixels"] == MAX_PIXELS
+    assert model["validation"] is None  # it was never validated
+
+
+def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
+    signatures = []
+    for log in read_warm_up(program.models / "1"):
+        if log.HasField("classify_log"):
+            request = log.classify_log.request
+            inputs = tf.constant([example.SerializeToString() for example in request.input.example_list.examples])
+            answer = program.signature("classify")(inputs=inputs)
+            assert answer["scores"].numpy()[:, 0].min() > 0
+        else:
+            request = log.predict_log.request
+            files = tf.make_ndarray(request.inputs["image_bytes"])
+            answer = program.signature(request.model_spec.signature_name)(image_bytes=tf.constant(files))
+            assert answer["status"].numpy().tolist() == [b"ok"] * len(files)
+        assert request.model_spec.name == "alexnet"
+        signatures.append(request.model_spec.signature_name)
+    assert signatures.count("serving_default") == len(BATCH_SIZES)
+    assert set(signatures) == SIGNATURES - {"images", "float_images", "network"}
+    assert (program.models / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size < 5e6
+
+
+def test_command_exports_the_next_version_and_keeps_some(program: Exported, models: Path, capsys) -> None:
+    metrics = program.run.path / "metrics.jsonl"
+    lines = [{"kind": "validation", "step": step, "top1_error": step / 10, "top5_error": 0} for step in (1, 2)]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    try:
+        export_to(models, program, "--keep", "2")
+    finally:
+        metrics.unlink()
+    assert capsys.readouterr().out.strip() == str(newest_version(models)) == str(models / "11")
+    assert versions(models) == [2, 10, 11] and not list((models / "2").iterdir())
+    model = json.loads((models / "11" / "assets.extra" / "model.json").read_text())
+    assert model["validation"] == {"top1_error": 0.1, "top5_error": 0}  # of the checkpoint's own step
+    assert model["license"].startswith("not stated")
+
+
+def test_failed_export_leaves_nothing(models: Path, program: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tf.io, "TFRecordWriter", disk_full)  # the last file of all
+    with pytest.raises(OSError):
+        export_to(models, program)
+    assert sorted(path.name for path in models.iterdir()) == [".lock", "1", "10", "2"]
+
+
+def test_existing_version_stays(models: Path, program: Exported) -> None:
+    with pytest.raises(UserError, match=r"/2 exists and stays"):
+        export_to(models, program, "--version", "2")
+    assert not list((models / "2").iterdir())
+
+
+def test_leftovers_of_a_killed_export_are_removed(models: Path) -> None:
+    (models / ".unfinished-11").mkdir()
+    (models / ".unfinished-11" / "saved_model.pb").touch()
+    with new_version(models, None) as (folder, finished):
+        assert not folder.exists() and not finished.exists()
+        folder.mkdir()
+    assert finished == models / "11" and not list(finished.iterdir())
+
+
+def test_two_exports_do_not_meet(models: Path) -> None:
+    with new_version(models, None) as (folder, _):
+        folder.mkdir()
+        for second in (lambda: new_version(models, 20).__enter__(), lambda: remove_old_versions(models, 0)):
+            with pytest.raises(UserError, match="written by another export; wait"):
+                second()
+    assert versions(models) == [1, 2, 10, 11]
+
+
+@pytest.mark.parametrize(("keep", "left"), [(0, [10]), (1, [2, 10]), (9, [1, 2, 10])])
+def test_keep_counts_the_older_versions(models: Path, keep: int, left: list[int]) -> None:
+    removed = remove_old_versions(models, keep)
+    assert versions(models) == left and sorted(removed + left) == [1, 2, 10]
+
+
+@pytest.mark.slow
+def test_cpp_loader_of_tensorflow_serving_runs_it(
+    program: Exported, stored_pictures: list[bytes], tmp_path: Path
+) -> None:
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("NO C++ COMPILER: the C++ loader that TensorFlow Serving uses is not tried")
+    root = Path(tf.sysconfig.get_lib())
+    command = [compiler, "-w", str(Path(__file__).with_name("load_saved_model.cc")), "-o", str(tmp_path / "load"),
+               *tf.sysconfig.get_compile_flags(), f"-I{root}/include/external/local_xla", f"-L{root}",
+               "-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2",
+               f"-Wl,-rpath,{root}"]  # fmt: skip
+    subprocess.run(command, check=True)
+    files = [*stored_pictures[:2], b"no picture", stored_pictures[2]]
+    paths = []
+    for number, file in enumerate(files):
+        paths.append(str(tmp_path / str(number)))
+        Path(paths[-1]).write_bytes(file)
+    for signature, output in [("serving_default", "scores"), ("ten_view", "probabilities"), ("features", "features")]:
+        arguments = [str(program.models / "1"), signature, "image_bytes", output, *paths]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        done = subprocess.run([str(tmp_path / "load"), *arguments], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        expected = program.signature(signature)(image_bytes=tf.constant(files))
+        for line, status, numbers in zip(
+            done.stdout.splitlines(), expected["status"].numpy(), expected[output].numpy(), strict=True
+        ):
+            _, told, found = line.split('"')
+            assert told == status.decode()
+            np.testing.assert_allclose(np.array(found.split(), float), numbers, atol=1e-5)

@@ -1,0 +1,40 @@
+"""The exported network in engines that share no code with TensorFlow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.alexnet_tf.serving.conftest import Exported, validation_batches
+
+
+def network_of(exported: Exported, data: Path) -> tuple[tf.types.experimental.GenericFunction, np.ndarray, np.ndarray]:
+    """The signature as a function of its own, prepared views, and what TensorFlow makes of them."""
+    network = exported.signature("network")
+    spec = tf.TensorSpec((None, exported.net.image_size, exported.net.image_size, 3), tf.float32, name="views")
+    function = tf.function(lambda views: network(views=views)["probabilities"], input_signature=[spec])
+    views, _ = next(iter(validation_batches(exported, data, 1)))
+    expected = function(views[::3, 0]).numpy()
+    assert np.ptp(expected, axis=0).max() > 0.01  # the views are told apart
+    return function, views[::3, 0].numpy(), expected
+
+
+def test_onnx_runtime_finds_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
+    tf2onnx = pytest.importorskip("tf2onnx", reason="NO PEER ENGINE: tf2onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="NO PEER ENGINE: onnxruntime is not installed")
+    function, views, expected = network_of(program, tiny_data)
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=18)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"views": views})
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_openvino_finds_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="NO SECOND PEER ENGINE: openvino is not installed")
+    function, views, expected = network_of(program, tiny_data)
+    model = openvino.convert_model(function.get_concrete_function())
+    # Its own choice would be bfloat16 where the processor has it.
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    (found,) = compiled([views]).values()
+    np.testing.assert_allclose(found, expected, atol=1e-4)

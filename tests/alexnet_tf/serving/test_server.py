@@ -1,0 +1,323 @@
+"""alexnet_tf.serve over real sockets: TensorFlow Serving's forms, limits, batches, new versions, a graceful stop."""
+
+import base64
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from alexnet_tf import serve
+from alexnet_tf.errors import UserError
+from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.servers import Server, local_server
+
+PREDICT = "/v1/models/alexnet:predict"
+
+
+def b64(file: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(file).decode()}
+
+
+def predict_request(signature: str, key: str, value: Any, dtype: Any = None) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "alexnet"
+    request.model_spec.signature_name = signature
+    request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype))
+    return request
+
+
+@pytest.fixture
+def channel(any_server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(any_server.grpc, [("grpc.max_send_message_length", -1)]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def prediction(channel: grpc.Channel) -> prediction_service_pb2_grpc.PredictionServiceStub:
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+class TestRest:
+    def test_rows_and_columns(self, any_server: Server, program: Exported, stored_pictures: list[bytes]) -> None:
+        files = stored_pictures[:2]
+        expected = program.signature("serving_default")(image_bytes=tf.constant(files))
+        rows = [
+            {"instances": [{"image_bytes": b64(file)} for file in files]},
+            {"signature_name": "serving_default", "instances": [b64(file) for file in files]},
+        ]
+        for body in rows:
+            for path in (PREDICT, "/v1/models/alexnet/versions/1:predict"):
+                status, answer = any_server.call(path, body)
+                assert status == 200 and len(answer["predictions"]) == 2
+                for number, row in enumerate(answer["predictions"]):
+                    assert row["classes"] == [name.decode() for name in expected["classes"].numpy()[number]]
+                    assert row["scores"] == pytest.approx(expected["scores"].numpy()[number], abs=1e-6)
+                    assert row["status"] == "ok"
+        for inputs in ({"image_bytes": [b64(file) for file in files]}, [b64(file) for file in files]):
+            _, answer = any_server.call(PREDICT, {"inputs": inputs})
+            np.testing.assert_allclose(answer["outputs"]["scores"], expected["scores"], atol=1e-6)
+            assert set(answer["outputs"]) == {"classes", "labels", "scores", "status"}
+
+    def test_numbers_and_bytes(self, any_server: Server, program: Exported, stored_pictures: list[bytes]) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (1, 20, 30, 3), dtype=np.uint8)
+        expected = program.signature("images")(images=tf.constant(pixels))["probabilities"]
+        body = {"signature_name": "images", "instances": pixels.tolist()}
+        _, answer = any_server.call(PREDICT, body)
+        np.testing.assert_allclose(answer["predictions"][0]["probabilities"], expected[0], atol=1e-6)
+        _, answer = any_server.call(PREDICT, {"signature_name": "view", "instances": [b64(stored_pictures[0])]})
+        expected = program.signature("view")(image_bytes=tf.constant(stored_pictures[:1]))["png_bytes"].numpy()[0]
+        assert answer["predictions"][0]["png_bytes"] == b64(expected)  # by its name, as TensorFlow Serving does
+
+    def test_classify(self, any_server: Server, program: Exported, stored_pictures: list[bytes]) -> None:
+        body = {"signature_name": "classify", "examples": [{"image": b64(stored_pictures[0])}, {"image": "text"}]}
+        status, answer = any_server.call("/v1/models/alexnet:classify", body)
+        expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
+        good, bad = answer["results"]
+        assert status == 200 and [name for name, _ in good] == [x.decode() for x in expected["classes"].numpy()[0]]
+        assert [score for _, score in good] == pytest.approx(expected["scores"].numpy()[0], abs=1e-6)
+        assert bad[0] == ["no JPEG, PNG or GIF file", 0.0]
+
+    def test_status_and_metadata(self, any_server: Server) -> None:
+        for path in ("/v1/models/alexnet", "/v1/models/alexnet/versions/1"):
+            _, answer = any_server.call(path)
+            assert answer == {
+                "model_version_status": [
+                    {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+                ]
+            }
+        _, answer = any_server.call("/v1/models/alexnet/metadata")
+        assert answer["model_spec"] == {"name": "alexnet", "signature_name": "", "version": "1"}
+        signature = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        assert signature["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
+        assert signature["outputs"]["scores"]["tensor_shape"]["dim"][1] == {"size": "5", "name": ""}
+        assert signature["method_name"] == "tensorflow/serving/predict"
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status"),
+        [
+            (PREDICT, b"", 400),
+            (PREDICT, b"{", 400),
+            (PREDICT, b"[1]", 400),
+            (PREDICT, b'"\xff"', 400),
+            (PREDICT, {}, 400),
+            (PREDICT, {"instances": []}, 400),
+            (PREDICT, {"instances": [{}]}, 400),
+            (PREDICT, {"instances": [1]}, 400),
+            (PREDICT, {"instances": [{"image_bytes": {"b64": "!"}}]}, 400),
+            (PREDICT, {"instances": [["two", "strings"]]}, 400),
+            (PREDICT, {"instances": ["x"], "inputs": ["x"]}, 400),
+            (PREDICT, {"signature_name": "nothing", "instances": ["x"]}, 400),
+            (PREDICT, {"signature_name": 1, "instances": ["x"]}, 400),
+            (PREDICT, {"signature_name": "images", "instances": [[[[1, 2]]]]}, 400),
+            (PREDICT, {"signature_name": "images", "instances": [[[[1, 2, 3]], [[1, 2]]]]}, 400),
+            (PREDICT, {"signature_name": "images", "instances": [[[[1, 2, "three"]]]]}, 400),
+            (PREDICT, {"signature_name": "images", "instances": [[[[1, 2, 300]]]]}, 400),
+            ("/v1/models/alexnet:classify", {"examples": [{"image": "x"}]}, 400),  # serving_default is for predict
+            ("/v1/models/alexnet:classify", {"signature_name": "classify", "examples": [1]}, 400),
+            ("/v1/models/alexnet:regress", {}, 400),
+            ("/v1/models/alexnet/versions/7:predict", {"instances": ["x"]}, 404),
+            ("/v1/models/other:predict", {"instances": ["x"]}, 404),
+            ("/v1/models/other", None, 404),
+            ("/v1/models/alexnet/versions/7", None, 404),
+            ("/elsewhere", None, 404),
+        ],
+    )
+    def test_faults_are_told_in_json(self, server: Server, path: str, body: Any, status: int) -> None:
+        found, answer = server.call(path, body)
+        assert (found, list(answer)) == (status, ["error"]) and answer["error"]
+
+    def test_limits(self, server: Server) -> None:
+        status, answer = server.call(PREDICT, b'{"instances": ["' + b"x" * 4_000_001 + b'"]}')
+        assert status == 413 and "larger than 4000000" in answer["error"]
+        status, answer = server.call(PREDICT, b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        assert status == 400 and "nested deeper than 16" in answer["error"]
+        status, answer = server.call(PREDICT, {"instances": ["[" * 100]})  # brackets in a text are none
+        assert status == 200 and answer["predictions"][0]["status"] == "no JPEG, PNG or GIF file"
+
+
+class TestGrpc:
+    def test_predict(self, prediction, program: Exported, stored_pictures: list[bytes]) -> None:
+        files = [*stored_pictures[:5], b"none"]  # more than run together
+        response = prediction.Predict(predict_request("probabilities", "image_bytes", files), timeout=60)
+        expected = program.signature("probabilities")(image_bytes=tf.constant(files))
+        np.testing.assert_allclose(
+            tf.make_ndarray(response.outputs["probabilities"]), expected["probabilities"], atol=1e-6
+        )
+        assert tf.make_ndarray(response.outputs["status"]).tolist() == expected["status"].numpy().tolist()
+        assert response.model_spec.version.value == 1 and response.model_spec.signature_name == "probabilities"
+
+    def test_one_output_of_no_picture(self, prediction) -> None:
+        request = predict_request("serving_default", "image_bytes", [], tf.string)
+        request.output_filter.append("scores")
+        response = prediction.Predict(request, timeout=60)
+        assert list(response.outputs) == ["scores"] and tf.make_ndarray(response.outputs["scores"]).shape == (0, 5)
+
+    def test_classify(self, prediction, program: Exported, stored_pictures: list[bytes]) -> None:
+        request = classification_pb2.ClassificationRequest()
+        request.model_spec.name, request.model_spec.signature_name = "alexnet", "classify"
+        for place in (request.input.example_list, request.input.example_list_with_context):
+            place.examples.add().features.feature["image"].bytes_list.value.append(stored_pictures[0])
+            response = prediction.Classify(request, timeout=60)
+            found = response.result.classifications[0].classes
+            expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
+            assert [one.label for one in found] == [name.decode() for name in expected["classes"].numpy()[0]]
+            assert [one.score for one in found] == pytest.approx(expected["scores"].numpy()[0], abs=1e-6)
+
+    def test_metadata_and_status(self, prediction, channel: grpc.Channel) -> None:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = "alexnet"
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        prediction.GetModelMetadata(request, timeout=60).metadata["signature_def"].Unpack(signatures)
+        assert "classify" in signatures.signature_def
+        status = get_model_status_pb2.GetModelStatusRequest()
+        status.model_spec.name = "alexnet"
+        (found,) = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status).model_version_status
+        assert (found.version, found.state) == (1, found.AVAILABLE)
+
+    def test_faults_have_their_status(self, server: Server) -> None:
+        with grpc.insecure_channel(server.grpc, [("grpc.max_send_message_length", -1)]) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+            def code_of(request: predict_pb2.PredictRequest, call: Any = stub.Predict) -> str:
+                with pytest.raises(grpc.RpcError) as fault:
+                    call(request, timeout=60)
+                return fault.value.code().name
+
+            other = predict_request("", "image_bytes", [b"x"])
+            other.model_spec.name = "other"
+            version = predict_request("", "image_bytes", [b"x"])
+            version.model_spec.version.value = 7
+            claiming = predict_request("images", "images", np.zeros((1, 1, 1, 3), np.uint8))
+            claiming.inputs["images"].tensor_content = b""
+            claiming.inputs["images"].int_val.append(7)
+            claiming.inputs["images"].tensor_shape.dim[1].size = 10**12
+            missing = predict_request("", "image_bytes", [b"x"])
+            missing.inputs["image_bytes"].string_val.append(b"y")
+            assert code_of(other) == code_of(version) == "NOT_FOUND"
+            for wrong in (
+                predict_request("nothing", "image_bytes", [b"x"]), predict_request("", "images", [b"x"]),
+                predict_request("", "image_bytes", [1.5]), predict_request("", "image_bytes", b"scalar"),
+                claiming, missing,
+            ):  # fmt: skip
+                assert code_of(wrong) == "INVALID_ARGUMENT"
+            assert code_of(predict_request("", "image_bytes", [b"x" * 4_100_000])) == "RESOURCE_EXHAUSTED"
+            assert code_of(inference_pb2.MultiInferenceRequest(), stub.MultiInference) == "UNIMPLEMENTED"
+
+
+def test_many_at_a_time_get_each_their_own(server: Server, program: Exported, stored_pictures: list[bytes]) -> None:
+    expected = program.signature("probabilities")(image_bytes=tf.constant(stored_pictures))["probabilities"].numpy()
+    faults: list[str] = []
+
+    def ask(number: int) -> None:
+        with grpc.insecure_channel(server.grpc) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for turn in range(4):
+                files = [stored_pictures[number], b"bad", stored_pictures[(number + turn) % 12]][: 1 + turn]
+                response = stub.Predict(predict_request("probabilities", "image_bytes", files), timeout=120)
+                found = tf.make_ndarray(response.outputs["probabilities"])
+                if not np.allclose(found[0], expected[number], atol=1e-5) or len(found) != len(files):
+                    faults.append(f"{number} {turn}")
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+
+
+def test_new_versions_fail_no_request_and_a_stop_finishes_what_is_open(
+    program: Exported, export_of, stored_pictures: list[bytes], tmp_path: Path
+) -> None:
+    """Version 1, a broken version 2, then 3 with another net that comes in pieces; then SIGTERM; all under load."""
+    models = tmp_path / "alexnet"
+    shutil.copytree(program.models / "1", models / "1")
+    body = json.dumps({"signature_name": "probabilities", "instances": [b64(stored_pictures[0])]}).encode()
+    answers: list[tuple[int, Any]] = []
+    stop = threading.Event()
+    with local_server(models, "--poll=0.1", "--grace=20") as server:
+
+        def ask() -> None:
+            while not stop.is_set():
+                try:
+                    status, answer = server.call(PREDICT, body)
+                    answers.append((status, tuple(np.round(answer["predictions"][0]["probabilities"], 4))))
+                    time.sleep(0.05)
+                except OSError as fault:  # only after SIGTERM, when nobody listens any more
+                    assert stop.is_set() or stopping.is_set(), fault
+                    return
+
+        stopping = threading.Event()
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(answers) > 5)
+        (models / "2").mkdir()
+        (models / "2" / "saved_model.pb").write_bytes(b"broken")
+        states = lambda: server.call("/v1/models/alexnet")[1]["model_version_status"]  # noqa: E731
+        wait_until(lambda: any(state["version"] == "2" for state in states()))
+        assert [(state["version"], state["state"]) for state in states()] == [("1", "AVAILABLE"), ("2", "END")]
+        assert "version 2 cannot be loaded" in states()[1]["status"]["error_message"]
+        # Copied in place, the graph before the weights: it cannot be loaded at first, and is tried again.
+        source = export_of("paper").models / "1"
+        shutil.copytree(source, models / "3", ignore=shutil.ignore_patterns("variables"))
+        wait_until(lambda: any(state["version"] == "3" for state in states()))
+        shutil.copytree(source / "variables", models / "3" / "variables")
+        wait_until(lambda: states()[0]["version"] == "3")
+        assert [(state["version"], state["state"]) for state in states()] == [("3", "AVAILABLE"), ("2", "END")]
+        before = len(answers)
+        wait_until(lambda: len(answers) > before + 5)
+        stopping.set()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(timeout=60)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert {status for status, _ in answers} == {200}
+    files = tf.constant(stored_pictures[:1])
+    old, new = (
+        tuple(np.round(one.signature("probabilities")(image_bytes=files)["probabilities"].numpy()[0], 4))
+        for one in (program, export_of("paper"))
+    )
+    given = [values for _, values in answers]
+    close = [np.allclose(values, old, atol=2e-4) for values in given]
+    assert close[0] and not close[-1] and np.allclose(given[-1], new, atol=2e-4)
+    assert close == sorted(close, reverse=True) or sum(np.diff(np.array(close, int)) != 0) <= 5  # threads' own order
+
+
+def test_nothing_to_serve_is_told(program: Exported, tmp_path: Path, server: Server) -> None:
+    with pytest.raises(UserError, match=r"no version in it; make one with export\.py"):
+        serve.main(["--model", str(tmp_path), "--rest-port", "0"])
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"broken")
+    with pytest.raises(UserError, match="version 1 cannot be loaded"):
+        serve.main(["--model", str(tmp_path), "--rest-port", "0"])
+    port = server.rest.rpartition(":")[2]
+    with pytest.raises(UserError, match=rf"--rest-port {port}: cannot listen"):
+        serve.main(["--model", str(program.models), "--rest-port", port])
+
+
+def wait_until(happened: Any) -> None:
+    for _ in range(1200):
+        if happened():
+            return
+        time.sleep(0.05)
+    raise AssertionError("nothing happened in a minute")
