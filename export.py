@@ -1,4 +1,4 @@
-"""Exports a trained run as a numbered SavedModel version, ready for TensorFlow Serving."""
+"""Exports a trained run, or several as an ensemble, as a numbered SavedModel version for TensorFlow Serving."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from alexnet_tf.errors import DONE, run_command
 def main(argv: list[str]) -> int:
     """Writes one version and prints its folder."""
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="the trained run")
+    parser.add_argument("--run", type=Path, action="append", required=True, help="a trained run; several: an ensemble")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")
     parser.add_argument("--version", type=at_least(1), metavar="N", help="default: one more than the highest there")
     parser.add_argument(
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     from alexnet_tf.workdir import open_run
 
     version = export_run(
-        open_run(arguments.run), arguments.out, arguments.version, arguments.checkpoint,
+        [open_run(path) for path in arguments.run], arguments.out, arguments.version, arguments.checkpoint,
         keep=arguments.keep, license_text=arguments.license,
     )  # fmt: skip
     print(version)

@@ -1,6 +1,10 @@
-"""Top-1 and top-5 error over every image of a split: one view or ten, one net or the average of several."""
+"""Top-1 and top-5 error over every image of a split: one view or ten, one net or the average of several.
+
+Nets come as runs, as exported models, or as both together.
+"""
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -11,13 +15,18 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from alexnet_tf.config import DevicesConfig
 from alexnet_tf.devices import Towers, set_up_towers
 from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.input_pipeline import evaluation_batches
+from alexnet_tf.exported_model import ExportedModel
+from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.model import AlexNet
 from alexnet_tf.sanity import shifted_labels
-from alexnet_tf.workdir import Run, open_run
+from alexnet_tf.workdir import Classes, Run, open_run
 from tfrecords.manifest import Manifest, check_shards, load_manifest
+
+FILES_AT_ONCE = 32
+"""Pictures in one call of an exported model."""
 
 
 @dataclass(frozen=True)
@@ -32,24 +41,32 @@ class ErrorRates:
 
 
 def main(argv: list[str]) -> int:
-    """Prints the error rates of one run, or of several averaged."""
-    arguments = _parser().parse_args(argv)
+    """Prints the error rates of one net, or of several averaged."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
     runs = [open_run(path) for path in arguments.run]
+    if not runs and not (arguments.model and arguments.data):
+        parser.error("give a --run, or a --model and its --data")
     data = arguments.data or runs[0].config.data.dir
     manifest = load_manifest(data)
     for run in runs:
-        _check_same_classes(run, data, manifest)
+        _check_same_classes(f"run {run.path}", run.classes, data, manifest)
     check_shards(data, manifest, arguments.split)
-    towers = set_up_towers(runs[0].config.devices)
+    towers = set_up_towers(runs[0].config.devices if runs else DevicesConfig())
+    models = [ExportedModel(path) for path in arguments.model]
+    for model in models:
+        _check_same_classes(f"model {model.path}", model.classes, data, manifest)
     total: np.ndarray | float = 0.0
-    for run in runs:
-        probabilities, labels = _probabilities_of(run, data, manifest, towers, arguments)
+    of_runs = (_answers_of_run(run, data, manifest, towers, arguments) for run in runs)
+    of_models = (_answers_of_model(model, data, manifest, arguments) for model in models)
+    nets, labels = len(runs) + len(models), np.empty(0)
+    for probabilities, labels in itertools.chain(of_runs, of_models):  # noqa: B007 – the labels are the same each time
         total = total + probabilities
-    averaged = np.asarray(total) / len(runs)
+    averaged = np.asarray(total) / nets
     rates = error_rates(averaged, labels)
     print(
         f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
-        f"{len(runs)} net{'s' * (len(runs) > 1)}: "
+        f"{nets} net{'s' * (nets > 1)}: "
         f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
     )
     if warning := shifted_labels(averaged, labels):
@@ -59,6 +76,7 @@ def main(argv: list[str]) -> int:
             "top1_error": rates.top1_error, "top5_error": rates.top5_error,
             "images": rates.images, "views": arguments.views, "loss": rates.loss,
             "split": arguments.split, "runs": [str(path) for path in arguments.run],
+            "models": [str(path) for path in arguments.model],
         }  # fmt: skip
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return DONE
@@ -66,7 +84,11 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m alexnet_tf.evaluate", description=__doc__)
-    parser.add_argument("--run", type=Path, action="append", required=True, help="a run; several make an ensemble")
+    parser.add_argument("--run", type=Path, action="append", default=[], help="a run; several nets make an ensemble")
+    parser.add_argument(
+        "--model", type=Path, action="append", default=[], metavar="MODELS/alexnet",
+        help="an exported model: its newest version, or one version",
+    )  # fmt: skip
     parser.add_argument("--views", type=int, choices=(1, 10), default=1, help="center crop, or the paper's ten views")
     parser.add_argument("--split", default="val")
     parser.add_argument("--data", type=Path, help="data folder (default: the first run's)")
@@ -75,15 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_same_classes(run: Run, data: Path, manifest: Manifest) -> None:
-    if manifest.class_keys != run.classes.keys:
+def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
+    if manifest.class_keys != classes.keys:
         raise UserError(
-            f"run {run.path} knows {run.num_classes} classes, {data} has {manifest.num_classes} or other ones; "
+            f"{net} knows {len(classes.keys)} classes, {data} has {manifest.num_classes} or other ones; "
             "give the data it was trained on with --data"
         )
 
 
-def _probabilities_of(
+def _answers_of_run(
     run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     model, _ = run.load_model(towers, arguments.checkpoint)
@@ -96,6 +118,14 @@ def _probabilities_of(
     return class_probabilities(
         prediction_function(model), batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None)
     )
+
+
+def _answers_of_model(
+    model: ExportedModel, data: Path, manifest: Manifest, arguments: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray]:
+    files = evaluation_files(data, manifest, split=arguments.split, batch_size=FILES_AT_ONCE)
+    bar = tqdm(total=manifest.splits[arguments.split].records, unit="img", desc=str(model.path), disable=None)
+    return class_probabilities(lambda files: model.answer(files, arguments.views)[0], files, bar)
 
 
 def class_probabilities(

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from alexnet_tf.answers import answer_table, read_picture
 from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import OK
-from alexnet_tf.serving.versions import CLASSES_FILE, newest_version
-from alexnet_tf.workdir import Classes, load_classes
+from alexnet_tf.workdir import Classes
 
 
 def main(argv: list[str]) -> int:
@@ -27,20 +27,17 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.top < 1:
         parser.error("--top counts from 1")
-    version = newest_version(arguments.model)
-    classes = load_classes(version / CLASSES_FILE)
-    probabilities = tf.saved_model.load(str(version)).signatures["probabilities"]
-    answers = {str(path): _top(_classify(probabilities, path), classes, arguments.top) for path in arguments.images}
+    model = ExportedModel(arguments.model)
+    answers = {str(path): _top(_classify(model, path), model.classes, arguments.top) for path in arguments.images}
     print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
     return DONE
 
 
-def _classify(probabilities: Any, path: Path) -> np.ndarray:
-    answer = probabilities(image_bytes=tf.constant([read_picture(path)]))
-    status = answer["status"].numpy()[0].decode()
-    if status != OK:
-        raise UserError(f"picture {path}: {status}")
-    return answer["probabilities"].numpy()[0]
+def _classify(model: ExportedModel, path: Path) -> np.ndarray:
+    probabilities, status = model.answer(tf.constant([read_picture(path)]))
+    if status.numpy()[0].decode() != OK:
+        raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
+    return probabilities.numpy()[0]
 
 
 def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:

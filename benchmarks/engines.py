@@ -77,7 +77,7 @@ def _torch(model: Any, version: Path) -> Engine:
 
     from tests.alexnet_tf import torch_alexnet  # the network written a second time, for the tests
 
-    preset = json.loads((version / MODEL_FILE).read_text(encoding="utf-8"))["preset"]
+    preset = json.loads((version / MODEL_FILE).read_text(encoding="utf-8"))["nets"][0]["preset"]
     variants = {"paper": torch_alexnet.PAPER, "2012-code": torch_alexnet.PROGRAM}
     if preset not in variants:
         raise ImportError(f"no such network of preset {preset}")

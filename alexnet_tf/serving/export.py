@@ -1,4 +1,4 @@
-"""Exports a run as one version of a model: picture files in, names and probabilities out.
+"""Exports a run, or several as an ensemble, as one version of a model: picture files in, names and probabilities out.
 
 The graph holds the preprocessing of evaluation, by the same functions, and no device: the network is built anew without
 towers' devices, so the model loads on whatever the server has.
@@ -6,18 +6,21 @@ towers' devices, so the model loads on whatever the server has.
 
 from pathlib import Path
 
+import tensorflow as tf
+
 from alexnet_tf.devices import Towers
+from alexnet_tf.errors import UserError
 from alexnet_tf.model import named_variables
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
-from alexnet_tf.serving.signatures import ServedNet
+from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
 from alexnet_tf.serving.versions import new_version, remove_old_versions
 from alexnet_tf.serving.warm_up import write_warm_up
 from alexnet_tf.workdir import Run, Which
 
 
 def export_run(
-    run: Run,
+    runs: list[Run],
     out: Path,
     version: int | None,
     which: Which = "best",
@@ -28,7 +31,7 @@ def export_run(
     """Writes OUT/VERSION, whole or not at all, and never over an existing one.
 
     Args:
-      run: the trained run.
+      runs: the trained run; several answer as one, with the mean of their probabilities.
       out: the model's folder, as TensorFlow Serving's base_path takes it; its name is the model's.
       version: a positive number; None takes the next free one.
       which: "best" or "latest" checkpoint.
@@ -39,13 +42,40 @@ def export_run(
       The version's folder.
 
     Raises:
-      UserError: the version exists, another export writes here, or the run has no checkpoint.
+      UserError: the version exists, another export writes here, a run has no checkpoint, or the runs do not fit
+        together.
     """
+    _check_ensemble(runs)
     with new_version(out, version) as (folder, finished):
-        model, checkpoint = run.load_model(Towers.unplaced(), which)
-        write_saved_model(folder, named_variables(model), ServedNet(model, run).signatures())
-        write_metadata(folder, run, checkpoint, license_text)
-        write_warm_up(folder, out.resolve().name)
+        loaded = [run.load_model(Towers.unplaced(), which) for run in runs]
+        members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
+        net = members[0] if len(members) == 1 else ServedEnsemble(members)
+        signatures = net.signatures()
+        write_saved_model(folder, _all_variables(members), signatures)
+        write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], license_text)
+        write_warm_up(folder, out.resolve().name, signatures)
     if keep is not None:
         remove_old_versions(out, keep)
     return finished
+
+
+def _check_ensemble(runs: list[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.classes.keys != first.classes.keys:
+            raise UserError(f"--run {run.path} knows other classes than {first.path}: they cannot answer as one")
+        sizes = [each.config.preset.augment.crop_size for each in (run, first)]
+        if sizes[0] != sizes[1]:
+            raise UserError(
+                f"--run {run.path} sees crops of {sizes[0]} pixels, {first.path} of {sizes[1]}: export each by itself"
+            )
+
+
+def _all_variables(members: list[ServedNet]) -> dict[str, tf.Variable]:
+    if len(members) == 1:
+        return named_variables(members[0].model)
+    return {
+        f"net{number}/{name}": variable
+        for number, member in enumerate(members)
+        for name, variable in named_variables(member.model).items()
+    }

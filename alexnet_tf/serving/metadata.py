@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,17 +16,13 @@ from alexnet_tf.workdir import CHECKPOINT_PREFIX, Run
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
 
 
-def write_metadata(folder: Path, run: Run, checkpoint: Path, license_text: str | None) -> None:
+def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], license_text: str | None) -> None:
     """Writes both files into a version's folder."""
     (folder / ASSETS).mkdir(exist_ok=True)
-    (folder / CLASSES_FILE).write_text(run.classes.model_dump_json(indent=1), encoding="utf-8")
-    step = int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
+    (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
     model = {
-        "preset": run.config.model.preset,
-        "classes": run.num_classes,
-        "checkpoint_step": step,
-        "validation": _validation(run, step),
-        "seed": run.config.train.seed,
+        "classes": runs[0].num_classes,
+        "nets": [_net(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)],
         "commit": commit(),
         "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "tensorflow": tf.__version__,
@@ -33,6 +30,16 @@ def write_metadata(folder: Path, run: Run, checkpoint: Path, license_text: str |
         "limits": {"max_pixels": MAX_PIXELS, "max_aspect": MAX_ASPECT},
     }
     (folder / MODEL_FILE).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
+    step = int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
+    return {
+        "preset": run.config.model.preset,
+        "seed": run.config.train.seed,
+        "checkpoint_step": step,
+        "validation": _validation(run, step),
+    }
 
 
 def _validation(run: Run, step: int) -> dict[str, float | int] | None:

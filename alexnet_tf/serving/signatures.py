@@ -45,6 +45,9 @@ class ServedNet:
     mean image alone takes 786 KB).
     """
 
+    nets = 1
+    """How many share in an answer."""
+
     def __init__(self, model: AlexNet, run: Run) -> None:
         self.run = run
         self.model = model
@@ -52,7 +55,7 @@ class ServedNet:
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
         self._one_view = tf.function(lambda files: read_files(files, self._center_view), input_signature=[FILES])
         self._probabilities = tf.function(
-            lambda views: view_average(model, views),
+            self._average,
             input_signature=[tf.TensorSpec((None, None, *crop), tf.float32)],
         )
 
@@ -114,11 +117,11 @@ class ServedNet:
         def prepare(picture: tf.Tensor) -> tf.Tensor:
             return self._center_view(picture_from_pixels(tf.where(tf.math.is_finite(picture), picture, 0.0)))
 
-        spec = self.views_spec
+        crop = self.views_spec.shape[1:]
         views = tf.cond(
             size_status == OK,
-            lambda: tf.map_fn(prepare, images, fn_output_signature=tf.TensorSpec((1, *spec.shape[1:]), spec.dtype)),
-            lambda: tf.zeros((count, 1, *spec.shape[1:])),
+            lambda: tf.map_fn(prepare, images, fn_output_signature=tf.TensorSpec((self.nets, *crop), tf.float32)),
+            lambda: tf.zeros((count, self.nets, *crop)),
         )
         return self._answer(views, status)
 
@@ -138,6 +141,10 @@ class ServedNet:
         probabilities = self._probabilities(_never_empty(views))[: tf.size(status)]
         return {"probabilities": _where_ok(status, probabilities), "status": status}
 
+    def _average(self, views: tf.Tensor) -> tf.Tensor:
+        """Views of N pictures, (N, views, size, size, 3), to probabilities (N, classes)."""
+        return view_average(self.model, views)
+
     def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
         return evaluation_views(picture, views, self.run.config.preset.augment, self.run.statistics)
 
@@ -149,6 +156,34 @@ class ServedNet:
 
     def _names(self, names: list[str], labels: tf.Tensor, ok: tf.Tensor) -> tf.Tensor:
         return tf.where(ok[:, None], tf.gather(tf.constant(names), labels), "")
+
+
+class ServedEnsemble(ServedNet):
+    """Several nets that answer as one, with the mean of their probabilities (paper section 6.1, table 2).
+
+    Every net sees the picture prepared in its own way, so their views lie one net's behind the other's. All signatures
+    but `features` and `network`, which are one net's.
+
+    Args:
+      members: nets of the same classes and with crops of one size.
+    """
+
+    def __init__(self, members: list[ServedNet]) -> None:
+        self.members = members
+        self.nets = len(members)
+        super().__init__(members[0].model, members[0].run)
+
+    def signatures(self) -> dict[str, Any]:
+        """tf.functions by signature name, for tf.saved_model.save."""
+        return {name: what for name, what in super().signatures().items() if name not in ("features", "network")}
+
+    def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
+        return tf.concat([member._views(picture, views) for member in self.members], axis=0)
+
+    def _average(self, views: tf.Tensor) -> tf.Tensor:
+        own = tf.reshape(views, (tf.shape(views)[0], self.nets, -1, *views.shape[2:]))
+        answers = [member._average(own[:, number]) for number, member in enumerate(self.members)]
+        return tf.add_n(answers) / self.nets
 
 
 def _never_empty(views: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ They lie in `assets.extra/tf_serving_warmup_requests`, a TFRecord file of Predic
 docs, "SavedModel Warmup").
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ PICTURE_SIZE = (375, 500)
 """Height and width of the usual ImageNet picture."""
 
 
-def write_warm_up(folder: Path, model_name: str) -> None:
-    """Writes the requests of `warm_up_requests` into a version's folder."""
+def write_warm_up(folder: Path, model_name: str, signatures: Collection[str]) -> None:
+    """Writes the requests of `warm_up_requests` into the folder of a version with these signatures."""
     with tf.io.TFRecordWriter(str(folder / WARM_UP_FILE)) as writer:
-        for request in warm_up_requests(model_name):
+        for request in warm_up_requests(model_name, signatures):
             writer.write(request.SerializeToString(deterministic=True))
 
 
@@ -35,14 +35,14 @@ def read_warm_up(folder: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
             yield prediction_log_pb2.PredictionLog.FromString(record)
 
 
-def warm_up_requests(model_name: str) -> Iterator[prediction_log_pb2.PredictionLog]:
+def warm_up_requests(model_name: str, signatures: Collection[str]) -> Iterator[prediction_log_pb2.PredictionLog]:
     """Requests for every signature that takes files, in the sizes of TensorFlow Serving's batches."""
     blots = np.random.default_rng(0).integers(0, 256, (12, 16, 3))
     picture = tf.cast(tf.image.resize(blots, PICTURE_SIZE), tf.uint8)
     file = tf.io.encode_jpeg(picture, quality=75).numpy()
     for size in BATCH_SIZES:
         yield _predict_log(model_name, "serving_default", [file] * size)
-    for signature in ("probabilities", "ten_view", "features", "view"):
+    for signature in [name for name in ("probabilities", "ten_view", "features", "view") if name in signatures]:
         yield _predict_log(model_name, signature, [file])
     yield _classify_log(model_name, file)
 

@@ -68,7 +68,7 @@ def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPa
             write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3)
             run = open_run(folder / "run")
             net, _ = run.load_model(Towers.unplaced())
-            export_run(run, folder / "alexnet", None, license_text=LICENSE)
+            export_run([run], folder / "alexnet", None, license_text=LICENSE)
         return Exported(run, net, folder / "alexnet")
 
     yield export

@@ -102,9 +102,10 @@ def test_names_and_origin_travel_along(program: Exported) -> None:
     classes = json.loads((assets / "classes.json").read_text("utf-8"))
     assert classes["keys"][1] == "n00000001" and classes["names"][6] == "class 6, größer"
     model = json.loads((assets / "model.json").read_text("utf-8"))
-    assert (model["preset"], model["classes"], model["checkpoint_step"]) == ("2012-code", CLASSES, 1)
+    (net,) = model["nets"]
+    assert (net["preset"], model["classes"], net["checkpoint_step"]) == ("2012-code", CLASSES, 1)
     assert model["license"] == LICENSE and model["limits"]["max_pixels"] == MAX_PIXELS
-    assert model["validation"] is None  # it was never validated
+    assert net["validation"] is None  # it was never validated
 
 
 def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
@@ -138,7 +139,7 @@ def test_command_exports_the_next_version_and_keeps_some(program: Exported, mode
     assert capsys.readouterr().out.strip() == str(newest_version(models)) == str(models / "11")
     assert versions(models) == [2, 10, 11] and not list((models / "2").iterdir())
     model = json.loads((models / "11" / "assets.extra" / "model.json").read_text())
-    assert model["validation"] == {"top1_error": 0.1, "top5_error": 0}  # of the checkpoint's own step
+    assert model["nets"][0]["validation"] == {"top1_error": 0.1, "top5_error": 0}  # of the checkpoint's own step
     assert model["license"].startswith("not stated")
 
 

@@ -1,0 +1,96 @@
+"""Several nets as one exported model, and exported models as an ensemble: the mean of their probabilities."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export
+from alexnet_tf import evaluate
+from alexnet_tf.devices import Towers
+from alexnet_tf.errors import UserError
+from alexnet_tf.serving.metadata import MODEL_FILE
+from alexnet_tf.serving.warm_up import read_warm_up
+from tests.alexnet_tf.conftest import shrink_net
+from tests.alexnet_tf.made_runs import write_opinionated_run
+from tfrecords.manifest import load_manifest
+
+PRESETS = {"paper": 1, "2012-code": 2, "owt": 3}
+"""With the seeds of their weights; the three prepare pictures in three ways."""
+
+
+@pytest.fixture(scope="module")
+def nets(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run of each preset, a model of each, and `all`, a model of the three together."""
+    root = tmp_path_factory.mktemp("nets")
+    manifest = load_manifest(tiny_data)
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_net(patch)
+        for preset, seed in PRESETS.items():
+            write_opinionated_run(root / preset, tiny_data, manifest, preset, two_cpus, seed)
+            assert export.main(["--run", str(root / preset), "--out", str(root / f"models/{preset}")]) == 0
+        runs = [argument for preset in PRESETS for argument in ("--run", str(root / preset))]
+        assert export.main([*runs, "--out", str(root / "models/all")]) == 0
+        yield root
+    shutil.rmtree(root)
+
+
+def signature(model: Path, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+    return tf.saved_model.load(str(model / "1")).signatures[name]
+
+
+@pytest.mark.parametrize("name", ["probabilities", "ten_view"])
+def test_one_model_answers_with_the_mean(nets: Path, stored_pictures: list[bytes], name: str) -> None:
+    files = tf.constant([*stored_pictures[:3], b"no picture"])
+    each = [signature(nets / f"models/{preset}", name)(image_bytes=files)["probabilities"] for preset in PRESETS]
+    answer = signature(nets / "models/all", name)(image_bytes=files)
+    assert max(np.abs(one[:3] - each[0][:3]).max() for one in each[1:]) > 0.05  # nets of their own opinions
+    np.testing.assert_allclose(answer["probabilities"], np.mean(each, axis=0), atol=1e-5)
+    assert [status == b"ok" for status in answer["status"].numpy()] == [True, True, True, False]
+
+
+def test_it_answers_to_all_but_one_nets_own_signatures(nets: Path) -> None:
+    one, together = (tf.saved_model.load(str(nets / f"models/{name}/1")).signatures for name in ("paper", "all"))
+    assert set(one) - set(together) == {"features", "network"}
+    pixels = tf.cast(tf.random.stateless_uniform((2, 300, 280, 3), (1, 2), 0, 256, tf.int32), tf.uint8)
+    each = [signature(nets / f"models/{preset}", "images")(images=pixels)["probabilities"] for preset in PRESETS]
+    found = together["images"](images=pixels)["probabilities"]
+    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)
+    warmed = {log.predict_log.request.model_spec.signature_name for log in read_warm_up(nets / "models/all/1")}
+    assert warmed - {""} == {"serving_default", "probabilities", "ten_view", "view"}
+    model = json.loads((nets / "models/all/1" / MODEL_FILE).read_text())
+    assert [net["preset"] for net in model["nets"]] == list(PRESETS)
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_runs_models_and_the_model_of_all_have_one_error_rate(nets: Path, tiny_data: Path, views: int) -> None:
+    """Over runs, over exported models, over both mixed, and of the one model that holds the three nets."""
+    first, *others = PRESETS
+    sources = {
+        "runs": [("--run", nets / preset) for preset in PRESETS],
+        "models": [("--model", nets / f"models/{preset}") for preset in PRESETS],
+        "mixed": [("--run", nets / first), *(("--model", nets / f"models/{preset}") for preset in others)],
+        "all": [("--model", nets / "models/all")],
+    }
+    losses = {}
+    for name, nets_named in sources.items():
+        report = nets / f"{name}.json"
+        options = [str(part) for pair in nets_named for part in pair]
+        assert evaluate.main([*options, "--data", str(tiny_data), f"--views={views}", "--json", str(report)]) == 0
+        losses[name] = json.loads(report.read_text())["loss"]
+    assert losses == pytest.approx(dict.fromkeys(sources, losses["runs"]), rel=1e-4)
+
+
+def test_nets_that_do_not_fit_are_told(nets: Path, tiny_data: Path, two_cpus: Towers) -> None:
+    manifest = load_manifest(tiny_data)
+    fewer = manifest.model_copy(update={"class_keys": ["ant", "bee"], "class_names": ["ant", "bee"]})
+    write_opinionated_run(nets / "fewer", tiny_data, fewer, "paper", two_cpus, 0)
+    write_opinionated_run(nets / "larger", tiny_data, manifest, "caffe", two_cpus, 0)
+    for other, line in (("fewer", "knows other classes than"), ("larger", "sees crops of 227 pixels, .* of 224")):
+        with pytest.raises(UserError, match=line):
+            export.main(["--run", str(nets / "paper"), "--run", str(nets / other), "--out", str(nets / "models/odd")])
+        assert not (nets / "models/odd").exists()
