@@ -306,7 +306,7 @@ def picture_from_pixels(picture: tf.Tensor) -> tf.Tensor:
     """A picture of any size, brought to the size of the stored ones as the converter does it (paper section 2).
 
     Shorter side to 256 by antialiased bicubic resizing, then the central square. Equal to tfrecords.pictures within a
-    rounding, for Pillow rounds between its two passes; without the records' JPEG coding.
+    rounding, for its resizer rounds between two passes; without the records' JPEG coding.
 
     Args:
       picture: (height, width, 3), uint8 or float32 on the 0-255 scale.

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from alexnet_tf.input_pipeline import picture_from_file
 from tests.tfrecords.made_pictures import noise as made_noise
 from tests.tfrecords.odd_pictures import cmyk_jpeg, file_bytes, odd_pictures, smooth, unmarked_cmyk_jpeg, ycck_jpeg
 from tfrecords import pictures
@@ -137,12 +138,18 @@ def test_first_frame_of_an_animation() -> None:
     assert np.array_equal(load_picture(data, 32)[5, 5], [255, 0, 0])
 
 
-def test_exif_orientation_is_not_applied() -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_not_applied(orientation: int) -> None:
+    """Neither in conversion nor in what evaluation and serving prepare; the converter tells it."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # "rotate by 90 degrees to show"
+    exif[0x0112] = orientation
     plain = file_bytes(Image.fromarray(SQUARE), "JPEG")
     turned = file_bytes(Image.fromarray(SQUARE), "JPEG", exif=exif)
     assert np.array_equal(load_picture(plain, 32), load_picture(turned, 32))
+    assert np.array_equal(picture_from_file(plain), picture_from_file(turned))
+    repairs: list[str] = []
+    load_square(turned, 32, repairs)
+    assert repairs == [f"EXIF orientation {orientation} not applied"] * (orientation > 1)
 
 
 def huge_png_header(width: int, height: int) -> bytes:
