@@ -1,7 +1,8 @@
 """TensorFlow Serving's gRPC interface: PredictionService and ModelService, from its own protos."""
 
+import functools
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import numpy as np
@@ -22,8 +23,6 @@ from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersio
 from alexnet_tf.local_server.service import Service
 from alexnet_tf.local_server.tensors import array_from_proto, checked_inputs, invalid
 
-Response = TypeVar("Response")
-
 
 def rpc_server(service: Service) -> grpc.aio.Server:
     """A gRPC server without a port yet; to be made in the loop that runs it."""
@@ -34,17 +33,28 @@ def rpc_server(service: Service) -> grpc.aio.Server:
     return server
 
 
+def _answering(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Awaitable[Any]]:
+    """A call's method without its context: a RequestError becomes the call's status."""
+
+    @functools.wraps(method)
+    async def answered(self: Any, request: Any, context: Any) -> Any:
+        try:
+            return await method(self, request)
+        except RequestError as fault:
+            await context.abort(grpc.StatusCode[fault.kind], str(fault))
+
+    return answered
+
+
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict, Classify and GetModelMetadata; the other calls answer UNIMPLEMENTED."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    async def Predict(self, request: predict_pb2.PredictRequest, context: Any) -> predict_pb2.PredictResponse:
+    @_answering
+    async def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Runs any signature."""
-        return await _answered(self._predict, request, context)
-
-    async def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         version = _version(self.service, request.model_spec)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         signature = version.signature(name)
@@ -61,15 +71,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.outputs[key].CopyFrom(tf.make_tensor_proto(outputs[key], dtype, outputs[key].shape))
         return response
 
+    @_answering
     async def Classify(
-        self, request: classification_pb2.ClassificationRequest, context: Any
-    ) -> classification_pb2.ClassificationResponse:
-        """Runs a signature of the Classify form."""
-        return await _answered(self._classify, request, context)
-
-    async def _classify(
         self, request: classification_pb2.ClassificationRequest
     ) -> classification_pb2.ClassificationResponse:
+        """Runs a signature of the Classify form."""
         version = _version(self.service, request.model_spec)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         labels, scores = await self.service.classify(version, name, _examples(request.input))
@@ -80,15 +86,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 classes.add(label=label.decode(errors="replace"), score=float(score))
         return response
 
+    @_answering
     async def GetModelMetadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: Any
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Describes the signatures."""
-        return await _answered(self._metadata, request, context)
-
-    async def _metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Describes the signatures."""
         if list(request.metadata_field) != ["signature_def"]:
             raise invalid(f"Metadata field {list(request.metadata_field)} is not supported, only signature_def is")
         version = _version(self.service, request.model_spec)
@@ -114,15 +116,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, service: Service) -> None:
         self.service = service
 
+    @_answering
     async def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: Any
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Says which versions are loaded."""
-        return await _answered(self._status, request, context)
-
-    async def _status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
+        """Says which versions are loaded."""
         return self.service.model.status(request.model_spec.name, _number(request.model_spec))
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> None:
@@ -132,14 +130,6 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 async def _unimplemented(context: Any) -> None:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server has no such call; TensorFlow Serving has")
-
-
-async def _answered(call: Callable[[Any], Awaitable[Response]], request: Any, context: Any) -> Response:
-    """The answer, or the fault under its gRPC status."""
-    try:
-        return await call(request)
-    except RequestError as fault:
-        return await context.abort(grpc.StatusCode[fault.kind], str(fault))
 
 
 def _version(service: Service, spec: model_pb2.ModelSpec) -> LoadedVersion:

@@ -36,7 +36,7 @@ class Service:
             raise
         except Exception as fault:
             reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
-            raise RequestError("INVALID_ARGUMENT", reason) from fault
+            raise RequestError("INTERNAL", reason) from fault
 
     async def classify(self, version: LoadedVersion, name: str, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels, as bytes (N, k), and scores (N, k) of serialized tf.Examples (N,).
