@@ -7,7 +7,6 @@ TensorFlow Serving itself. New versions in the model's folder are taken up witho
 import argparse
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 import threading
@@ -106,10 +105,6 @@ async def _serve(service: "Service", listener: socket.socket, arguments: argpars
     _report("stopping: open requests are finished first")
     rest.should_exit = True
     await asyncio.gather(serving, rpc.stop(arguments.grace))
-    # gRPC's server has the loop do something when it is thrown away: now, while there is a loop.
-    del rpc
-    gc.collect()
-    await asyncio.sleep(0)
 
 
 class _Rest(uvicorn.Server):
@@ -121,7 +116,8 @@ class _Rest(uvicorn.Server):
 
 
 def _report(line: str) -> None:
-    print(line, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # whoever read the first line may be gone; the server goes on
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def local_server(models: Path, *options: str) -> Iterator[Server]:
     )
     try:
         line = process.stdout.readline()
+        process.stdout.close()  # nobody reads on, and the server must not mind
         found = re.search(r"serves at http://(\S+) .* and (\S+) \(gRPC\)", line)
         assert found, line
         yield Server(process, found[1], found[2])
