@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     manifest = load_manifest(config.data.dir)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
-    statistics = Statistics.load(statistics_file(config))
+    statistics = Statistics.load(statistics_file(config, arguments.run))
     towers = set_up_towers(config.devices)
     with TrainingFolder(arguments.run, config, Classes.of(manifest), statistics) as folder:
         Trainer(config, towers, folder, manifest, statistics).run()

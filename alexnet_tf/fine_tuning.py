@@ -41,8 +41,14 @@ def take_weights(source: Run, variables: dict[str, tf.Variable], config: Config,
     print(f"weights of {checkpoint}{head}")
 
 
-def statistics_file(config: Config) -> Path:
-    """The mean image and colors to train with: those named, else those of the run begun from, else the data's own."""
+def statistics_file(config: Config, run: Path) -> Path:
+    """The mean image and colors to train with: those named, else those of the run begun from, else the data's own.
+
+    A run under way has a copy of those that it began with, so that the other run may be gone by then.
+    """
     if config.data.statistics:
         return config.data.statistics
-    return (config.train.init_from or config.data.dir) / STATISTICS_FILE
+    if config.train.init_from is None:
+        return config.data.dir / STATISTICS_FILE
+    own = run / STATISTICS_FILE
+    return own if own.exists() else config.train.init_from / STATISTICS_FILE

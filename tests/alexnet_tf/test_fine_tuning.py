@@ -72,6 +72,7 @@ class TestInitFrom:
         np.testing.assert_array_equal(
             open_run(runs / "new").statistics.mean_image, open_run(base).statistics.mean_image
         )
+        base.rename(runs / "elsewhere")
         run_training(runs / "new", *chosen, "train.steps=3")  # goes on, from its own weights
         assert "starts afresh" not in capsys.readouterr().out
 
