@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from tfrecords.plan import ShardResult, ShardSummary, ShardTask
-from tfrecords.statistics import PixelSums
+from tfrecords.statistics import PixelSums, npz_bytes
 
 RECORD_END = ".finished.npz"
 
@@ -35,7 +35,7 @@ def save_result(work_dir: Path, result: ShardResult) -> None:
     final = work_dir / (result.summary.shard.file + RECORD_END)
     unfinished = final.with_name(f"{final.name}.{os.getpid()}")
     with unfinished.open("wb") as file:
-        np.savez(file, **arrays)
+        file.write(npz_bytes(arrays))
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, final)

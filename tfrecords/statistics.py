@@ -8,6 +8,7 @@ Sums are int64 and never rounded: ImageNet's largest is 1.3e6 * 256**2 * 255**2 
 9.2e18. So the result depends neither on the order of the pictures nor on the number of workers.
 """
 
+import io
 import os
 import zipfile
 from collections.abc import Sequence
@@ -84,10 +85,21 @@ class Statistics:
         """Writes all arrays as one .npz, whole or not at all."""
         unfinished = path.with_name(f".unfinished-{path.name}")
         with unfinished.open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+            file.write(npz_bytes({field.name: getattr(self, field.name) for field in fields(self)}))
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+
+
+def npz_bytes(arrays: dict[str, Any]) -> bytes:
+    """Arrays as the content of an .npz file.
+
+    In memory, because NumPy's own way into a file on a full disk leaves a zip archive behind that prints a traceback
+    when it is thrown away.
+    """
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
 
 
 class PixelSums:
