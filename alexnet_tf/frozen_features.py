@@ -24,10 +24,10 @@ from alexnet_tf.input_pipeline import READ_AHEAD, evaluation_batches, ordered_re
 from alexnet_tf.model import AlexNet
 from alexnet_tf.presets import FeatureLayer
 from tfrecords.manifest import Manifest
+from tfrecords.schema import KEY_LABEL
 from tfrecords.statistics import Statistics
 
 KEY_FEATURES = "features"
-KEY_LABEL = "label"
 SPLITS = ("train", "val")
 
 
@@ -54,9 +54,10 @@ class FrozenFeatures:
         self.config = config
         self.manifest = manifest
         origin = {"layer": layer, "shards": {split: self._shards(split) for split in SPLITS}}
-        if fresh or _text(folder / "features.json") != json.dumps(origin):
+        record = folder / "features.json"
+        if fresh or not record.exists() or record.read_text(encoding="utf-8") != json.dumps(origin):
             self._compute(statistics)
-            (folder / "features.json").write_text(json.dumps(origin), encoding="utf-8")
+            record.write_text(json.dumps(origin), encoding="utf-8")
 
     def training_batches(self, batch_size: int, first_step: int) -> tf.data.Dataset:
         """The batches of `input_pipeline.training_batches`, picture for picture, as features.
@@ -130,7 +131,3 @@ def _parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     fields = {KEY_FEATURES: tf.io.FixedLenFeature([], tf.string), KEY_LABEL: tf.io.FixedLenFeature([], tf.int64)}
     examples = tf.io.parse_example(records, fields)
     return tf.io.decode_raw(examples[KEY_FEATURES], tf.float32), examples[KEY_LABEL]
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
