@@ -178,10 +178,10 @@ def view_average(model: AlexNet, views: Images) -> tf.Tensor:
       model: the network.
       views: the images, or for each tower its own, as `AlexNet` takes them.
     """
-    n, count = tf.unstack(tf.shape(tf.nest.flatten(views)[0])[:2])
+    shape = tf.shape(tf.nest.flatten(views)[0])
     flat = tf.nest.map_structure(lambda of_tower: tf.reshape(of_tower, (-1, *of_tower.shape[2:])), views)
     softmax = tf.nn.softmax(model(flat))  # (n * views, classes)
-    return tf.reduce_mean(tf.reshape(softmax, (n, count, model.num_classes)), axis=1)
+    return tf.reduce_mean(tf.reshape(softmax, (shape[0], shape[1], model.num_classes)), axis=1)
 
 
 def error_rates(probabilities: np.ndarray, labels: np.ndarray) -> ErrorRates:

@@ -86,6 +86,8 @@ def _torch(model: Any, version: Path) -> Engine:
         value = variable.numpy()
         if value.ndim == 4:  # in PyTorch's own layout, seen through TensorFlow's
             weights[name] = torch.from_numpy(value.transpose(3, 2, 0, 1).copy()).permute(2, 3, 1, 0)
+        elif name.endswith("/transposed_kernel"):
+            weights[name.replace("transposed_", "")] = torch.from_numpy(value).T
         else:
             weights[name] = torch.from_numpy(value)
 

@@ -4,7 +4,8 @@
 
 Everything runs on this machine: the server as a process of its own at free ports of the loopback interface, and the
 clients in this one, on the same cores. Load is bounded: each round sends `--pictures` pictures each way. Engines and
-ways take turns within a round, so that a machine that slows down does so for all. First calls are not counted.
+ways take turns within a round, so that a machine that slows down does so for all. First calls are not counted, nor is the first call of
+an engine's turn, for the threads of the engine before it spin on for a while.
 """
 
 import argparse
@@ -41,6 +42,8 @@ from benchmarks.report import (
 )
 
 BATCH_SIZES = (1, 32)
+CALLS = 5
+"""That an engine's turn counts."""
 CLIENTS = 16
 """Requests under way at a time where throughput is measured."""
 PERCENTILES = (50, 95, 99)
@@ -99,7 +102,14 @@ def measure_engines(version: Path, batch_size: int, rounds: int) -> Figures:
             raise RuntimeError(f"{name} finds other probabilities than TensorFlow")
 
     def turn(name: str) -> Callable[[], None]:
-        return lambda: milliseconds[name].append(1e3 * _median_seconds(lambda: engines[name](views), 3))
+        def call() -> None:
+            engines[name](views)
+
+        def run() -> None:
+            call()
+            milliseconds[name].append(1e3 * _median_seconds(call, CALLS))
+
+        return run
 
     for number in tqdm(range(rounds), unit="round", desc=f"engines, batch {batch_size}", disable=None, leave=False):
         in_turns(number, *(turn(name) for name in engines))

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
-from alexnet_tf.model import named_variables
+from alexnet_tf.layers import Dense
+from alexnet_tf.model import AlexNet, named_variables
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
 from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
@@ -48,10 +49,11 @@ def export_run(
     _check_ensemble(runs)
     with new_version(out, version) as (folder, finished):
         loaded = [run.load_model(Towers.unplaced(), which) for run in runs]
+        variables = [_lay_out(model) for model, _ in loaded]
         members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)
         signatures = net.signatures()
-        write_saved_model(folder, _all_variables(members), signatures)
+        write_saved_model(folder, _joined(variables), signatures)
         write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], license_text)
         write_warm_up(folder, out.resolve().name, signatures)
     if keep is not None:
@@ -71,11 +73,17 @@ def _check_ensemble(runs: list[Run]) -> None:
             )
 
 
-def _all_variables(members: list[ServedNet]) -> dict[str, tf.Variable]:
-    if len(members) == 1:
-        return named_variables(members[0].model)
-    return {
-        f"net{number}/{name}": variable
-        for number, member in enumerate(members)
-        for name, variable in named_variables(member.model).items()
-    }
+def _lay_out(model: AlexNet) -> dict[str, tf.Variable]:
+    """Transposes the kernels of fully connected layers, for speed; returns the network's variables by name."""
+    variables = named_variables(model)
+    for layer in model._flatten_layers():
+        if isinstance(layer, Dense):
+            del variables[f"{layer.name}/kernel"]
+            variables[f"{layer.name}/transposed_kernel"] = layer.transpose_kernel()
+    return variables
+
+
+def _joined(variables: list[dict[str, tf.Variable]]) -> dict[str, tf.Variable]:
+    if len(variables) == 1:
+        return variables[0]
+    return {f"net{number}/{name}": one for number, own in enumerate(variables) for name, one in own.items()}

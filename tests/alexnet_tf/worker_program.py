@@ -12,6 +12,9 @@ CHANGES are names of functions in `CHANGES`, with commas between them.
 
 import json
 import os
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as train.py has set it by the time that it loads TensorFlow
+
 from pathlib import Path
 
 import numpy as np

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.engines import engines_of
 from tests.alexnet_tf.serving.conftest import Exported, center_views
 
 
@@ -38,3 +39,12 @@ def test_openvino_finds_the_same_probabilities(program: Exported, tiny_data: Pat
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     (found,) = compiled([views]).values()
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_engines_of_the_benchmark_find_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
+    _, views, expected = network_of(program, tiny_data)
+    engines, missing = engines_of(program.models / "1", len(views))
+    for engine in engines.values():
+        np.testing.assert_allclose(engine(views), expected, atol=1e-5)
+    if missing:
+        pytest.skip("PEER ENGINES: " + "; ".join(missing))
