@@ -4,8 +4,8 @@
 
 Everything runs on this machine: the server as a process of its own at free ports of the loopback interface, and the
 clients in this one, on the same cores. Load is bounded: each round sends `--pictures` pictures each way. Engines and
-ways take turns within a round, so that a machine that slows down does so for all. First calls are not counted, nor is the first call of
-an engine's turn, for the threads of the engine before it spin on for a while.
+ways take turns within a round, so that a machine that slows down does so for all. First calls are not counted, nor is
+the first call of an engine's turn, for the threads of the engine before it spin on for a while.
 """
 
 import argparse
