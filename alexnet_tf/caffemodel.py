@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import write_whole
 
 FLOAT32 = np.dtype("<f4")
 FLOAT64 = np.dtype("<f8")
@@ -105,20 +106,6 @@ def write_mean_image(path: Path, mean_image: np.ndarray) -> None:
     planes = mean_image.transpose(2, 0, 1)[::-1].astype(FLOAT32)
     blob = _new("BlobProto", num=1, channels=3, height=height, width=width, data=planes.tobytes())
     write_whole(path, blob.SerializeToString())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside and renames it.
-
-    Raises:
-      UserError: it cannot be written.
-    """
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as fault:
-        raise UserError(f"{path} cannot be written: {fault.strerror}") from fault
 
 
 def _array(blob: Any, where: str) -> np.ndarray:

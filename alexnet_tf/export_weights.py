@@ -8,11 +8,12 @@ The other presets' networks have layers that Caffe has not: padding on two sides
 import argparse
 from pathlib import Path
 
-from alexnet_tf.caffemodel import CaffeLayer, write_caffemodel, write_mean_image, write_whole
+from alexnet_tf.caffemodel import CaffeLayer, write_caffemodel, write_mean_image
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.model import named_variables
 from alexnet_tf.weight_layout import CAFFE, LayerWeights, to_published
+from alexnet_tf.whole_files import write_whole
 from alexnet_tf.workdir import open_run
 
 NET_NAMES = {"caffe": "AlexNet", "caffenet": "CaffeNet"}

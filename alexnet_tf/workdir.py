@@ -27,6 +27,7 @@ from alexnet_tf.config import Config, dump_config, parse_config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
 from alexnet_tf.model import AlexNet, build_alexnet, named_variables
+from alexnet_tf.whole_files import write_whole
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -88,6 +89,7 @@ class Run:
         Raises:
           UserError: the run has no checkpoint, or a damaged one.
         """
+        self._checkpoint(which)  # a run without one says so before the network is built
         model = build_alexnet(self.config.preset.network, self.num_classes, towers)
         return model, self.load_weights(named_variables(model), which)
 
@@ -97,11 +99,15 @@ class Run:
         Raises:
           UserError: the run has no checkpoint, or a damaged one.
         """
+        checkpoint = self._checkpoint(which)
+        _restore(tf.train.Checkpoint(weights=variables), checkpoint, whole=False)
+        return checkpoint
+
+    def _checkpoint(self, which: Which) -> Path:
         checkpoint = _best_checkpoint(self.path) if which == "best" else None
         checkpoint = checkpoint or _latest_checkpoint(self.path)
         if checkpoint is None:
             raise UserError(f"run {self.path} has no checkpoint yet; train it first")
-        _restore(tf.train.Checkpoint(weights=variables), checkpoint, whole=False)
         return checkpoint
 
 
@@ -162,8 +168,8 @@ class TrainingFolder:
             _check_same_experiment(open_run(path), config, classes, statistics)
         else:
             statistics.save(path / STATISTICS_FILE)
-            _write_whole(path / "classes.json", classes.model_dump_json(indent=1))
-        _write_whole(path / "config.yaml", dump_config(config))
+            write_whole(path / "classes.json", classes.model_dump_json(indent=1).encode())
+        write_whole(path / "config.yaml", dump_config(config).encode())
 
     def __enter__(self) -> "TrainingFolder":
         return self
@@ -184,7 +190,8 @@ class TrainingFolder:
             shutil.rmtree(finished)
         os.replace(unfinished, finished)
         if is_best:
-            _write_whole(self.path / "best.json", json.dumps({"checkpoint": name, "top1_error": state.best_top1_error}))
+            best = {"checkpoint": name, "top1_error": state.best_top1_error}
+            write_whole(self.path / "best.json", json.dumps(best).encode())
         keep = {*_checkpoints(self.path)[-2:], _best_checkpoint(self.path)}
         for old in _checkpoints(self.path):
             if old not in keep:
@@ -217,7 +224,7 @@ class TrainingFolder:
         """Opens metrics.jsonl; what a killed run wrote after its last checkpoint is cut off, for it is done again."""
         path = self.path / "metrics.jsonl"
         kept = [line for line in _text(path).splitlines() if _step_of(line) <= state.step]
-        _write_whole(path, "".join(line + "\n" for line in kept))
+        write_whole(path, "".join(line + "\n" for line in kept).encode())
         self._metrics = path.open("a", encoding="utf-8")
 
     def log(self, **fields: Any) -> None:
@@ -335,9 +342,3 @@ def _step_of(line: str) -> float:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

@@ -44,6 +44,7 @@ from benchmarks.report import (
     format_machine,
     format_table,
     in_turns,
+    positive,
     whole_number,
     write_report,
 )
@@ -91,16 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", choices=tuple(PRESETS), default="2012-code")
     add("--batch-size", type=whole_number, default=128)
     add("--shuffle-buffer", type=whole_number, default=10_000, metavar="RECORDS")
-    add("--seconds", type=_positive, default=10.0, help="length of a turn (10)")
+    add("--seconds", type=positive, default=10.0, help="length of a turn (10)")
     add_report_options(parser)
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
-    return value
 
 
 @dataclass

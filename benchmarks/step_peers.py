@@ -5,6 +5,7 @@ towers'. What comes out is the same, too, but for LRN, which knows no groups her
 Rate, momentum and decay are the paper's, as far as each library's own optimizer knows them. All is float32.
 """
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -28,8 +29,7 @@ BIASES = (0, 1, 0, 1, 1, 1, 1, 0)
 
 def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Step:
     """Keras' own `fit`, a step at a time. Images float32 (N, 224, 224, 3), labels int64 (N,)."""
-    keras.utils.set_random_seed(seed)
-    net = keras_net(classes)
+    net = keras_net(classes, seed)
     net.compile(
         keras.optimizers.SGD(RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -38,13 +38,13 @@ def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) 
     return lambda: net.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0).history["loss"][0]
 
 
-def keras_net(classes: int) -> keras.Model:
+def keras_net(classes: int, seed: int = 0) -> keras.Model:
     """Images (N, 224, 224, 3) to logits (N, classes)."""
-    biases = iter(BIASES)
+    biases, seeds = iter(BIASES), itertools.count(100 * seed)  # a global seed would reach into the input pipeline
 
     def start() -> dict[str, Any]:
         return {
-            "kernel_initializer": keras.initializers.RandomNormal(stddev=NETWORK.weight_stddev),
+            "kernel_initializer": keras.initializers.RandomNormal(stddev=NETWORK.weight_stddev, seed=next(seeds)),
             "bias_initializer": keras.initializers.Constant(next(biases)),
         }
 
@@ -57,6 +57,9 @@ def keras_net(classes: int) -> keras.Model:
 
     def dense(units: int, activation: str | None = "relu") -> keras.layers.Layer:
         return keras.layers.Dense(units, activation, **start())
+
+    def dropout() -> keras.layers.Layer:
+        return keras.layers.Dropout(NETWORK.dropout_rate, seed=next(seeds))
 
     def pool() -> keras.layers.Layer:
         return keras.layers.MaxPooling2D(3, 2)
@@ -71,8 +74,8 @@ def keras_net(classes: int) -> keras.Model:
             conv(384, 3, padding="same", groups=2),
             conv(256, 3, padding="same", groups=2), pool(),  # (N, 6, 6, 256)
             keras.layers.Flatten(),
-            dense(4096), keras.layers.Dropout(NETWORK.dropout_rate),
-            dense(4096), keras.layers.Dropout(NETWORK.dropout_rate),
+            dense(4096), dropout(),
+            dense(4096), dropout(),
             dense(classes, None),
         ]
     )  # fmt: skip
