@@ -123,11 +123,15 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
     y[c] = x[c] / (bias + alpha * sum of x[j]^2 over |j - c| <= depth_radius) ^ beta
 
     (N, H, W, C) -> (N, H, W, C). Paper section 3.3 with depth_radius = n // 2 and an undivided sum; the 2012 program
-    and Caffe divide alpha by n, so it is passed in divided.
+    and Caffe divide alpha by n, so it is passed in divided. With `relu` x is max(input, 0): a ReLU that has just gone
+    before costs nothing in here, and by itself two passes over memory.
     """
 
-    def __init__(self, depth_radius: int, bias: float, alpha: float, beta: float, **kwargs: Any) -> None:
+    def __init__(
+        self, depth_radius: int, bias: float, alpha: float, beta: float, relu: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.relu = relu
         self.depth_radius = depth_radius
         self.bias = bias
         self.alpha = alpha
@@ -138,12 +142,13 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
             # TensorFlow's own operation, but for training on a CPU: there it takes three times as long as the compiled
             # formula, keeps nothing for its gradient, and knows no other type than float32.
             if inputs.dtype == tf.float32 and not (training and on_cpu(self.device)):
-                return tf.nn.local_response_normalization(inputs, self.depth_radius, self.bias, self.alpha, self.beta)
+                x = tf.nn.relu(inputs) if self.relu else inputs
+                return tf.nn.local_response_normalization(x, self.depth_radius, self.bias, self.alpha, self.beta)
             window = _Window((-1,), self.depth_radius, self.alpha)
-            return _compiled_normalization(inputs, window, self.bias, self.beta, self.device)
+            return _compiled_normalization(inputs, window, self.bias, self.beta, self.device, self.relu)
 
     def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("depth_radius", "bias", "alpha", "beta")}
+        own = {name: getattr(self, name) for name in ("depth_radius", "bias", "alpha", "beta", "relu")}
         return {**super().get_config(), **own}
 
 
@@ -195,31 +200,47 @@ class _Window:
         axes = [axis % x.shape.rank for axis in self.axes]
         return tf.pad(x, [[self.radius, self.radius] if axis in axes else [0, 0] for axis in range(x.shape.rank)])
 
-    def sum(self, padded: tf.Tensor) -> tf.Tensor:
-        """From what `pad` gives to the sums, of the size that was padded."""
+    def inside(self, padded: tf.Tensor) -> tf.Tensor:
+        """What was padded."""
+        axes = [axis % padded.shape.rank for axis in self.axes]
+        within = slice(self.radius, -self.radius)
+        return padded[tuple(within if axis in axes else slice(None) for axis in range(padded.shape.rank))]
+
+    def sum(self, padded: tf.Tensor, each: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """From what `pad` gives to the sums over each(x), of the size that was padded.
+
+        `each` is applied to one neighbor at a time: of the whole, XLA would first write it all to memory.
+        """
         for axis in self.axes:
             before, size = (slice(None),) * (axis % padded.shape.rank), padded.shape[axis] - 2 * self.radius
-            padded = tf.add_n([padded[(*before, slice(k, k + size))] for k in range(2 * self.radius + 1)])
+            neighbors = (padded[(*before, slice(k, k + size))] for k in range(2 * self.radius + 1))
+            padded = tf.add_n([each(neighbor) for neighbor in neighbors])
+            each = tf.identity  # along the next axis, of sums
         return self.factor * padded
 
 
-def _compiled_normalization(x: tf.Tensor, window: _Window, bias: float, beta: float, device: str | None) -> tf.Tensor:
+def _compiled_normalization(
+    x: tf.Tensor, window: _Window, bias: float, beta: float, device: str | None, relu: bool = False
+) -> tf.Tensor:
     """Computes y = x * s^-beta with s = bias + window(x^2), and its gradient by the formula.
 
     dx = dy * s^-beta - 2 * beta * x * window(dy * y / s)
 
+    With `relu`, of max(x, 0); its gradient then is 0 wherever x is not above 0.
+
     On a CPU passes over memory are what this costs, so XLA makes two passes of each direction. It is handed this and
     nothing else: it would put a whole step on one device.
     """
-    pad_squares, forward, pad_slopes, backward = _passes(window, bias, beta)
+    pad, forward, pad_slopes, backward = _passes(window, bias, beta, relu)
 
     @tf.custom_gradient
     def normalize(x: tf.Tensor) -> Any:
-        y, root = forward(x, pad_squares(x))
+        padded = pad(x)
+        y, root = forward(padded)
 
         def gradient(dy: tf.Tensor) -> tf.Tensor:
             with tf.device(device):  # a gradient function is called outside the layer's own scope
-                return backward(x, root, dy, pad_slopes(y, root, dy))
+                return backward(padded, root, dy, pad_slopes(y, root, dy))
 
         return y, gradient
 
@@ -227,30 +248,32 @@ def _compiled_normalization(x: tf.Tensor, window: _Window, bias: float, beta: fl
 
 
 @functools.cache
-def _passes(window: _Window, bias: float, beta: float) -> tuple[Callable[..., Any], ...]:
+def _passes(window: _Window, bias: float, beta: float, relu: bool) -> tuple[Callable[..., Any], ...]:
     """The passes of `_compiled_normalization`; whatever goes in or out has the type of x, root is s^-1/2.
 
     Padding is a pass of its own: XLA does not vectorize a loop that may reach beyond an edge.
     """
 
-    def pad_squares(x: tf.Tensor) -> tf.Tensor:
-        return window.pad(tf.cast(tf.square(_at_least_float32(x)), x.dtype))
+    def pad(x: tf.Tensor) -> tf.Tensor:
+        return window.pad(tf.nn.relu(x) if relu else x)
 
-    def forward(x: tf.Tensor, squares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        root = tf.math.rsqrt(bias + window.sum(_at_least_float32(squares)))
-        return tf.cast(_at_least_float32(x) * _power(root, 2.0 * beta), x.dtype), tf.cast(root, x.dtype)
+    def forward(padded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        root = tf.math.rsqrt(bias + window.sum(padded, lambda x: tf.square(_at_least_float32(x))))
+        y = _at_least_float32(window.inside(padded)) * _power(root, 2.0 * beta)
+        return tf.cast(y, padded.dtype), tf.cast(root, padded.dtype)
 
     def pad_slopes(y: tf.Tensor, root: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
         slopes = _at_least_float32(dy) * _at_least_float32(y) * tf.square(_at_least_float32(root))
         return window.pad(tf.cast(slopes, y.dtype))
 
-    def backward(x: tf.Tensor, root: tf.Tensor, dy: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
-        through_window = (2.0 * beta) * _at_least_float32(x) * window.sum(_at_least_float32(slopes))
-        direct = _at_least_float32(dy) * _power(_at_least_float32(root), 2.0 * beta)
-        return tf.cast(direct - through_window, x.dtype)
+    def backward(padded: tf.Tensor, root: tf.Tensor, dy: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+        x = _at_least_float32(window.inside(padded))
+        through_window = (2.0 * beta) * x * window.sum(slopes, _at_least_float32)
+        dx = _at_least_float32(dy) * _power(_at_least_float32(root), 2.0 * beta) - through_window
+        return tf.cast(tf.where(x > 0, dx, 0.0) if relu else dx, dy.dtype)
 
     compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-    return tuple(compiled(one_pass) for one_pass in (pad_squares, forward, pad_slopes, backward))
+    return tuple(compiled(one_pass) for one_pass in (pad, forward, pad_slopes, backward))
 
 
 def _at_least_float32(x: tf.Tensor) -> tf.Tensor:

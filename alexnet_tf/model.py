@@ -204,9 +204,9 @@ class Tower(keras.layers.Layer):
                 bias_initializer=keras.initializers.Constant(bias),
             )  # fmt: skip
 
-        def response_norm(name: str) -> LocalResponseNormalization:
+        def response_norm(name: str, relu: bool) -> LocalResponseNormalization:
             return LocalResponseNormalization(
-                network.lrn_depth_radius, network.lrn_bias, network.lrn_alpha, network.lrn_beta, **named(name)
+                network.lrn_depth_radius, network.lrn_bias, network.lrn_alpha, network.lrn_beta, relu, **named(name)
             )
 
         def fully_connected(name: str) -> Dense:
@@ -215,19 +215,19 @@ class Tower(keras.layers.Layer):
             )  # fmt: skip
 
         nonzero = network.nonzero_bias
-        self.relu_first = network.block1_order == "conv-relu-lrn-pool"
+        self.relu_last = network.block1_order == "conv-lrn-pool-relu"
         self.spatial_norm = network.spatial_norm_after_block2
 
         self.cast1 = Cast(**named("cast1"))
         # 224 + 3 = 227 gives conv1 its 55 outputs: the padding that the paper does not mention, bottom and right only.
         self.pad1 = ZeroPadding2D(((0, 3), (0, 3)), **named("pad1"))
         self.conv1 = conv("conv1", 48, 11, bias=0, strides=4)
-        self.relu1 = ReLU(**named("relu1"))
-        self.norm1 = response_norm("norm1")
+        self.norm1 = response_norm("norm1", relu=not self.relu_last)
         self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
+        self.relu1 = ReLU(**named("relu1"))
 
-        self.conv2 = conv("conv2", 128, 5, bias=nonzero, padding="same", activation="relu")
-        self.norm2 = response_norm("norm2")
+        self.conv2 = conv("conv2", 128, 5, bias=nonzero, padding="same")
+        self.norm2 = response_norm("norm2", relu=True)
         self.spatial_norm2 = SpatialResponseNormalization(**named("spatial_norm2"))
         self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
 
@@ -247,14 +247,13 @@ class Tower(keras.layers.Layer):
         self.dropout7 = dropout_layer(network.dropout, network.dropout_rate, **named("dropout7"))
 
     def block1(self, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """Conv1, normalized and pooled; the recipes differ in the order."""
+        """Conv1, normalized and pooled; ReLU comes first, in norm1, or last, as the recipes differ."""
         x = self.conv1(self.pad1(self.cast1(images)))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
-        if self.relu_first:
-            return self.pool1(self.norm1(self.relu1(x), training=training))  # (N, 27, 27, 48)
-        return self.relu1(self.pool1(self.norm1(x, training=training)))  # (N, 27, 27, 48)
+        x = self.pool1(self.norm1(x, training=training))  # (N, 27, 27, 48)
+        return self.relu1(x) if self.relu_last else x
 
     def block2(self, x: tf.Tensor, training: bool) -> tf.Tensor:
-        """Conv2, normalized and pooled."""
+        """Conv2, rectified in norm2, normalized and pooled."""
         x = self.norm2(self.conv2(x), training=training)  # (N, 27, 27, 128)
         if self.spatial_norm:
             x = self.spatial_norm2(x, training=training)  # (N, 27, 27, 128)

@@ -70,8 +70,8 @@ class CaffeTower(Tower):
         self.own2 = Channels(*own, **named("own2"))
 
     def conv_block1(self, images: tf.Tensor) -> tf.Tensor:
-        """Conv1 and, in CaffeNet, pool1."""
-        x = self.relu1(self.conv1(self.cast1(images)))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
+        """Conv1 and, in CaffeNet, pool1; norm1 rectifies, for ReLU and pooling may change places."""
+        x = self.conv1(self.cast1(images))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
         return self.pool1(x) if self.pool_first else x  # (N, 27, 27, 48) if pooled
 
     def norm_block1(self, x: tf.Tensor, neighbors: tf.Tensor, training: bool) -> tf.Tensor:
@@ -81,7 +81,7 @@ class CaffeTower(Tower):
         return x if self.pool_first else self.pool1(x)  # (N, 27, 27, 48)
 
     def conv_block2(self, x: tf.Tensor) -> tf.Tensor:
-        """Conv2 and, in CaffeNet, pool2."""
+        """Conv2 and, in CaffeNet, pool2; norm2 rectifies."""
         x = self.conv2(x)  # (N, 27, 27, 128)
         return self.pool2(x) if self.pool_first else x  # (N, 13, 13, 128) if pooled
 

@@ -72,6 +72,18 @@ class TestLocalResponseNormalization:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
     @ALL
+    @pytest.mark.parametrize("training", [False, True])
+    def test_relu_within_is_relu_before(self, constants: tuple, training: bool) -> None:
+        x, dy = normal(2, 5, 3, 48), normal(2, 5, 3, 48, seed=1)
+        x[0, 0] = 0.0
+        plain, with_relu = (LocalResponseNormalization(*constants, relu) for relu in (False, True))
+        expected = lrn(np.maximum(x, 0), *constants)
+        np.testing.assert_allclose(with_relu(tf.constant(x, tf.float32), training=training), expected, rtol=2e-5)
+        expected = gradient_of(lambda x: plain(tf.nn.relu(x), training=training), x, dy)
+        found = gradient_of(lambda x: with_relu(x, training=training), x, dy)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+    @ALL
     def test_gradient_is_that_of_numeric_differences(self, constants: tuple) -> None:
         x, dy = normal(1, 1, 2, 12), normal(1, 1, 2, 12, seed=1)
         expected = np.empty_like(x)
