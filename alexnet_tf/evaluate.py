@@ -21,7 +21,7 @@ from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.exported_model import ExportedModel
 from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.model import AlexNet, Images
-from alexnet_tf.preparation import evaluation_views
+from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
 from alexnet_tf.sanity import shifted_labels
 from alexnet_tf.workdir import Classes, Run, open_run
@@ -165,7 +165,10 @@ def prediction_function(
     @tf.function(input_signature=[tf.TensorSpec((None, STORED_SIZE, STORED_SIZE, 3), tf.uint8)])
     def probabilities(pictures: tf.Tensor) -> tf.Tensor:
         return view_average(
-            model, model.on_each_tower("views", lambda _: evaluation_views(pictures, views, augment, statistics))
+            model,
+            model.on_each_tower(
+                "views", lambda device: prepare_evaluation(pictures, views, augment, statistics, device)
+            ),
         )
 
     return probabilities

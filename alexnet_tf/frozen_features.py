@@ -29,7 +29,7 @@ from alexnet_tf.input_pipeline import (
     records_within,
 )
 from alexnet_tf.model import AlexNet
-from alexnet_tf.preparation import evaluation_views
+from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import FeatureLayer
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_LABEL
@@ -106,7 +106,8 @@ class FrozenFeatures:
         @tf.function(reduce_retracing=True)
         def features(pictures: tf.Tensor) -> tf.Tensor:
             images = self.model.on_each_tower(
-                "views", lambda _: evaluation_views(pictures, 1, self.config.preset.augment, statistics)[:, 0]
+                "views",
+                lambda device: prepare_evaluation(pictures, 1, self.config.preset.augment, statistics, device)[:, 0],
             )
             return tf.concat(self.model.features(images, self.layer), axis=1)  # (n, F)
 

@@ -6,8 +6,10 @@ All randomness is a function of (seed, epoch, position of the image in its epoch
 again; only the order of the records passes through a shuffle buffer, itself seeded by (seed, epoch).
 """
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -75,7 +77,7 @@ def training_batches(
     # Read ahead, so that the shuffle buffer of the next epoch fills while the last images of this one are decoded.
     records = records.prefetch(records_within(READ_AHEAD_MEMORY, READ_AHEAD, manifest))
     batches = records.batch(batch_size, drop_remainder=True)
-    return batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return _decoded(batches, decode)
 
 
 def records_within(memory: int, most: int, manifest: Manifest) -> int:
@@ -123,7 +125,7 @@ def evaluation_batches(
 
     files = _read_between(shards, tf.range(len(shards.files)), *share.range_of(sum(shards.records)))
     batches = files.flat_map(_records).batch(batch_size)
-    return batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return _decoded(batches, decode)
 
 
 def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_size: int) -> tf.data.Dataset:
@@ -142,6 +144,13 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
     return tf.data.TFRecordDataset(_shards(data_dir, manifest, split).files).map(file).batch(batch_size).prefetch(1)
 
 
+def _decoded(batches: tf.data.Dataset, decode: Callable[..., Any]) -> tf.data.Dataset:
+    """Batches decoded on every core, in order, two of them ahead."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of an iterator, and so of an epoch, by seconds
+    return batches.map(decode, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(2).with_options(options)
+
+
 def _shards(data_dir: Path, manifest: Manifest, split: str) -> Shards:
     if manifest.size != STORED_SIZE:
         raise UserError(
@@ -158,11 +167,9 @@ def _shuffled_records(
     """Records `start` to `end` of an epoch: shards in an order of the epoch's own, read side by side, then a buffer."""
     number = tf.range(len(shards.files))
     order = tf.random.experimental.stateless_shuffle(number, seed=_epoch_seed(seed, epoch))
+    at_once = min(4, len(shards.files))
     records = _read_between(shards, order, start, end).interleave(
-        _records,
-        cycle_length=min(4, len(shards.files)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+        _records, cycle_length=at_once, num_parallel_calls=at_once, deterministic=True
     )
     return records.shuffle(buffer, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
 
