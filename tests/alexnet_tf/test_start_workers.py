@@ -85,7 +85,7 @@ def test_killed_itself_it_leaves_nobody_behind() -> None:
     process = start("print(os.getpid(), flush=True); time.sleep(60)", "--local", "2")
     pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
     process.kill()
-    process.wait()
+    process.communicate(timeout=20)
     wait_until(lambda: not any(alive(pid) for pid in pids))
 
 

@@ -229,18 +229,22 @@ def test_strangers_do_no_harm(start: Start) -> None:
     (first,) = start(0)
     port = int(first.name.rpartition(":")[2].rstrip(")")) + 3  # after those of three workers
     until = time.monotonic() + LONG
-    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b'{"worker": 7}\n', b'{"worker": true, "config": {}}\n', b"[]\n", b""):
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                stranger = socket.create_connection(("127.0.0.1", port))
-                break
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        stranger.sendall(greeting)
-        if greeting != b"[]\n":
-            stranger.close()
-    for worker in start(1, 2):
-        worker.wait_for_others()
+    greetings = (b"GET / HTTP/1.1\r\n\r\n", b'{"worker": 7}\n', b'{"worker": true, "config": {}}\n', b"[]\n", b"")
+    with contextlib.ExitStack() as staying:
+        for greeting in greetings:
+            while True:
+                with contextlib.suppress(ConnectionRefusedError):
+                    stranger = socket.create_connection(("127.0.0.1", port))
+                    break
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            stranger.sendall(greeting)
+            if greeting == b"[]\n":
+                staying.enter_context(stranger)
+            else:
+                stranger.close()
+        for worker in start(1, 2):
+            worker.wait_for_others()
 
 
 def test_port_in_use_is_told(start: Start) -> None:
