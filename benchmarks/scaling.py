@@ -233,16 +233,12 @@ def _hours_at(images_per_second: float) -> float:
 
 def _input(clusters: Sequence[Cluster], network: Network, batch: int, jpeg_rate: float | None) -> Rows:
     """What a pair of GPUs uses up, and so what each of its two has to be fed with."""
-    per_core = {
-        f"preset {preset}": jpeg_rate or MEASURED[name].value / MEASURED_CORES
-        for preset, name in (("paper", "jpeg_paper"), ("2012-code", "jpeg_2012_code"))
-    }
-    rows = [["a GPU of a pair", "images/s", *(f"cores, {preset}" for preset in per_core), "JPEG shards", "raw shards"]]
+    per_core = jpeg_rate or MEASURED["jpeg"].value / MEASURED_CORES
+    rows = [["a GPU of a pair", "images/s", "cores", "JPEG shards", "raw shards"]]
     for cluster in clusters:
         rate = batch / cluster.step(GPUS_PER_WORKER, batch, network).longest / GPUS_PER_WORKER
-        cores = [format_number(rate / speed) for speed in per_core.values()]
         disk = [f"{format_number(rate * size / 1e6)} MB/s" for size in (MEASURED["jpeg_bytes"].value, RAW_BYTES)]
-        rows.append([cluster.gpu, format_number(rate), *cores, *disk])
+        rows.append([cluster.gpu, format_number(rate), format_number(rate / per_core), *disk])
     return rows
 
 
