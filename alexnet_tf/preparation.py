@@ -127,7 +127,7 @@ def _crops(pictures: tf.Tensor, views: int, size: int) -> tf.Tensor:
 
 
 def _mirrored(crops: tf.Tensor) -> tf.Tensor:
-    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # a third of the time of [..., ::-1, :]
+    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # sooner done than [..., ::-1, :]
 
 
 def _crop(picture: tf.Tensor, y: int, x: int, size: int) -> tf.Tensor:
