@@ -58,7 +58,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def start(*line: str, **options: object) -> subprocess.Popen:
     command = [sys.executable, "-m", "tfrecords.convert", *line]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **{"preexec_fn": hear_ctrl_c, **options},
+    )
+
+
+def hear_ctrl_c() -> None:
+    """Even where these tests are a shell's background job, which hands on that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen, happened: Callable[[], object]) -> None:
