@@ -4,6 +4,8 @@ simplejpeg's build of that library gives, bit for bit, what tf.io.decode_jpeg gi
 Python's lock while it decodes, so that batches are decoded side by side.
 """
 
+import functools
+
 import numpy as np
 import simplejpeg
 import tensorflow as tf
@@ -11,6 +13,8 @@ import tensorflow as tf
 from alexnet_tf.presets import STORED_SIZE
 
 SHAPE = (STORED_SIZE, STORED_SIZE, 3)
+decode_jpeg = functools.partial(simplejpeg.decode_jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
+"""A JPEG file's bytes to pixels, by libjpeg-turbo's exact methods."""
 ALIGNMENT = 64
 """Bytes. TensorFlow takes an array over without a copy only where it begins at a multiple of this."""
 
@@ -44,7 +48,7 @@ def _decode_jpegs(encoded: np.ndarray) -> np.ndarray:
     start = -memory.ctypes.data % ALIGNMENT
     pictures = memory[start : start + len(encoded) * size].reshape(-1, *SHAPE)
     for image, picture in zip(encoded, pictures, strict=True):
-        decoded = simplejpeg.decode_jpeg(image, "RGB", fastdct=False, fastupsample=False, buffer=picture)
+        decoded = decode_jpeg(image, buffer=picture)
         if decoded.shape != SHAPE:
             raise ValueError(f"a stored picture is {decoded.shape}, not {SHAPE}")
     return pictures

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from alexnet_tf.config import DevicesConfig
+from alexnet_tf.config import Config, DevicesConfig
 from alexnet_tf.devices import Towers, set_up_towers
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.exported_model import ExportedModel
@@ -112,11 +112,17 @@ def _answers_of_run(
     run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     model, _ = run.load_model(towers, arguments.checkpoint)
-    batch_size = max(1, run.config.data.eval_batch_size // arguments.views)
-    batches = evaluation_batches(data, manifest, split=arguments.split, batch_size=batch_size)
+    batches = evaluation_batches(
+        data, manifest, split=arguments.split, batch_size=pictures_at_once(run.config, arguments.views)
+    )
     forward = prediction_function(model, run.config.preset.augment, run.statistics, arguments.views)
     images = manifest.splits[arguments.split].records
     return class_probabilities(forward, batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None))
+
+
+def pictures_at_once(config: Config, views: int) -> int:
+    """How many pictures make a batch of about `data.eval_batch_size` views."""
+    return max(1, config.data.eval_batch_size // views)
 
 
 def _answers_of_model(

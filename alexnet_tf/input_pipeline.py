@@ -82,9 +82,9 @@ def training_batches(
 
 def records_within(memory: int, most: int, manifest: Manifest) -> int:
     """How many training records, as they are stored, may be held in `memory` bytes: from 1 to `most`."""
-    shards = manifest.splits["train"].shards
-    stored = sum(shard.bytes for shard in shards)
-    return max(1, min(most, memory * sum(shard.records for shard in shards) // max(stored, 1)))
+    train = manifest.splits["train"]
+    stored = sum(shard.bytes for shard in train.shards)
+    return max(1, min(most, memory * train.records // max(stored, 1)))
 
 
 def ordered_records(shards: Shards, seed: int, shuffle_buffer: int, read: int, share: Share = WHOLE) -> tf.data.Dataset:
@@ -148,7 +148,8 @@ def _decoded(batches: tf.data.Dataset, decode: Callable[..., Any]) -> tf.data.Da
     """Batches decoded on every core, in order, two of them ahead."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of an iterator, and so of an epoch, by seconds
-    return batches.map(decode, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(2).with_options(options)
+    cores = len(os.sched_getaffinity(0))
+    return batches.map(decode, num_parallel_calls=cores, deterministic=True).prefetch(2).with_options(options)
 
 
 def _shards(data_dir: Path, manifest: Manifest, split: str) -> Shards:

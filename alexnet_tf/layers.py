@@ -131,11 +131,11 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
         self, depth_radius: int, bias: float, alpha: float, beta: float, relu: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.relu = relu
         self.depth_radius = depth_radius
         self.bias = bias
         self.alpha = alpha
         self.beta = beta
+        self.relu = relu
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         with tf.device(self.device):
@@ -197,14 +197,11 @@ class _Window:
 
     def pad(self, x: tf.Tensor) -> tf.Tensor:
         """`x` with `radius` zeros on either side along each axis."""
-        axes = [axis % x.shape.rank for axis in self.axes]
-        return tf.pad(x, [[self.radius, self.radius] if axis in axes else [0, 0] for axis in range(x.shape.rank)])
+        return tf.pad(x, self._along(x.shape.rank, [self.radius, self.radius], [0, 0]))
 
     def inside(self, padded: tf.Tensor) -> tf.Tensor:
         """What was padded."""
-        axes = [axis % padded.shape.rank for axis in self.axes]
-        within = slice(self.radius, -self.radius)
-        return padded[tuple(within if axis in axes else slice(None) for axis in range(padded.shape.rank))]
+        return padded[tuple(self._along(padded.shape.rank, slice(self.radius, -self.radius), slice(None)))]
 
     def sum(self, padded: tf.Tensor, each: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """From what `pad` gives to the sums over each(x), of the size that was padded.
@@ -217,6 +214,11 @@ class _Window:
             padded = tf.add_n([each(neighbor) for neighbor in neighbors])
             each = tf.identity  # along the next axis, of sums
         return self.factor * padded
+
+    def _along(self, rank: int, value: Any, other: Any) -> list[Any]:
+        """An entry an axis of a tensor: `value` for the window's own, `other` for the rest."""
+        own = [axis % rank for axis in self.axes]
+        return [value if axis in own else other for axis in range(rank)]
 
 
 def _compiled_normalization(

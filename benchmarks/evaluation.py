@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from alexnet_tf.devices import set_up_towers
 from alexnet_tf.errors import DONE, run_command
-from alexnet_tf.evaluate import class_probabilities, prediction_function
+from alexnet_tf.evaluate import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.workdir import open_run
 from benchmarks.report import (
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def side(views: int) -> Callable[[], None]:
         forward = prediction_function(model, run.config.preset.augment, run.statistics, views)
-        batch_size = max(1, run.config.data.eval_batch_size // views)
+        batch_size = pictures_at_once(run.config, views)
         batches = evaluation_batches(data, manifest, split="val", batch_size=batch_size)
         forward(next(iter(batches))[0])  # compiles
 

@@ -11,11 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 import tensorflow as tf
 
 from alexnet_tf.augmentation import noise_axes
-from alexnet_tf.decoding import decode_picture
+from alexnet_tf.decoding import decode_jpeg, decode_picture
 from alexnet_tf.preparation import prepare_training
 from alexnet_tf.presets import Augmentation
 from tfrecords.manifest import Manifest, shard_paths
@@ -100,8 +99,7 @@ def stored_pictures(data_dir: Path, manifest: Manifest, count: int) -> tuple[lis
 
 
 def _first_pixels(encoded: "list[bytes] | np.ndarray") -> np.ndarray:
-    whole = (simplejpeg.decode_jpeg(image, "RGB", fastdct=False, fastupsample=False) for image in encoded)
-    return np.stack([picture[0, 0] for picture in whole])
+    return np.stack([decode_jpeg(image)[0, 0] for image in encoded])
 
 
 def _files(data_dir: Path, manifest: Manifest) -> list[str]:
