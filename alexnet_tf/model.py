@@ -161,7 +161,7 @@ class TwoTowerAlexNet(AlexNet):
     def convolutions(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """Images 2 x (N, 224, 224, 3) to pool5."""
         x, y = self.blocks12(images, training)  # 2 x (N, 13, 13, 128)
-        return [self.a.block345(x, y), self.b.block345(x, y)]  # 2 x (N, 4608); conv3 sees both towers
+        return [tower.block345(x, y, training) for tower in (self.a, self.b)]  # 2 x (N, 4608); conv3 sees both
 
     def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Fc6, which sees both towers."""
@@ -254,17 +254,17 @@ class Tower(keras.layers.Layer):
 
     def block2(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv2, rectified in norm2, normalized and pooled."""
-        x = self.norm2(self.conv2(x), training=training)  # (N, 27, 27, 128)
+        x = self.norm2(self.conv2(x, training=training), training=training)  # (N, 27, 27, 128)
         if self.spatial_norm:
             x = self.spatial_norm2(x, training=training)  # (N, 27, 27, 128)
         return self.pool2(x)  # (N, 13, 13, 128)
 
-    def block345(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    def block345(self, a: tf.Tensor, b: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv3, which sees both towers, conv4 and conv5, pooled."""
         x = self.join_conv3([a, b])  # (N, 13, 13, 256)
-        x = self.conv3(x)  # (N, 13, 13, 192)
-        x = self.conv4(x)  # (N, 13, 13, 192)
-        x = self.conv5(x)  # (N, 13, 13, 128)
+        x = self.conv3(x, training=training)  # (N, 13, 13, 192)
+        x = self.conv4(x, training=training)  # (N, 13, 13, 192)
+        x = self.conv5(x, training=training)  # (N, 13, 13, 128)
         return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
 
     def block6(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

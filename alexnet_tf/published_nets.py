@@ -40,7 +40,8 @@ class CaffeAlexNet(TwoTowerAlexNet):
         x, y = a.conv_block1(images[0]), b.conv_block1(images[1])  # 2 x (N, 55, 55, 48); CaffeNet: (N, 27, 27, 48)
         p, q = a.edge1(x), b.edge1(y)  # 2 x (N, 55, 55, 2), the channels that the other tower sees
         x, y = a.norm_block1(x, q, training), b.norm_block1(y, p, training)  # 2 x (N, 27, 27, 48)
-        x, y = a.conv_block2(x), b.conv_block2(y)  # 2 x (N, 27, 27, 128); CaffeNet: (N, 13, 13, 128)
+        x = a.conv_block2(x, training)  # (N, 27, 27, 128); CaffeNet: (N, 13, 13, 128)
+        y = b.conv_block2(y, training)  # the same
         p, q = a.edge2(x), b.edge2(y)  # 2 x (N, 27, 27, 2)
         return a.norm_block2(x, q, training), b.norm_block2(y, p, training)  # 2 x (N, 13, 13, 128)
 
@@ -80,9 +81,9 @@ class CaffeTower(Tower):
         x = self.own1(self.norm1(x, training=training))  # (N, 55, 55, 48)
         return x if self.pool_first else self.pool1(x)  # (N, 27, 27, 48)
 
-    def conv_block2(self, x: tf.Tensor) -> tf.Tensor:
+    def conv_block2(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv2 and, in CaffeNet, pool2; norm2 rectifies."""
-        x = self.conv2(x)  # (N, 27, 27, 128)
+        x = self.conv2(x, training=training)  # (N, 27, 27, 128)
         return self.pool2(x) if self.pool_first else x  # (N, 13, 13, 128) if pooled
 
     def norm_block2(self, x: tf.Tensor, neighbors: tf.Tensor, training: bool) -> tf.Tensor:
@@ -149,9 +150,10 @@ class OneTowerAlexNet(AlexNet):
     def convolutions(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """Images (N, 224, 224, 3) to pool5."""
         x = self.conv1(self.pad1(self.cast1(images[0])))  # (N, 228, 228, 3) -> (N, 55, 55, 64)
-        x = self.conv2(self.pool1(x))  # (N, 27, 27, 64) -> (N, 27, 27, 192)
-        x = self.conv3(self.pool2(x))  # (N, 13, 13, 192) -> (N, 13, 13, 384)
-        x = self.conv5(self.conv4(x))  # (N, 13, 13, 256)
+        x = self.conv2(self.pool1(x), training=training)  # (N, 27, 27, 64) -> (N, 27, 27, 192)
+        x = self.conv3(self.pool2(x), training=training)  # (N, 13, 13, 192) -> (N, 13, 13, 384)
+        x = self.conv4(x, training=training)  # (N, 13, 13, 256)
+        x = self.conv5(x, training=training)  # (N, 13, 13, 256)
         return [self.flatten5(self.pool5(x))]  # (N, 6, 6, 256) -> (N, 9216)
 
     def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
