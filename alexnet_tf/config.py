@@ -97,7 +97,7 @@ class DevicesConfig(Section):
 
     towers: Literal["auto", "two-gpus", "one-gpu", "two-cpus", "one-cpu"] = "auto"
     threads: int = Field(0, ge=0)
-    """Threads inside an op; 0: one per core."""
+    """Threads inside an operation; 0: one per core, or just one where two towers have two cores."""
 
 
 class DistributeConfig(Section):

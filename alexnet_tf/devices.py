@@ -5,6 +5,7 @@ Run as a command it prints the placement report: where every operation of a trai
 
 import argparse
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,16 @@ def set_up_towers(config: DevicesConfig, cluster: Cluster = ALONE) -> Towers:
         if choice == "two-cpus":
             cpu = tf.config.list_physical_devices("CPU")[0]
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+        tf.config.threading.set_intra_op_parallelism_threads(config.threads or _threads_inside_operations(choice))
     except RuntimeError:
         if choice == "two-cpus" and len(tf.config.list_logical_devices("CPU")) < 2:
             raise
     return CHOICES[choice]
+
+
+def _threads_inside_operations(choice: str) -> int:
+    """Where there is a core for each tower and no more, each works by itself; 0 stands for TensorFlow's choice."""
+    return 1 if choice == "two-cpus" and len(os.sched_getaffinity(0)) <= 2 else 0
 
 
 def _take_own_gpus(cluster: Cluster) -> int:

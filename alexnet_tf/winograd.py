@@ -62,7 +62,7 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, relu: bool, devic
                 drows, dkernels = zip(*back, strict=True)
                 dx = _compiled(_Tiles.rows_from_points, tiles)(drows)
                 # At the point 1, whose powers are all 1, a tile's rows are summed already.
-                dbias = tf.reduce_sum(slopes[POINTS.index(Fraction(1))], [0, 1, 2])
+                dbias = tf.raw_ops.BiasAddGrad(out_backprop=slopes[POINTS.index(Fraction(1))])
                 return dx, tiles.kernel_from_points(tf.stack(dkernels)), dbias
 
         return y, gradient

@@ -4,9 +4,10 @@
 
 The sides are this project's presets in either precision, the same network as users of plain Keras and of PyTorch write
 it (step_peers.py), and a large float32 matrix product, whose best rate right before and right after a step of this
-project's counts as what the machine can do. All run in one process on the same devices and threads and take turns;
-sides are compared round by round. A step is the whole of it: forward, backward, update. Batches are random numbers of
-the scale of real ones, made beforehand: neither the input pipeline nor its share of the processor is in here.
+project's counts as what the machine can do. All run on the same devices and cores and take turns; sides are compared
+round by round. A step is the whole of it: forward, backward, update. Batches are random numbers of the scale of real
+ones, made beforehand: neither the input pipeline nor its share of the processor is in here. Operations are counted as
+the network defines them; alexnet_tf/winograd.py gets by with fewer, so a share of the peak may pass 100 %.
 
 On a GPU both step and product take TensorFlow's default for float32, which is TF32 where the GPU has it.
 """
@@ -14,6 +15,7 @@ On a GPU both step and product take TensorFlow's default for float32, which is T
 import argparse
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -110,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=whole_number, default=128)
     add("--classes", type=whole_number, default=1000)
     add("--towers", choices=towers, default="auto")
-    add("--threads", type=int, default=0, help="threads inside an operation (one per core)")
+    add("--threads", type=int, default=0, help="threads inside an operation (as train.py has it; peers: one per core)")
     add("--matrix-size", type=whole_number, default=3072, help="rows of the product (3072)")
     add_report_options(parser)
     return parser
@@ -183,8 +185,9 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
             missing.append(f"{name} takes no part: it runs on the processor")
         else:
             batch = _random_batch(PRESETS["paper"].augment, options.batch_size, options.classes, options.seed)
+            threads = options.threads or len(os.sched_getaffinity(0))
             try:
-                sides[name] = Side(PEERS[name](*batch, options.classes, options.seed))
+                sides[name] = Side(PEERS[name](*batch, options.classes, options.seed, threads))
             except ImportError as fault:
                 missing.append(f"{name} takes no part: {fault}")
     return sides, missing
@@ -238,9 +241,8 @@ def _random_batch(augment: Augmentation, batch_size: int, classes: int, seed: in
 
 
 def _matrix_product(towers: Towers, size: int, seed: int) -> tuple[Callable[[], object], float]:
-    """A square product on every GPU in use at once, or on the processor; and its GFLOP."""
-    # Two logical devices of one processor share its threads, so one of them is the whole of it.
-    devices = sorted({towers.a or "", towers.b or ""}) if "GPU" in (towers.a or "") else [towers.a]
+    """A square product on every device in use at once, and the GFLOP of all; logical devices share their processor."""
+    devices = sorted({towers.a or "", towers.b or ""})
     draw = np.random.default_rng(seed)
     factors = []
     for device in devices:

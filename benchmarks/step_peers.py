@@ -5,10 +5,12 @@ towers'. What comes out is the same, too, but for LRN, which knows no groups her
 Rate, momentum and decay are the paper's, as far as each library's own optimizer knows them. All is float32.
 """
 
+import contextlib
 import itertools
-import os
+import multiprocessing
 import shutil
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 import keras
@@ -27,8 +29,40 @@ BIASES = (0, 1, 0, 1, 1, 1, 1, 0)
 """Initial ones, from conv1 to fc8 (paper section 5)."""
 
 
-def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Step:
-    """Keras' own `fit`, a step at a time. Images float32 (N, 224, 224, 3), labels int64 (N,)."""
+def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int, threads: int) -> Step:
+    """Keras' own `fit`, a step at a time, in a process of its own.
+
+    TensorFlow settles for a whole process how many threads an operation has, and two towers may need another number.
+
+    Args:
+        images: float32 (N, 224, 224, 3).
+        labels: int64 (N,).
+        classes: that there are.
+        seed: of the weights and of dropout.
+        threads: inside an operation.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    arguments = (there, threads, images, labels, classes, seed)
+    context.Process(target=_keras_process, args=arguments, daemon=True).start()
+    there.close()  # so that the other's end is an end of file here
+
+    def step() -> float:
+        here.send("step")
+        return here.recv()
+
+    return step
+
+
+def _keras_process(pipe: Connection, threads: int, *arguments: Any) -> None:
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    step = _keras_step(*arguments)
+    with contextlib.suppress(EOFError):  # the benchmark has ended
+        while pipe.recv():
+            pipe.send(step())
+
+
+def _keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Callable[[], float]:
     net = keras_net(classes, seed)
     net.compile(
         keras.optimizers.SGD(RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay),
@@ -86,18 +120,20 @@ def torch_step(
     labels: np.ndarray,
     classes: int,
     seed: int,
+    threads: int,
     *,
     lrn: bool,
     channels_last: bool,
     compiled: bool = False,
 ) -> Step:
-    """A step in PyTorch, on as many threads as TensorFlow has been told to use.
+    """A step in PyTorch.
 
     Args:
         images: float32 (N, 224, 224, 3).
         labels: int64 (N,).
         classes: that there are.
         seed: of the weights and of dropout.
+        threads: inside an operation.
         lrn: whether there are the two normalizations.
         channels_last: whether activations and kernels lie in memory with the channels last.
         compiled: whether torch.compile makes one program of the network.
@@ -110,7 +146,7 @@ def torch_step(
     if compiled and shutil.which("g++") is None:
         raise ImportError("torch.compile needs g++")
 
-    torch.set_num_threads(tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     net = torch_net(classes, lrn=lrn).to(memory_format=layout)

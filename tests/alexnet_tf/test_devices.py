@@ -1,5 +1,7 @@
 """Which devices the towers get; where their operations land is in test_placement.py."""
 
+import os
+
 import pytest
 import tensorflow as tf
 
@@ -36,6 +38,21 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_choice(gpus: list[str], choice: str, count: int, towers: Towers) -> None:
     gpus += ["gpu"] * count
     assert set_up_towers(DevicesConfig(towers=choice)) == towers
+
+
+@pytest.mark.parametrize(
+    ("choice", "cores", "asked", "threads"),
+    [("two-cpus", 2, 0, 1), ("two-cpus", 1, 0, 1), ("two-cpus", 16, 0, 0), ("one-cpu", 2, 0, 0), ("two-cpus", 2, 3, 3)],
+)
+def test_two_towers_on_two_cores_get_one_thread_each(
+    monkeypatch: pytest.MonkeyPatch, choice: str, cores: int, asked: int, threads: int
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(tf.config, "set_logical_device_configuration", lambda *_: None)
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", given.append)
+    set_up_towers(DevicesConfig(towers=choice, threads=asked))
+    assert given == [threads]
 
 
 @pytest.mark.parametrize(("choice", "count"), [("two-gpus", 0), ("two-gpus", 1), ("one-gpu", 0)])

@@ -82,7 +82,7 @@ def test_keras_net_is_the_same(towers_with_common_norm: AlexNet, pictures: np.nd
 
 @pytest.mark.parametrize("side", ["keras-groups", "torch-channels-last"])
 def test_peers_are_trained(side: str, pictures: np.ndarray) -> None:
-    one_step = step.PEERS[side](pictures, np.array([3, 3]), 10, 0)
+    one_step = step.PEERS[side](pictures, np.array([3, 3]), 10, 0, 1)
     first, second = float(one_step()), float(one_step())
     assert second < first - 0.1
 
