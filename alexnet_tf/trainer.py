@@ -60,7 +60,7 @@ class TrainingStep:
         self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
         self.augment = preset.augment
         self.statistics = statistics
-        self.compiled = tf.function(self._step, autograph=False)
+        self.compiled = tf.function(self._step, autograph=False)  # nothing in it branches on a tensor
         self.from_features = False
         """Whether the step is given what the frozen part puts out, (N, F), in place of images."""
 
