@@ -107,6 +107,7 @@ class Matrices:
     from_points: np.ndarray
 
 
+@functools.cache
 def exact_matrices(kernel_rows: int) -> Matrices:
     """The matrices in fractions: interpolation after Toom and Cook, transposed."""
     points = POINTS[: TILE_ROWS[kernel_rows] - 1]

@@ -33,13 +33,7 @@ def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int, 
     """Keras' own `fit`, a step at a time, in a process of its own.
 
     TensorFlow settles for a whole process how many threads an operation has, and two towers may need another number.
-
-    Args:
-        images: float32 (N, 224, 224, 3).
-        labels: int64 (N,).
-        classes: that there are.
-        seed: of the weights and of dropout.
-        threads: inside an operation.
+    Arguments as for `torch_step`.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
