@@ -16,6 +16,7 @@ import tensorflow as tf
 from alexnet_tf import winograd
 from alexnet_tf.devices import on_cpu
 from alexnet_tf.keras_versions import tensorflow_variable
+from alexnet_tf.own_gradient import OwnGradient, with_gradient
 
 
 class Placed:
@@ -252,20 +253,27 @@ def _compiled_normalization(
     On a CPU passes over memory are what this costs, so XLA makes two passes of each direction. It is handed this and
     nothing else: it would put a whole step on one device.
     """
-    pad, forward, pad_slopes, backward = _passes(window, bias, beta, relu)
+    pad, forward, _, _ = _passes(window, bias, beta, relu)
+    padded = pad(x)
+    y, root = forward(padded)
+    return with_gradient(y, [x], [padded, y, root], _NormalizationGradient(window, bias, beta, relu, device))
 
-    @tf.custom_gradient
-    def normalize(x: tf.Tensor) -> Any:
-        padded = pad(x)
-        y, root = forward(padded)
 
-        def gradient(dy: tf.Tensor) -> tf.Tensor:
-            with tf.device(device):  # a gradient function is called outside the layer's own scope
-                return backward(padded, root, dy, pad_slopes(y, root, dy))
+@dataclass(frozen=True)
+class _NormalizationGradient(OwnGradient):
+    """Of `_compiled_normalization`."""
 
-        return y, gradient
+    window: _Window
+    bias: float
+    beta: float
+    relu: bool
+    device: str | None
 
-    return normalize(x)
+    def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> tuple[tf.Tensor]:
+        padded, y, root = kept
+        _, _, pad_slopes, backward = _passes(self.window, self.bias, self.beta, self.relu)
+        with tf.device(self.device):  # a gradient function is called outside the layer's own scope
+            return (backward(padded, root, slopes, pad_slopes(y, root, slopes)),)
 
 
 @functools.cache

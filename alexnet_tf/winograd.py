@@ -22,10 +22,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from alexnet_tf.own_gradient import OwnGradient, with_gradient
 
 POINTS = tuple(Fraction(point) for point in ("0", "1", "-1", "2", "-2", "1/2", "-1/2"))
 """As many as needed, from the left, and infinity. Small numbers, for it is their powers that cost precision."""
@@ -47,27 +48,11 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, relu: bool, devic
       (N, H, W, K).
     """
     tiles = _Tiles(kernel.shape[0], x.shape[1])
-
-    @tf.custom_gradient
-    def convolution(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
-        rows = tf.unstack(_compiled(_Tiles.to_points, tiles)(x))
-        kernels = tf.unstack(tiles.kernel_to_points(kernel))
-        products = [_along_columns(*pair) for pair in zip(rows, kernels, strict=True)]
-        y = _compiled(_Tiles.from_points, tiles)(products, bias, relu)
-
-        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            with tf.device(device):  # a gradient function is called outside the layer's own scope
-                slopes = _compiled(_Tiles.slopes_to_points, tiles)(y, dy, relu)
-                back = [_along_columns_back(*three) for three in zip(rows, kernels, tf.unstack(slopes), strict=True)]
-                drows, dkernels = zip(*back, strict=True)
-                dx = _compiled(_Tiles.rows_from_points, tiles)(drows)
-                # At the point 1, whose powers are all 1, a tile's rows are summed already.
-                dbias = tf.raw_ops.BiasAddGrad(out_backprop=slopes[POINTS.index(Fraction(1))])
-                return dx, tiles.kernel_from_points(tf.stack(dkernels)), dbias
-
-        return y, gradient
-
-    return convolution(x, kernel, bias)
+    rows = tf.unstack(_compiled(_Tiles.to_points, tiles)(x))
+    kernels = tf.unstack(tiles.kernel_to_points(kernel))
+    products = [_along_columns(*pair) for pair in zip(rows, kernels, strict=True)]
+    y = _compiled(_Tiles.from_points, tiles)(products, bias, relu)
+    return with_gradient(y, [x, kernel, bias], [y, *rows, *kernels], _Gradient(tiles, relu, device))
 
 
 def _along_columns(rows: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -82,6 +67,27 @@ def _along_columns_back(rows: tf.Tensor, kernel: tf.Tensor, slopes: tf.Tensor) -
     drows = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(rows), filter=kernel, **options)
     dkernel = tf.raw_ops.Conv2DBackpropFilter(input=rows, filter_sizes=tf.shape(kernel), **options)
     return drows, dkernel[0]
+
+
+@dataclass(frozen=True)
+class _Gradient(OwnGradient):
+    """Of `convolve`, with respect to picture, kernel and bias."""
+
+    tiles: "_Tiles"
+    relu: bool
+    device: str | None
+
+    def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        tiles, (y, *points) = self.tiles, kept
+        rows, kernels = points[: len(points) // 2], points[len(points) // 2 :]
+        with tf.device(self.device):  # a gradient function is called outside the layer's own scope
+            slopes = _compiled(_Tiles.slopes_to_points, tiles)(y, slopes, self.relu)
+            back = [_along_columns_back(*three) for three in zip(rows, kernels, tf.unstack(slopes), strict=True)]
+            drows, dkernels = zip(*back, strict=True)
+            dx = _compiled(_Tiles.rows_from_points, tiles)(drows)
+            # At the point 1, whose powers are all 1, a tile's rows are summed already.
+            dbias = tf.raw_ops.BiasAddGrad(out_backprop=slopes[POINTS.index(Fraction(1))])
+            return dx, tiles.kernel_from_points(tf.stack(dkernels)), dbias
 
 
 @functools.cache
