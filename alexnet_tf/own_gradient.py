@@ -24,6 +24,8 @@ class OwnGradient(ABC):
     def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> Sequence[tf.Tensor]:
         """From the gradient with respect to the result to that with respect to each input.
 
+        Whatever device it computes on, it must open the scope itself.
+
         Args:
           slopes: of the result's shape.
           kept: what `with_gradient` was told to keep.
@@ -58,6 +60,8 @@ def _registered(gradient: OwnGradient, number_of_inputs: int) -> str:
     @tf.RegisterGradient(name)
     def of_identity(operation: tf.Operation, slopes: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
         kept = operation.inputs[1 + number_of_inputs :]
-        return [None, *gradient(slopes, *kept), *[None] * len(kept)]
+        # tf.gradients colocates with the operation; a function that is traced meanwhile, and kept, would remember it.
+        with operation.graph.colocate_with(None, ignore_existing=True):
+            return [None, *gradient(slopes, *kept), *[None] * len(kept)]
 
     return name
