@@ -1,9 +1,9 @@
 """Gradients of our own that do not keep the graph they were used in.
 
-Every call of `tf.custom_gradient` inside a tf.function registers a closure over that graph's tensors under a new name,
-and TensorFlow never forgets a registered name: each training step that a notebook or a test builds would stay in memory
-with all its weights. Here a gradient is registered once for each set of settings, and finds its tensors among the inputs
-of the operation that it belongs to.
+Every call of `tf.custom_gradient` inside a tf.function registers a closure over that graph's tensors under a new
+name, and TensorFlow never forgets a registered name: each training step that a notebook or a test builds would stay
+in memory with all its weights. Here a gradient is registered once for each set of settings, and finds its tensors
+among the inputs of the operation that it belongs to.
 """
 
 import functools

@@ -15,6 +15,7 @@ from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.preparation import evaluation_views
 from alexnet_tf.workdir import open_run
 from tests.alexnet_tf.made_runs import write_opinionated_run
+from tests.closeness import ONE_LAYER, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL
 from tfrecords.manifest import load_manifest
 
@@ -80,7 +81,7 @@ class TestClassProbabilities:
                    (tf.constant(images[2:]), tf.constant(labels[2:]))]  # fmt: skip
         found, found_labels = class_probabilities(lambda views: view_average(ColorNet(), views), batches)
         expected = [np.mean([softmax(2 * view) for view in image], axis=0) for image in colors]
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        assert_close(found, expected, ONE_LAYER)
         np.testing.assert_array_equal(found_labels, labels)
         # The mean of the logits would be another thing.
         assert np.abs(found - softmax(2 * colors.mean(axis=1))).max() > 0.01

@@ -18,6 +18,7 @@ from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.presets import PRESETS, Recipe
 from alexnet_tf.workdir import open_run
 from tests.alexnet_tf.run_files import metrics, tensors
+from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest
 
@@ -125,9 +126,7 @@ class TestFrozenPart:
         images = tf.random.stateless_normal((2, 224, 224, 3), (1, 2)) * 60
         for layer in FEATURE_LAYERS:
             features = tf.concat(model.features(images, layer), axis=1)
-            np.testing.assert_allclose(
-                model.head(model.towers_of(features), layer), model(images), rtol=1e-4, atol=1e-6
-            )
+            assert_close(model.head(model.towers_of(features), layer), model(images), WHOLE_NETWORK)
 
 
 class TestStoredFeatures:
@@ -149,7 +148,7 @@ class TestStoredFeatures:
         changed = layers_that_differ(weights(base, 3) | {k: v * 0 for k, v in expected.items() if "fc8" in k}, expected)
         assert changed == set(trained.split(", "))
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+            assert_close(found[name], value, WHOLE_NETWORK, name=name)
         errors = [metrics(runs / name, "validation") for name in ("frozen", "stored")]
         assert [line["loss"] for line in errors[0]] == pytest.approx([line["loss"] for line in errors[1]], rel=1e-4)
         self._evaluates_like_its_own_validation(runs / "stored", two_classes, two_cpus, errors[1][-1])

@@ -36,6 +36,7 @@ from tests.alexnet_tf.published_files import (
     write_mean,
 )
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
+from tests.closeness import WHOLE_NETWORK, assert_close
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.schema import parse_example
 
@@ -145,7 +146,7 @@ def opencv(caffemodel_file: Path, prototxt: str, files: list[bytes], mean: np.nd
 class TestCaffe:
     def test_published_form_agrees_with_opencv(self, caffe_run: Path, caffe_expected: np.ndarray) -> None:
         assert np.ptp(caffe_expected, axis=0).max() > 0.01  # the pictures are told apart
-        np.testing.assert_allclose(served(caffe_run, pictures()), caffe_expected, atol=1e-4)
+        assert_close(served(caffe_run, pictures()), caffe_expected, WHOLE_NETWORK)
 
     def test_caffenet_in_todays_form_agrees_with_opencv(self, caffenet_run: Path) -> None:
         color = np.array([104, 117, 123], np.float32).reshape(3, 1, 1)
@@ -158,7 +159,7 @@ class TestCaffe:
             )
             for preset in ("caffenet", "caffe")
         )
-        np.testing.assert_allclose(predicted(caffenet_run, pictures()), expected, atol=1e-4)
+        assert_close(predicted(caffenet_run, pictures()), expected, WHOLE_NETWORK)
         assert np.abs(other_order - expected).max() > 1e-3  # else this could not tell the two nets apart
         classes = open_run(caffenet_run).classes
         assert classes.keys == ["n01", "n02", "n03"] and classes.names[0] == "tench, Tinca tinca"
@@ -204,7 +205,7 @@ class TestTorchvision:
         with torch.no_grad():
             expected = torch.softmax(net(cropped), 1).numpy()
         assert np.ptp(expected, axis=0).max() > 0.01
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert_close(found, expected, WHOLE_NETWORK)
 
 
 @pytest.mark.parametrize("name", ["caffe_run", pytest.param("owt_run", marks=pytest.mark.slow)])

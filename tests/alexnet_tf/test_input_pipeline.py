@@ -25,6 +25,7 @@ from alexnet_tf.input_pipeline import (
 from alexnet_tf.preparation import TrainingPictures, evaluation_views, prepare_training
 from alexnet_tf.presets import PRESETS, Augmentation
 from alexnet_tf.share import Share
+from tests.closeness import ELEMENTWISE, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL, convert_folder
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.statistics import STATISTICS_FILE, Statistics, principal_axes
@@ -78,7 +79,7 @@ class TestTrainingImages:
         compiled = prepare_training(pictures, augment, statistics, "/device:CPU:0")
         plain = prepare_training(pictures, augment, statistics, "/device:GPU:0")  # with this name, on any device
         assert compiled.dtype == plain.dtype == tf.float32
-        np.testing.assert_allclose(plain, compiled, rtol=1e-6, atol=1e-5)
+        assert_close(plain, compiled, ELEMENTWISE)
         return compiled[0].numpy()
 
     @pytest.mark.parametrize("mirrored", [False, True])
@@ -88,7 +89,7 @@ class TestTrainingImages:
         top, left = offset
         expected = (picture() - statistics.mean_image)[top : top + 224, left : left + 224]
         expected = expected[:, ::-1] if mirrored else expected  # the mean is mirrored along
-        np.testing.assert_allclose(found, expected + self.SHIFT, atol=1e-4)
+        assert_close(found, expected + self.SHIFT, ELEMENTWISE)
 
     @pytest.mark.parametrize("noisy", [True, False])
     @pytest.mark.parametrize("mirrored", [False, True])
@@ -100,7 +101,7 @@ class TestTrainingImages:
         crop = crop[:, ::-1] if mirrored else crop
         expected = crop - statistics.mean_image[16:240, 16:240]  # never mirrored, never moved
         expected = (expected + self.SHIFT) / 1.1 if noisy else expected
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert_close(found, expected, ELEMENTWISE)
 
     @pytest.mark.parametrize("mirrored", [False, True])
     @pytest.mark.parametrize("offset", [(0, 29), (29, 3), (14, 14)])
@@ -108,20 +109,20 @@ class TestTrainingImages:
         found = self.image(PRESETS["caffe"].augment, statistics, offset, mirrored)
         top, left = offset
         expected = (picture() - statistics.mean_image)[top : top + 227, left : left + 227]
-        np.testing.assert_allclose(found, expected[:, ::-1] if mirrored else expected, atol=1e-4)
+        assert_close(found, expected[:, ::-1] if mirrored else expected, ELEMENTWISE)
 
     @pytest.mark.parametrize("mirrored", [False, True])
     def test_torchvision(self, statistics: Statistics, mirrored: bool) -> None:
         found = self.image(PRESETS["owt"].augment, statistics, (32, 5), mirrored)
         crop = picture()[32:, 5:229] / 255
         expected = (crop - statistics.mean_image.mean(axis=(0, 1)) / 255) / (0.229, 0.224, 0.225)
-        np.testing.assert_allclose(found, expected[:, ::-1] if mirrored else expected, atol=1e-5)
+        assert_close(found, expected[:, ::-1] if mirrored else expected, ELEMENTWISE)
 
     @BOTH
     def test_without_noise_pixels_are_not_scaled(self, augment: Augmentation, statistics: Statistics) -> None:
         plain = self.image(replace(augment, noise="none"), statistics, (16, 16), False)
         expected = (picture() - statistics.mean_image)[16:240, 16:240]
-        np.testing.assert_allclose(plain, expected, atol=1e-4)
+        assert_close(plain, expected, ELEMENTWISE)
         assert plain.std() > 50  # the 0-255 scale
 
 
@@ -376,20 +377,20 @@ class TestEvaluation:
                 else:
                     view = view - mean[rows, columns]
                     expected.append(view[:, ::-1] if mirrored else view)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert_close(found, expected, ELEMENTWISE)
 
     @BOTH
     def test_one_view_is_the_center(self, augment: Augmentation, statistics: Statistics) -> None:
         found = evaluation_views(tf.constant(picture()), 1, augment, statistics).numpy()
         expected = (picture() - statistics.mean_image)[16:240, 16:240]
-        np.testing.assert_allclose(found, expected[None], atol=1e-4)
+        assert_close(found, expected[None], ELEMENTWISE)
 
     def test_caffes_views_are_larger(self, statistics: Statistics) -> None:
         found = evaluation_views(tf.constant(picture()), 10, PRESETS["caffe"].augment, statistics).numpy()
         whole = picture() - statistics.mean_image
         assert found.shape == (10, 227, 227, 3)
-        np.testing.assert_allclose(found[3], whole[29:, 29:], atol=1e-4)
-        np.testing.assert_allclose(found[9], whole[14:241, 14:241][:, ::-1], atol=1e-4)
+        assert_close(found[3], whole[29:, 29:], ELEMENTWISE)
+        assert_close(found[9], whole[14:241, 14:241][:, ::-1], ELEMENTWISE)
 
     @pytest.mark.parametrize("workers", [5, 20])
     def test_workers_share_the_split_out(self, numbered: Path, workers: int) -> None:

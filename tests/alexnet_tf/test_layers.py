@@ -14,6 +14,7 @@ from alexnet_tf.layers import (
     LocalResponseNormalization,
     SpatialResponseNormalization,
 )
+from tests.closeness import ELEMENTWISE, ONE_LAYER, assert_close
 
 # Inputs of this size make the sums matter: 1e-4 * 5 * 60^2 = 1.8 beside a bias of 2.
 STDDEV = 60.0
@@ -57,7 +58,7 @@ class TestLocalResponseNormalization:
     def test_output_is_the_formula(self, constants: tuple, channels: int, training: bool) -> None:
         x = normal(2, 3, 4, channels)
         found = LocalResponseNormalization(*constants)(tf.constant(x, tf.float32), training=training)
-        np.testing.assert_allclose(found, lrn(x, *constants), rtol=2e-5)
+        assert_close(found, lrn(x, *constants), ONE_LAYER)
 
     @ALL
     def test_gradient_is_tensorflows_own(self, constants: tuple) -> None:
@@ -69,7 +70,7 @@ class TestLocalResponseNormalization:
             loss = tf.reduce_sum(y * tf.constant(dy, tf.float32))
         expected = tape.gradient(loss, inputs).numpy()
         found = gradient_of(in_training(LocalResponseNormalization(*constants)), x, dy)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+        assert_close(found, expected, ONE_LAYER)
 
     @ALL
     @pytest.mark.parametrize("training", [False, True])
@@ -78,10 +79,10 @@ class TestLocalResponseNormalization:
         x[0, 0] = 0.0
         plain, with_relu = (LocalResponseNormalization(*constants, relu) for relu in (False, True))
         expected = lrn(np.maximum(x, 0), *constants)
-        np.testing.assert_allclose(with_relu(tf.constant(x, tf.float32), training=training), expected, rtol=2e-5)
+        assert_close(with_relu(tf.constant(x, tf.float32), training=training), expected, ONE_LAYER)
         expected = gradient_of(lambda x: plain(tf.nn.relu(x), training=training), x, dy)
         found = gradient_of(lambda x: with_relu(x, training=training), x, dy)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+        assert_close(found, expected, ONE_LAYER)
 
     @ALL
     def test_gradient_is_that_of_numeric_differences(self, constants: tuple) -> None:
@@ -93,7 +94,7 @@ class TestLocalResponseNormalization:
             ahead, behind = lrn(x + step, *constants), lrn(x - step, *constants)
             expected[index] = (dy * (ahead - behind)).sum() / 2e-3
         found = gradient_of(in_training(LocalResponseNormalization(*constants)), x, dy)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+        assert_close(found, expected, ONE_LAYER)
 
     def test_config_round_trip(self) -> None:
         layer = LocalResponseNormalization(2, 2.0, 1e-4, 0.75, device="/device:CPU:1", name="n")
@@ -113,7 +114,7 @@ class TestSpatialResponseNormalization:
             scale = 1 + 0.001 / 25 * (window**2).sum()  # divided by 25 at the edges, too
             expected[n, row, column, c] = x[n, row, column, c] / scale**beta
         found = SpatialResponseNormalization(beta=beta)(tf.constant(x, tf.float32))
-        np.testing.assert_allclose(found, expected, rtol=2e-5)
+        assert_close(found, expected, ONE_LAYER)
 
     @pytest.mark.parametrize("beta", [0.75, 0.5])
     def test_gradient_is_that_of_the_formula_differentiated(self, beta: float) -> None:
@@ -126,7 +127,7 @@ class TestSpatialResponseNormalization:
             loss = tf.reduce_sum(dy * inputs / (1 + 0.001 / 25 * sums) ** beta)
         expected = tape.gradient(loss, inputs).numpy()
         found = gradient_of(SpatialResponseNormalization(beta=beta), x, dy)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+        assert_close(found, expected, ONE_LAYER)
 
     def test_even_window_is_refused(self) -> None:
         with pytest.raises(ValueError, match="odd"):
@@ -147,7 +148,7 @@ class TestDropout2012:
     @pytest.mark.parametrize("rate", [0.5, 0.3])
     def test_at_test_outputs_are_scaled(self, rate: float) -> None:
         y = Dropout2012(rate)(self.INPUTS).numpy()
-        np.testing.assert_allclose(y, self.INPUTS * (1 - rate), rtol=1e-6)
+        assert_close(y, self.INPUTS * (1 - rate), ELEMENTWISE)
 
     def test_same_seed_and_name_same_mask(self) -> None:
         first = Dropout2012(0.5, name="dropout6_a")(self.INPUTS, seed=self.SEED)
@@ -182,7 +183,7 @@ class TestInvertedDropout:
     def test_mask_is_that_of_2012_scaled_in_training_alone(self) -> None:
         inputs, seed = np.full((3, 4), 3.0, np.float32), tf.constant([7, 11])
         plain, inverted = (kind(0.25, name="d") for kind in (Dropout2012, layers.InvertedDropout))
-        np.testing.assert_allclose(inverted(inputs, seed=seed), plain(inputs, seed=seed) / 0.75, rtol=1e-6)
+        assert_close(inverted(inputs, seed=seed), plain(inputs, seed=seed) / 0.75, ELEMENTWISE)
         np.testing.assert_array_equal(inverted(inputs), inputs)
 
 

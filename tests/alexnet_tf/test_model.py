@@ -15,6 +15,7 @@ from alexnet_tf.weight_layout import TORCHVISION, from_published
 from tests.alexnet_tf import torch_alexnet
 from tests.alexnet_tf.published_files import torchvision_net
 from tests.alexnet_tf.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 CLASSES = 1000
 VARIANTS = {"paper": PAPER, "2012-code": PROGRAM, "caffe": CAFFE, "caffenet": CAFFENET}
@@ -195,7 +196,7 @@ class TestAgainstPyTorch:
         expected = torch_alexnet.logits(batch, weights, VARIANTS[preset], masks_of(model, seed, 2))
         expected_loss = torch.nn.functional.cross_entropy(expected, torch.tensor(labels))
         expected_loss.backward()
-        np.testing.assert_allclose(logits, expected.detach(), rtol=1e-9)
+        assert_close(logits, expected.detach(), WHOLE_NETWORK, np.float64)
         assert loss.numpy() == pytest.approx(expected_loss.item(), rel=1e-9)
         for name, gradient in found.items():
             theirs = weights[name].grad.numpy()
@@ -249,7 +250,7 @@ class TestOneTower:
         mask6 = torch.from_numpy(mask6.transpose(0, 3, 1, 2).reshape(2, 9216))
         expected = net(planes, mask6, torch.from_numpy(mask7))
         torch.nn.functional.cross_entropy(expected, torch.tensor(labels)).backward()
-        np.testing.assert_allclose(logits, expected.detach(), rtol=1e-9)
+        assert_close(logits, expected.detach(), WHOLE_NETWORK, np.float64)
         gradients = {name: parameter.grad.numpy() for name, parameter in net.named_parameters()}
         for name, gradient in from_published(torchvision_layers(gradients), TORCHVISION).items():
             assert np.linalg.norm(found[name].numpy() - gradient) < 1e-9 * np.linalg.norm(gradient), name

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from alexnet_tf import layers, winograd
 from alexnet_tf.winograd import TILE_ROWS
+from tests.closeness import ONE_LAYER, WHOLE_NETWORK, assert_close
 
 KERNEL_ROWS = pytest.mark.parametrize("kernel_rows", TILE_ROWS)
 RELU = pytest.mark.parametrize("relu", [False, True])
@@ -44,20 +45,24 @@ def test_result_and_gradients_are_tensorflows(kernel_rows: int, height: int, rel
         tape.watch(inputs)
         found, expected = winograd.convolve(*inputs, relu, None), plain(*inputs, relu)
         losses = [tf.reduce_sum(y * dy) for y in (found, expected)]
-    np.testing.assert_allclose(found, expected, atol=1e-11)
+    assert_close(found, expected, WHOLE_NETWORK, np.float64)
     for one, other in zip(*(tape.gradient(loss, inputs) for loss in losses), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-10)
+        assert_close(one, other, WHOLE_NETWORK, np.float64)
 
 
 @pytest.mark.parametrize(("kernel_rows", "height", "channels"), [(5, 27, 48), (3, 13, 256), (3, 13, 192)])
-def test_float32_loses_little_more_than_a_bit(kernel_rows: int, height: int, channels: int) -> None:
+def test_float32_rounds_no_worse_than_a_plain_sum_may(kernel_rows: int, height: int, channels: int) -> None:
+    """Whose K terms are off by the root of K half roundings, the one order of them more than the other.
+
+    How TensorFlow's own convolution orders them differs from processor to processor, so it is no yardstick.
+    """
     x = np.maximum(normal(4, height, height, channels), 0)
     inputs = [x, normal(kernel_rows, kernel_rows, channels, 64, seed=1), normal(64, seed=2)]
     exact = plain(*(tf.constant(one) for one in inputs), False).numpy()
     single = [tf.constant(one, tf.float32) for one in inputs]
-    found, expected = winograd.convolve(*single, False, None), plain(*single, False)
-    error, usual = (np.std(y.numpy() - exact) / np.std(exact) for y in (found, expected))
-    assert usual < error < 3 * usual < 3e-6
+    found = winograd.convolve(*single, False, None).numpy()
+    terms = kernel_rows * kernel_rows * channels
+    assert 0 < np.std(found - exact) / np.std(exact) < np.sqrt(terms) * np.finfo(np.float32).eps / 2
 
 
 class TestLayer:
@@ -69,7 +74,7 @@ class TestLayer:
         layer = layers.Conv2D(6, size, padding="same", activation=activation, bias_initializer="ones")
         at_test, in_training = layer(self.X), layer(self.X, training=True)
         assert np.any(at_test != in_training)  # it went the other way
-        np.testing.assert_allclose(at_test, in_training, atol=1e-5)
+        assert_close(at_test, in_training, ONE_LAYER)
 
     @pytest.mark.parametrize(
         "options",

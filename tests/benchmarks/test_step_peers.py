@@ -16,6 +16,7 @@ from alexnet_tf.weight_layout import CAFFE, LAYERS, from_published, to_published
 from benchmarks import step, step_peers
 from benchmarks.flops import count_work
 from tests.alexnet_tf.conftest import shrink_net
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 CLASSES = 1000
 
@@ -60,7 +61,7 @@ def test_pytorch_net_is_the_same(towers_with_common_norm: AlexNet, pictures: np.
         layer.load_state_dict({"weight": kernel, "bias": bias})
     with torch.inference_mode():
         found = net(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())).numpy()
-    np.testing.assert_allclose(found, logits, atol=1e-4 * np.abs(logits).max())
+    assert_close(found, logits, WHOLE_NETWORK)
     for lrn in (True, False):
         assert sum(one.numel() for one in step_peers.torch_net(CLASSES, lrn=lrn).parameters()) == 60_965_224
 
@@ -73,7 +74,7 @@ def test_keras_net_is_the_same(towers_with_common_norm: AlexNet, pictures: np.nd
     weighted = [layer for layer in net.layers if layer.weights]
     for layer, name in zip(weighted, LAYERS, strict=True):
         layer.set_weights([one_tower[f"{name}_a/kernel"], one_tower[f"{name}_a/bias"]])
-    np.testing.assert_allclose(net(tf.constant(pictures)).numpy(), logits, atol=1e-4 * np.abs(logits).max())
+    assert_close(net(tf.constant(pictures)).numpy(), logits, WHOLE_NETWORK)
 
     assert net.count_params() == 60_965_224
     products = [math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in weighted]

@@ -22,6 +22,7 @@ from alexnet_tf import client, transport
 from alexnet_tf.errors import UserError
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.servers import ROOT, Server
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 PROTOCOLS = ["--grpc", "--rest"]
 ANSWER = {"labels": ["n1", "n2"], "classes": ["one", "two"], "scores": [0.75, 0.25], "status": "ok"}
@@ -53,7 +54,7 @@ def test_names_every_picture_in_batches(
         assert [one["name"] for one in top] == [name.decode() for name in expected["classes"].numpy()[number, :2]]
         assert [one["label"] for one in top] == [name.decode() for name in expected["labels"].numpy()[number, :2]]
         found = [one["probability"] for one in top]
-        assert found == pytest.approx(expected["scores"].numpy()[number, :2], abs=1e-5)
+        assert_close(found, expected["scores"].numpy()[number, :2], WHOLE_NETWORK)
     assert client.main([*pictures[:1], *arguments]) == 0
     assert capsys.readouterr().out.startswith(f"{pictures[0]}\n  ")
 

@@ -17,6 +17,7 @@ from alexnet_tf.serving.metadata import MODEL_FILE
 from alexnet_tf.serving.warm_up import read_warm_up
 from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.made_runs import write_opinionated_run
+from tests.closeness import WHOLE_NETWORK, assert_close
 from tfrecords.manifest import load_manifest
 
 PRESETS = {"paper": 1, "2012-code": 2, "owt": 3}
@@ -49,7 +50,7 @@ def test_one_model_answers_with_the_mean(nets: Path, stored_pictures: list[bytes
     each = [signature(nets / f"models/{preset}", name)(image_bytes=files)["probabilities"] for preset in PRESETS]
     answer = signature(nets / "models/all", name)(image_bytes=files)
     assert max(np.abs(one[:3] - each[0][:3]).max() for one in each[1:]) > 0.05  # nets of their own opinions
-    np.testing.assert_allclose(answer["probabilities"], np.mean(each, axis=0), atol=1e-5)
+    assert_close(answer["probabilities"], np.mean(each, axis=0), WHOLE_NETWORK)
     assert [status == b"ok" for status in answer["status"].numpy()] == [True, True, True, False]
 
 
@@ -59,7 +60,7 @@ def test_it_answers_to_all_but_one_nets_own_signatures(nets: Path) -> None:
     pixels = tf.cast(tf.random.stateless_uniform((2, 300, 280, 3), (1, 2), 0, 256, tf.int32), tf.uint8)
     each = [signature(nets / f"models/{preset}", "images")(images=pixels)["probabilities"] for preset in PRESETS]
     found = together["images"](images=pixels)["probabilities"]
-    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)
+    assert_close(found, np.mean(each, axis=0), WHOLE_NETWORK)
     warmed = {log.predict_log.request.model_spec.signature_name for log in read_warm_up(nets / "models/all/1")}
     assert warmed - {""} == {"serving_default", "probabilities", "ten_view", "view"}
     model = json.loads((nets / "models/all/1" / MODEL_FILE).read_text())

@@ -19,6 +19,7 @@ from alexnet_tf.serving.versions import new_version, newest_version, remove_old_
 from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up
 from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.serving.conftest import CLASSES, LICENSE, Exported
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 SIGNATURES = {
     "serving_default", "probabilities", "ten_view", "features", "view", "images", "float_images", "classify", "network"
@@ -60,7 +61,7 @@ print(json.dumps({key: value.numpy()[2].tolist() if value.dtype != tf.string els
     answer = json.loads(done.stdout.splitlines()[-1])
     expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
     assert answer["labels"] == [label.decode() for label in expected["labels"].numpy()[0]]
-    np.testing.assert_allclose(answer["scores"], expected["scores"][0], atol=1e-6)
+    assert_close(answer["scores"], expected["scores"][0], WHOLE_NETWORK)
 
 
 def test_saved_model_cli_shows_and_runs_it(program: Exported, stored_pictures: list[bytes], tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_saved_model_cli_shows_and_runs_it(program: Exported, stored_pictures: l
     )  # fmt: skip
     found = np.load(tmp_path / "probabilities.npy")
     expected = program.signature("probabilities")(image_bytes=tf.constant(stored_pictures[:2]))["probabilities"]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert_close(found, expected, WHOLE_NETWORK)
 
 
 def test_graph_has_no_device_and_no_python(program: Exported) -> None:
@@ -212,4 +213,4 @@ def test_cpp_loader_of_tensorflow_serving_runs_it(
         ):
             _, told, found = line.split('"')
             assert told == status.decode()
-            np.testing.assert_allclose(np.array(found.split(), float), numbers, atol=1e-5)
+            assert_close(np.array(found.split(), float), numbers, WHOLE_NETWORK)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from benchmarks.engines import engines_of
 from tests.alexnet_tf.serving.conftest import Exported, center_views
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 
 def network_of(exported: Exported, data: Path) -> tuple[tf.types.experimental.GenericFunction, np.ndarray, np.ndarray]:
@@ -28,7 +29,7 @@ def test_onnx_runtime_finds_the_same_probabilities(program: Exported, tiny_data:
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=18)
     session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"views": views})
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert_close(found, expected, WHOLE_NETWORK)
 
 
 def test_openvino_finds_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
@@ -38,13 +39,13 @@ def test_openvino_finds_the_same_probabilities(program: Exported, tiny_data: Pat
     # Its own choice would be bfloat16 where the processor has it.
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     (found,) = compiled([views]).values()
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert_close(found, expected, WHOLE_NETWORK)
 
 
 def test_engines_of_the_benchmark_find_the_same_probabilities(program: Exported, tiny_data: Path) -> None:
     _, views, expected = network_of(program, tiny_data)
     engines, missing = engines_of(program.models / "1", len(views))
     for engine in engines.values():
-        np.testing.assert_allclose(engine(views), expected, atol=1e-5)
+        assert_close(engine(views), expected, WHOLE_NETWORK)
     if missing:
         pytest.skip("PEER ENGINES: " + "; ".join(missing))

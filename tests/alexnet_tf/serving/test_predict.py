@@ -9,6 +9,7 @@ import tensorflow as tf
 from alexnet_tf import predict
 from alexnet_tf.errors import UserError
 from tests.alexnet_tf.serving.conftest import Exported
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 
 def test_predict_names_pictures(program: Exported, stored_pictures: list[bytes], tmp_path: Path, capsys) -> None:
@@ -18,7 +19,7 @@ def test_predict_names_pictures(program: Exported, stored_pictures: list[bytes],
     (top,) = json.loads(capsys.readouterr().out).values()
     expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
     assert [answer["label"] for answer in top] == [label.decode() for label in expected["labels"].numpy()[0, :2]]
-    assert [answer["probability"] for answer in top] == pytest.approx(expected["scores"].numpy()[0, :2], abs=1e-5)
+    assert_close([answer["probability"] for answer in top], expected["scores"].numpy()[0, :2], WHOLE_NETWORK)
     assert set(top[0]) == {"label", "name", "probability"}
     assert predict.main(["--model", str(program.models / "1"), str(picture)]) == 0
     assert top[0]["name"] in capsys.readouterr().out.splitlines()[1]

@@ -5,7 +5,6 @@ import http.client
 import json
 import shutil
 import signal
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from alexnet_tf import serve
 from alexnet_tf.errors import UserError
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.servers import Server, local_server
+from tests.closeness import WHOLE_NETWORK, assert_close
 
 PREDICT = "/v1/models/alexnet:predict"
 
@@ -71,11 +71,11 @@ class TestRest:
                 assert status == 200 and len(answer["predictions"]) == 2
                 for number, row in enumerate(answer["predictions"]):
                     assert row["classes"] == [name.decode() for name in expected["classes"].numpy()[number]]
-                    assert row["scores"] == pytest.approx(expected["scores"].numpy()[number], abs=1e-6)
+                    assert_close(row["scores"], expected["scores"].numpy()[number], WHOLE_NETWORK)
                     assert row["status"] == "ok"
         for inputs in ({"image_bytes": [b64(file) for file in files]}, [b64(file) for file in files]):
             _, answer = any_server.call(PREDICT, {"inputs": inputs})
-            np.testing.assert_allclose(answer["outputs"]["scores"], expected["scores"], atol=1e-6)
+            assert_close(answer["outputs"]["scores"], expected["scores"], WHOLE_NETWORK)
             assert set(answer["outputs"]) == {"classes", "labels", "scores", "status"}
 
     def test_numbers_and_bytes(self, any_server: Server, program: Exported, stored_pictures: list[bytes]) -> None:
@@ -83,7 +83,7 @@ class TestRest:
         expected = program.signature("images")(images=tf.constant(pixels))["probabilities"]
         body = {"signature_name": "images", "instances": pixels.tolist()}
         _, answer = any_server.call(PREDICT, body)
-        np.testing.assert_allclose(answer["predictions"][0]["probabilities"], expected[0], atol=1e-6)
+        assert_close(answer["predictions"][0]["probabilities"], expected[0], WHOLE_NETWORK)
         _, answer = any_server.call(PREDICT, {"signature_name": "view", "instances": [b64(stored_pictures[0])]})
         expected = program.signature("view")(image_bytes=tf.constant(stored_pictures[:1]))["png_bytes"].numpy()[0]
         assert answer["predictions"][0]["png_bytes"] == b64(expected)  # by its name, as TensorFlow Serving does
@@ -94,7 +94,7 @@ class TestRest:
         expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
         good, bad = answer["results"]
         assert status == 200 and [name for name, _ in good] == [x.decode() for x in expected["classes"].numpy()[0]]
-        assert [score for _, score in good] == pytest.approx(expected["scores"].numpy()[0], abs=1e-6)
+        assert_close([score for _, score in good], expected["scores"].numpy()[0], WHOLE_NETWORK)
         assert bad[0] == ["no JPEG, PNG or GIF file", 0.0]
 
     def test_status_and_metadata(self, any_server: Server) -> None:
@@ -167,7 +167,9 @@ class TestRest:
             assert connection.getresponse().read()
             seconds.append(time.perf_counter() - start)
         connection.close()
-        assert statistics.median(seconds) < 0.03  # the client's kernel would confirm a header after 40 ms
+        assert (
+            min(seconds) < 0.03
+        )  # the client's kernel would confirm every header after 40 ms; others may hold up some
 
 
 class TestGrpc:
@@ -175,9 +177,8 @@ class TestGrpc:
         files = [*stored_pictures[:5], b"none"]  # more than run together
         response = prediction.Predict(predict_request("probabilities", "image_bytes", files), timeout=60)
         expected = program.signature("probabilities")(image_bytes=tf.constant(files))
-        np.testing.assert_allclose(
-            tf.make_ndarray(response.outputs["probabilities"]), expected["probabilities"], atol=1e-6
-        )
+        found = tf.make_ndarray(response.outputs["probabilities"])
+        assert_close(found, expected["probabilities"], WHOLE_NETWORK)
         assert tf.make_ndarray(response.outputs["status"]).tolist() == expected["status"].numpy().tolist()
         assert response.model_spec.version.value == 1 and response.model_spec.signature_name == "probabilities"
 
@@ -196,7 +197,7 @@ class TestGrpc:
             found = response.result.classifications[0].classes
             expected = program.signature("serving_default")(image_bytes=tf.constant(stored_pictures[:1]))
             assert [one.label for one in found] == [name.decode() for name in expected["classes"].numpy()[0]]
-            assert [one.score for one in found] == pytest.approx(expected["scores"].numpy()[0], abs=1e-6)
+            assert_close([one.score for one in found], expected["scores"].numpy()[0], WHOLE_NETWORK)
 
     def test_metadata_and_status(self, prediction, channel: grpc.Channel) -> None:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])

@@ -13,6 +13,7 @@ from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.signatures import TOP
 from tests.alexnet_tf.serving.conftest import CLASSES, Exported, center_views, validation_batches
 from tests.alexnet_tf.serving.pictures import encoded, smooth
+from tests.closeness import WHOLE_NETWORK, assert_close
 from tfrecords.pictures import load_picture
 from tfrecords.schema import encode_example
 
@@ -48,7 +49,7 @@ def assert_as_evaluation(exported: Exported, pictures: list[bytes], data: Path, 
     expected, labels = class_probabilities(forward, validation_batches(data))
     served = exported.signature(signature)(image_bytes=tf.constant(pictures))
     found = served["probabilities"].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert_close(found, expected, WHOLE_NETWORK)
     assert set(served["status"].numpy()) == {OK.encode()}
     np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
     assert error_rates(found, labels).top1_error == error_rates(expected, labels).top1_error
@@ -62,11 +63,11 @@ def test_the_five_most_probable_classes_are_named(program: Exported, stored_pict
     named = program.signature("serving_default")(image_bytes=files)
     np.testing.assert_array_equal(texts(named["labels"]), np.array(program.run.classes.keys)[order])
     np.testing.assert_array_equal(texts(named["classes"]), np.array(program.run.classes.names)[order])
-    np.testing.assert_allclose(named["scores"], np.take_along_axis(probabilities, order, axis=1), atol=1e-6)
+    assert_close(named["scores"], np.take_along_axis(probabilities, order, axis=1), WHOLE_NETWORK)
     classified = program.signature("classify")(inputs=examples(stored_pictures))
     assert set(classified) == {"classes", "scores"}  # TensorFlow Serving takes these two and no more
     np.testing.assert_array_equal(texts(classified["classes"]), texts(named["classes"]))
-    np.testing.assert_allclose(classified["scores"], named["scores"], atol=1e-6)
+    assert_close(classified["scores"], named["scores"], WHOLE_NETWORK)
 
 
 def test_fc8_makes_the_probabilities_of_the_features(exported: Exported, stored_pictures: list[bytes]) -> None:
@@ -79,7 +80,7 @@ def test_fc8_makes_the_probabilities_of_the_features(exported: Exported, stored_
     logits = at_test * features.astype(np.float64) @ np.asarray(kernel) + np.asarray(bias)
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     found = exported.signature("probabilities")(image_bytes=files)["probabilities"]
-    np.testing.assert_allclose(found, softmax, atol=1e-5)
+    assert_close(found, softmax, WHOLE_NETWORK)
 
 
 def test_pixels_are_answered_as_their_files(program: Exported) -> None:
@@ -88,7 +89,7 @@ def test_pixels_are_answered_as_their_files(program: Exported) -> None:
     expected = program.signature("probabilities")(image_bytes=files)["probabilities"]
     for name, dtype in (("images", np.uint8), ("float_images", np.float32)):
         found = program.signature(name)(images=tf.constant(pixels.astype(dtype)))
-        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
+        assert_close(found["probabilities"], expected, WHOLE_NETWORK)
         assert set(found["status"].numpy()) == {b"ok"}
 
 
@@ -106,7 +107,7 @@ def test_the_view_is_what_the_network_sees(program: Exported) -> None:
 def test_network_takes_prepared_views(program: Exported, stored_pictures: list[bytes], tiny_data: Path) -> None:
     found = program.signature("network")(views=center_views(program, tiny_data))["probabilities"]
     expected = program.signature("probabilities")(image_bytes=tf.constant(stored_pictures))["probabilities"]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert_close(found, expected, WHOLE_NETWORK)
 
 
 @pytest.mark.parametrize("signature", FILE_SIGNATURES)
@@ -121,7 +122,7 @@ def test_bad_pictures_harm_no_neighbor(program: Exported, stored_pictures: list[
         if value.dtype == tf.string:
             np.testing.assert_array_equal(among, by_itself)
         else:
-            np.testing.assert_allclose(among, by_itself, rtol=0, atol=1e-6)
+            assert_close(among, by_itself, WHOLE_NETWORK)
         if key != "status":
             assert not np.delete(value.numpy(), places, axis=0).any()  # zeros and empty strings
     assert [text.split(b":")[0] for text in mixed["status"].numpy()] == [
@@ -136,7 +137,7 @@ def test_bad_examples_harm_no_neighbor(program: Exported, stored_pictures: list[
     good = examples(stored_pictures[:1]).numpy().tolist()
     mixed = program.signature("classify")(inputs=tf.constant([*bad, *good]))
     alone = program.signature("classify")(inputs=tf.constant(good))
-    np.testing.assert_allclose(mixed["scores"][3], alone["scores"][0], atol=1e-6)
+    assert_close(mixed["scores"][3], alone["scores"][0], WHOLE_NETWORK)
     np.testing.assert_array_equal(mixed["classes"][3], alone["classes"][0])
     assert not mixed["scores"][:3].numpy().any()
     assert [name.split(b":")[0] for name in mixed["classes"][:3, 0].numpy()] == [b"damaged", b"damaged", b"empty file"]
@@ -148,7 +149,7 @@ def test_bad_pixels_harm_no_neighbor(program: Exported) -> None:
     alone = program.signature("float_images")(images=tf.constant(pixels[1:]))
     pixels[0, 100, 100, 1] = np.nan
     mixed = program.signature("float_images")(images=tf.constant(pixels))
-    np.testing.assert_allclose(mixed["probabilities"][1], alone["probabilities"][0], atol=1e-6)
+    assert_close(mixed["probabilities"][1], alone["probabilities"][0], WHOLE_NETWORK)
     assert not mixed["probabilities"][0].numpy().any()
     assert mixed["status"].numpy().tolist() == [b"damaged: a pixel is no finite number", b"ok"]
 
