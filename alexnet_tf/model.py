@@ -58,6 +58,8 @@ def build_alexnet(
 class AlexNet(keras.Model):
     """What every network here is: from a square crop of a picture to logits.
 
+    Shapes in comments are those of the published widths.
+
     Args:
       network: which recipe's network, from `presets.PRESETS[name].network`.
       num_classes: how many classes fc8 tells apart.
@@ -196,10 +198,10 @@ class Tower(keras.layers.Layer):
         def named(name: str) -> dict[str, Any]:
             return {"name": f"{name}_{tower}", "device": device, "dtype": dtype}
 
-        def conv(name: str, filters: int, size: int, bias: float, **options: Any) -> Conv2D:
+        def conv(name: str, size: int, bias: float, **options: Any) -> Conv2D:
             stddev = network.weight_stddev_conv345 if name in ("conv3", "conv4", "conv5") else network.weight_stddev
             return Conv2D(
-                filters, size, **options, **named(name),
+                getattr(network.widths, name), size, **options, **named(name),
                 kernel_initializer=_normal(stddev, seed, f"{name}_{tower}"),
                 bias_initializer=keras.initializers.Constant(bias),
             )  # fmt: skip
@@ -210,8 +212,9 @@ class Tower(keras.layers.Layer):
             )
 
         def fully_connected(name: str) -> Dense:
+            units = getattr(network.widths, name)
             return _dense(
-                f"{name}_{tower}", 2048, device, network, seed, bias=nonzero, activation="relu", dtype=dtype
+                f"{name}_{tower}", units, device, network, seed, bias=nonzero, activation="relu", dtype=dtype
             )  # fmt: skip
 
         nonzero = network.nonzero_bias
@@ -221,20 +224,20 @@ class Tower(keras.layers.Layer):
         self.cast1 = Cast(**named("cast1"))
         # 224 + 3 = 227 gives conv1 its 55 outputs: the padding that the paper does not mention, bottom and right only.
         self.pad1 = ZeroPadding2D(((0, 3), (0, 3)), **named("pad1"))
-        self.conv1 = conv("conv1", 48, 11, bias=0, strides=4)
+        self.conv1 = conv("conv1", 11, bias=0, strides=4)
         self.norm1 = response_norm("norm1", relu=not self.relu_last)
         self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
         self.relu1 = ReLU(**named("relu1"))
 
-        self.conv2 = conv("conv2", 128, 5, bias=nonzero, padding="same")
+        self.conv2 = conv("conv2", 5, bias=nonzero, padding="same")
         self.norm2 = response_norm("norm2", relu=True)
         self.spatial_norm2 = SpatialResponseNormalization(**named("spatial_norm2"))
         self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
 
         self.join_conv3 = BothTowers(**named("join_conv3"))
-        self.conv3 = conv("conv3", 192, 3, bias=0, padding="same", activation="relu")
-        self.conv4 = conv("conv4", 192, 3, bias=nonzero, padding="same", activation="relu")
-        self.conv5 = conv("conv5", 128, 3, bias=nonzero, padding="same", activation="relu")
+        self.conv3 = conv("conv3", 3, bias=0, padding="same", activation="relu")
+        self.conv4 = conv("conv4", 3, bias=nonzero, padding="same", activation="relu")
+        self.conv5 = conv("conv5", 3, bias=nonzero, padding="same", activation="relu")
         self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
 
         self.flatten5 = Flatten(**named("flatten5"))

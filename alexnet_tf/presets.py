@@ -23,6 +23,19 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
 
 @dataclass(frozen=True)
+class Widths:
+    """Kernels of each convolution and units of each fully connected layer but fc8, in one tower."""
+
+    conv1: int
+    conv2: int
+    conv3: int
+    conv4: int
+    conv5: int
+    fc6: int
+    fc7: int
+
+
+@dataclass(frozen=True)
 class Network:
     """What the network itself needs to know of a recipe."""
 
@@ -43,6 +56,7 @@ class Network:
     dropout_rate: float = 0.5  # paper section 4.2
     dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
     image_size: int = 224  # paper section 3.5; side of the square crop that the network sees, in pixels
+    widths: Widths = Widths(48, 128, 192, 192, 128, 2048, 2048)  # paper section 3.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class OneTowerNetwork:
 
     dropout_rate: float = 0.5
     image_size: int = 224
+    widths: Widths = Widths(64, 192, 384, 256, 256, 4096, 4096)
 
 
 @dataclass(frozen=True)

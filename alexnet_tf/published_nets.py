@@ -110,7 +110,7 @@ class OneTowerAlexNet(AlexNet):
         precision: Precision = "float32",
     ) -> None:
         super().__init__(network, num_classes, towers)
-        dtype = DTYPES[precision]
+        dtype, widths = DTYPES[precision], network.widths
 
         def named(name: str) -> dict[str, Any]:
             return {"name": f"{name}_a", "device": towers.a, "dtype": dtype}
@@ -122,29 +122,29 @@ class OneTowerAlexNet(AlexNet):
             )
             return {"kernel_initializer": kernel, "bias_initializer": bias}
 
-        def conv(name: str, channels: int, filters: int, size: int, **options: Any) -> Conv2D:
+        def conv(name: str, channels: int, size: int, **options: Any) -> Conv2D:
             start = pytorch_start(name, channels * size * size)
-            return Conv2D(filters, size, activation="relu", **options, **named(name), **start)
+            return Conv2D(getattr(widths, name), size, activation="relu", **options, **named(name), **start)
 
         def dense(name: str, inputs: int, units: int, activation: str | None = "relu") -> Dense:
             return Dense(units, activation=activation, **named(name), **pytorch_start(name, inputs))
 
         self.cast1 = Cast(**named("cast1"))
         self.pad1 = ZeroPadding2D(2, **named("pad1"))
-        self.conv1 = conv("conv1", 3, 64, 11, strides=4)
+        self.conv1 = conv("conv1", 3, 11, strides=4)
         self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
-        self.conv2 = conv("conv2", 64, 192, 5, padding="same")
+        self.conv2 = conv("conv2", widths.conv1, 5, padding="same")
         self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
-        self.conv3 = conv("conv3", 192, 384, 3, padding="same")
-        self.conv4 = conv("conv4", 384, 256, 3, padding="same")
-        self.conv5 = conv("conv5", 256, 256, 3, padding="same")
+        self.conv3 = conv("conv3", widths.conv2, 3, padding="same")
+        self.conv4 = conv("conv4", widths.conv3, 3, padding="same")
+        self.conv5 = conv("conv5", widths.conv4, 3, padding="same")
         self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
         self.flatten5 = Flatten(**named("flatten5"))
         self.dropout6 = InvertedDropout(network.dropout_rate, **named("dropout6"))
-        self.fc6 = dense("fc6", 9216, 4096)
+        self.fc6 = dense("fc6", 6 * 6 * widths.conv5, widths.fc6)
         self.dropout7 = InvertedDropout(network.dropout_rate, **named("dropout7"))
-        self.fc7 = dense("fc7", 4096, 4096)
-        self.fc8 = dense("fc8", 4096, num_classes, activation=None)
+        self.fc7 = dense("fc7", widths.fc6, widths.fc7)
+        self.fc8 = dense("fc8", widths.fc7, num_classes, activation=None)
         self.logits = Cast(device=towers.a, name="logits_a", dtype=dtype and "float32")
 
     def convolutions(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:

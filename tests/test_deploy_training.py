@@ -19,8 +19,8 @@ import yaml
 
 from alexnet_tf.config import load_config
 from alexnet_tf.errors import FAULT, STOPPED_AFTER_SAVING, WRONG_USAGE
-from tests.alexnet_tf.conftest import SMALL_NET_COMMAND
 from tests.alexnet_tf.run_files import metrics, steps_of
+from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ROOT / "deploy/training"
@@ -125,7 +125,7 @@ class TestSlurm:
             "devices: {towers: two-cpus}\n"
         )
         # The real program, with a network whose checkpoints are small.
-        train = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nsys.argv.insert(1, 'train')\n{SMALL_NET_COMMAND}"
+        train = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nsys.argv.insert(1, 'train')\n{NARROW_COMMAND}"
 
         def job() -> Job:
             return Job(

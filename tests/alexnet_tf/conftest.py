@@ -1,4 +1,4 @@
-"""Runs in folders that are removed at once, and a network with small fully connected layers."""
+"""Runs in folders that are removed at once, and a narrow network."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,36 +9,13 @@ import pytest
 
 import train
 from alexnet_tf import model
-
-SMALL_UNITS = 16
-"""Units of fc6 and fc7 per tower in `small_net`, in place of 2048."""
-
-
-SMALL_NET_COMMAND = f"""
-import importlib, sys
-from alexnet_tf import model
-from alexnet_tf.errors import run_command
-dense = model._dense
-model._dense = lambda name, units, *rest, **options: dense(name, min(units, {SMALL_UNITS}), *rest, **options)
-run_command(importlib.import_module(sys.argv.pop(1)).main)
-"""
-"""For `python -c`, followed by the module whose command is meant and its arguments: with the network of `small_net`."""
+from tests.narrow_nets import shrink_net
 
 
 @pytest.fixture
 def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole network, but a checkpoint takes 21 MB instead of 460, and a step a tenth."""
+    """Networks made from now on are narrow."""
     shrink_net(monkeypatch)
-
-
-def shrink_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `small_net` does, for fixtures of another scope."""
-    dense = model._dense
-
-    def smaller(name: str, units: int, *rest: object, **options: object) -> object:
-        return dense(name, min(units, SMALL_UNITS), *rest, **options)
-
-    monkeypatch.setattr(model, "_dense", smaller)
 
 
 def switch_dropout_off(monkeypatch: pytest.MonkeyPatch) -> None:

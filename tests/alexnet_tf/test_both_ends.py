@@ -11,8 +11,8 @@ import pytest
 
 from alexnet_tf import evaluate
 from alexnet_tf.keras_versions import KERAS_3
-from tests.alexnet_tf.conftest import SMALL_NET_COMMAND
 from tests.alexnet_tf.run_files import tensors
+from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
 Arguments = Callable[..., list[str]]
@@ -28,7 +28,7 @@ def other_end() -> Callable[..., None]:
 
     def run(module: str, *arguments: str) -> None:
         found = subprocess.run(
-            [python, "-c", SMALL_NET_COMMAND, module, *arguments], cwd=ROOT, capture_output=True, text=True
+            [python, "-c", NARROW_COMMAND, module, *arguments], cwd=ROOT, capture_output=True, text=True
         )
         assert found.returncode == 0, found.stderr
 

@@ -14,12 +14,12 @@ import pytest
 import train
 from alexnet_tf.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
 from alexnet_tf.trainer import Trainer
-from tests.alexnet_tf.conftest import SMALL_NET_COMMAND
 from tests.alexnet_tf.run_files import metrics, steps_of
+from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
-    pytest.param(["-c", SMALL_NET_COMMAND, "train"], id="small network"),
+    pytest.param(["-c", NARROW_COMMAND, "train"], id="small network"),
     pytest.param(["train.py"], id="train.py", marks=pytest.mark.slow),
 ]
 

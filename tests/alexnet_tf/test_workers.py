@@ -24,10 +24,10 @@ import torch
 import train
 from alexnet_tf.errors import STOPPED_AFTER_SAVING
 from alexnet_tf.workers import ManyWorkers
-from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.alexnet_tf.worker_program import CHANGES, made_gradients
 from tests.conftest import convert_folder, write_pictures
+from tests.narrow_nets import shrink_net
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30

@@ -25,7 +25,8 @@ from alexnet_tf.errors import run_command
 from alexnet_tf.placement import measure_placement
 from alexnet_tf.preparation import TrainingPictures
 from alexnet_tf.trainer import Trainer, TrainingStep
-from tests.alexnet_tf.conftest import shrink_net, switch_dropout_off
+from tests.alexnet_tf.conftest import switch_dropout_off
+from tests.narrow_nets import shrink_net
 
 
 def compute_in_float64(patch: pytest.MonkeyPatch) -> None:

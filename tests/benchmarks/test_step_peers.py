@@ -15,8 +15,8 @@ from alexnet_tf.model import AlexNet, build_alexnet, named_variables
 from alexnet_tf.weight_layout import CAFFE, LAYERS, from_published, to_published
 from benchmarks import step, step_peers
 from benchmarks.flops import count_work
-from tests.alexnet_tf.conftest import shrink_net
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.narrow_nets import shrink_net
 
 CLASSES = 1000
 

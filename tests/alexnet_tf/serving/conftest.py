@@ -15,9 +15,9 @@ from alexnet_tf.model import AlexNet
 from alexnet_tf.preparation import evaluation_views
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.workdir import Run, open_run
-from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.alexnet_tf.serving.servers import Server, local_server, tensorflow_model_server
+from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.schema import parse_example
 

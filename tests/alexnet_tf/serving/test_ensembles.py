@@ -15,9 +15,9 @@ from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
 from alexnet_tf.serving.metadata import MODEL_FILE
 from alexnet_tf.serving.warm_up import read_warm_up
-from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest
 
 PRESETS = {"paper": 1, "2012-code": 2, "owt": 3}

@@ -17,9 +17,9 @@ from alexnet_tf.errors import UserError
 from alexnet_tf.serving.picture_files import MAX_PIXELS
 from alexnet_tf.serving.versions import new_version, newest_version, remove_old_versions, versions
 from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up
-from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.serving.conftest import CLASSES, LICENSE, Exported
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.narrow_nets import shrink_net
 
 SIGNATURES = {
     "serving_default", "probabilities", "ten_view", "features", "view", "images", "float_images", "classify", "network"
