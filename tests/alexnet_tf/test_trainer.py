@@ -213,7 +213,7 @@ class TestLosses:
     @pytest.mark.parametrize(
         ("rate", "every", "line", "saved"),
         [
-            (1e34, 2, r"the loss of step 4 is (nan|inf)", [2]),
+            (np.nan, 2, "the loss of step 4 is nan", [2]),
             # The loss is that from before the update: a checkpoint must not rely on it.
             (np.inf, 1, "the weights after step 3 are not finite", [1, 2]),
         ],
