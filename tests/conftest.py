@@ -15,6 +15,8 @@ from alexnet_tf.config import DevicesConfig
 from alexnet_tf.devices import Towers, set_up_towers
 from tfrecords import convert
 
+pytest_plugins = ["tests.suite_cost"]
+
 TWO_CPUS = set_up_towers(DevicesConfig(towers="two-cpus"))
 # Asking for the devices makes them, so that no test can come first and use TensorFlow with only one.
 assert len(tf.config.list_logical_devices("CPU")) == 2

@@ -1,0 +1,81 @@
+"""What a run of the tests took, told at its end: seconds, and the memory of all its processes together.
+
+More memory than `MEMORY_LIMIT` fails the run, for then it fits no small machine.
+"""
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+MEMORY_LIMIT = 8e9
+"""Bytes, of all processes together; what two of them share counts twice."""
+SAMPLE_SECONDS = 0.5
+INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}
+
+
+class _MemoryWatch(threading.Thread):
+    """Adds up the memory of this process and all that come from it, now and again."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.started = time.monotonic()
+        self.peak = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        tests = psutil.Process()
+        while not self.over.wait(SAMPLE_SECONDS):
+            self.peak = max(self.peak, sum(map(_resident, [tests, *tests.children(recursive=True)])))
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # it has just ended
+        return 0
+
+
+def processor() -> str:
+    """Its name and the vector instructions that it has."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "an unknown processor"
+    name, flags = (re.search(rf"^{key}\s*: (.*)$", text, re.MULTILINE) for key in ("model name", "flags"))
+    known = [told for flag, told in INSTRUCTIONS.items() if flags and flag in flags[1].split()]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return f"{name[1] if name else 'unnamed'} ({', '.join(known)}{f'; oneDNN as for {limit}' if limit else ''})"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes of tests: the one that started them watches
+    session.config.memory_watch = watch = _MemoryWatch()
+    watch.start()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    watch = getattr(session.config, "memory_watch", None)
+    if watch is None:
+        return
+    watch.over.set()
+    if watch.peak > MEMORY_LIMIT and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    watch = getattr(config, "memory_watch", None)
+    if watch is None:
+        return
+    seconds = time.monotonic() - watch.started
+    terminalreporter.write_line(
+        f"the tests took {seconds:.0f} s and {watch.peak / 1e9:.1f} GB at most, all processes together, on "
+        f"{len(os.sched_getaffinity(0))} cores of {processor()}"
+    )
+    if watch.peak > MEMORY_LIMIT:
+        terminalreporter.write_line(f"FAILED: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", red=True)
