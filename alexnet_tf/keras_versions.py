@@ -18,6 +18,11 @@ def tensorflow_variable(variable: Any) -> tf.Variable:
     return variable if isinstance(variable, tf.Variable) else variable.value
 
 
+def variable_path(variable: Any) -> str:
+    """A variable's name with those of the layers that hold it, for a message: "alexnet/norm/gamma"."""
+    return variable.path if KERAS_3 else variable.name.partition(":")[0]
+
+
 def decoupled_momentum(
     variable: tf.Variable, rate: Callable[[], tf.Tensor], momentum: float, weight_decay: float
 ) -> tuple[Any, tf.Variable]:

@@ -13,7 +13,8 @@ import keras
 import tensorflow as tf
 
 from alexnet_tf.devices import Towers
-from alexnet_tf.keras_versions import tensorflow_variable
+from alexnet_tf.errors import UserError
+from alexnet_tf.keras_versions import tensorflow_variable, variable_path
 from alexnet_tf.layers import (
     BothTowers,
     Cast,
@@ -287,6 +288,29 @@ def named_variables(model: AlexNet) -> dict[str, tf.Variable]:
         for layer in sorted(layers, key=lambda layer: layer.name)
         for part in ("kernel", "bias")
     }
+
+
+def refuse_unknown_variables(model: keras.Model, variables: dict[str, tf.Variable]) -> None:
+    """Makes sure that nothing of the network would stay untrained, or out of the checkpoints, in silence.
+
+    Args:
+      model: with its variables made.
+      variables: those that are trained and saved, as `named_variables` finds them.
+
+    Raises:
+      UserError: the network has other variables, as a layer brings them that `named_variables` does not know.
+    """
+    known = {id(variable) for variable in variables.values()}
+    unknown = [variable for variable in model.variables if id(tensorflow_variable(variable)) not in known]
+    trainable = {id(variable) for variable in model.trainable_variables}
+    untrained = ", ".join(variable_path(variable) for variable in unknown if id(variable) in trainable)
+    unsaved = ", ".join(variable_path(variable) for variable in unknown if id(variable) not in trainable)
+    if unknown:
+        faults = [f"neither train nor save {untrained}"] * bool(untrained) + [f"not save {unsaved}"] * bool(unsaved)
+        raise UserError(
+            f"network {model.name}: training would {' and would '.join(faults)}; let named_variables (in {__name__}) "
+            "name the variables of every layer"
+        )
 
 
 def _dense(

@@ -19,7 +19,7 @@ from alexnet_tf.evaluate import class_probabilities, error_sums, prediction_func
 from alexnet_tf.fine_tuning import take_weights
 from alexnet_tf.frozen_features import FrozenFeatures
 from alexnet_tf.input_pipeline import evaluation_batches, training_batches
-from alexnet_tf.model import Images, build_alexnet, named_variables
+from alexnet_tf.model import Images, build_alexnet, named_variables, refuse_unknown_variables
 from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.preparation import TrainingPictures, prepare_training
 from alexnet_tf.presets import Preset
@@ -44,6 +44,9 @@ class TrainingStep:
       seed: of the initial weights and of dropout.
       statistics: with which each tower prepares its images; None: the step is given prepared ones.
       workers: those that do the step together, each with images of its own.
+
+    Raises:
+      UserError: the network has a variable that would stay untrained, or out of the checkpoints.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class TrainingStep:
         self.frozen_part = preset.train.frozen_part
         self.model = build_alexnet(preset.network, num_classes, towers, seed, preset.train.precision)
         self.variables = named_variables(self.model)
+        refuse_unknown_variables(self.model, self.variables)
         self.optimizer = OPTIMIZERS[preset.train.optimizer](self.variables, preset.train)
         self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
         self.augment = preset.augment

@@ -1,13 +1,18 @@
 """Whole steps of training, forward, backward and update, against PyTorch and the update rule written out."""
 
+import re
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import torch
 
+from alexnet_tf import model as model_module
 from alexnet_tf.devices import Towers
+from alexnet_tf.errors import UserError
+from alexnet_tf.model import TwoTowerAlexNet
 from alexnet_tf.optimizer import learning_rates
 from alexnet_tf.presets import PRESETS, Recipe
 from alexnet_tf.trainer import TrainingStep
@@ -108,3 +113,27 @@ def test_without_any_rate_only_the_loss_is_computed(two_cpus: Towers) -> None:
     assert np.isfinite(loss)
     for name, variable in step.variables.items():
         np.testing.assert_array_equal(variable, before[name])
+
+
+class _BatchNormalized(TwoTowerAlexNet):
+    """A layer more than the trainer knows of, as one would add it without looking further."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.norm = keras.layers.BatchNormalization(name="norm")
+
+    def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        return super().block8([self.norm(x[0], training=dropout_seed is not None), x[1]], dropout_seed)
+
+
+@pytest.mark.usefixtures("small_net")
+def test_a_variable_that_would_stay_as_it_is_ends_it(two_cpus: Towers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "TwoTowerAlexNet", _BatchNormalized)
+    with pytest.raises(UserError) as fault:
+        TrainingStep(PRESETS["paper"], CLASSES, two_cpus, SEED)
+    line = str(fault.value)
+    assert re.match(
+        r"network alexnet: training would neither train nor save .*norm/gamma, .*norm/beta and would ", line
+    )
+    assert re.search(r"not save .*norm/moving_mean, .*norm/moving_variance; let named_variables", line)
+    assert "\n" not in line
