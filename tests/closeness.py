@@ -34,5 +34,7 @@ def assert_close(
     """
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     assert found.shape == expected.shape, f"{name}: shapes {found.shape} and {expected.shape}"
-    off = np.abs(found - expected).max() / np.abs(expected).max() / np.finfo(dtype).eps
-    assert off <= roundings, f"{name}: off by {off:.4g} roundings of the largest entry, more than {roundings:g}"
+    off, rounding = np.abs(found - expected).max(), np.finfo(dtype).eps * np.abs(expected).max()
+    assert off <= roundings * rounding, (
+        f"{name}: off by {off:.3g}, and {roundings:g} roundings of the largest entry are {roundings * rounding:.3g}"
+    )
