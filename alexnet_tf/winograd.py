@@ -14,7 +14,7 @@ through the transposed matrices.
 
 Winograd, "Arithmetic Complexity of Computations", 1980; for convolutional networks Lavin and Gray, "Fast Algorithms for
 Convolutional Neural Networks", 2015 (arXiv 1509.09308), who go to points along both axes. Along one, less is added and
-subtracted, which are passes over memory, and float32 loses little more than a bit.
+subtracted, which are passes over memory, and float32 loses one bit or two.
 """
 
 import functools
