@@ -44,7 +44,8 @@ def train(config: Config, cluster: Cluster, run: Path) -> None:
     workers = join(cluster, towers, config.distribute)
     workers.check_same_data(manifest, statistics)
     classes = Classes.of(manifest)
-    with OthersFolder(run, classes) if workers.index else TrainingFolder(run, config, classes, statistics) as folder:
+    folder = OthersFolder(run, classes) if workers.index else TrainingFolder(run, config, classes, statistics, manifest)
+    with folder:
         Trainer(config, towers, folder, manifest, statistics, workers).run()
 
 

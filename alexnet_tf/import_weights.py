@@ -11,7 +11,6 @@ of their WordNet ids; --classes (a synset_words.txt) or --data gives their keys 
 import argparse
 import dataclasses
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from alexnet_tf.presets import STORED_SIZE
 from alexnet_tf.torch_state_dict import read_state_dict
 from alexnet_tf.trainer import TrainingStep
 from alexnet_tf.weight_layout import CAFFE, LAYERS, TORCHVISION, LayerWeights, check_published, from_published
+from alexnet_tf.whole_files import UNFINISHED, cannot_be_written, make_folder, put_in_place, remove
 from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -197,14 +197,16 @@ def _write_run(
     step = TrainingStep(config.preset, len(classes.keys), Towers.unplaced(), config.train.seed)
     for name, variable in step.variables.items():
         variable.assign(values[name])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{path.name}-{os.getpid()}")
+    make_folder(path.parent)
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}-{os.getpid()}")
     try:
         with TrainingFolder(unfinished, config, classes, statistics) as folder:
-            folder.save(step.checkpoint, TrainingState(), is_best=False)
-        os.replace(unfinished, path)
+            folder.save(step.checkpoint, TrainingState())
+        put_in_place(unfinished, path)
+    except OSError as fault:
+        raise cannot_be_written(path, fault) from fault
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        remove(unfinished)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What a user sees of a run: the progress bar, metrics.jsonl and TensorBoard."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Progress:
         """Leaves what came before out of the images/s: compilation, validation, saving."""
         self.clock, self.clock_step, self.waited = time.perf_counter(), self.step, 0.0
 
-    @contextmanager
+    @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
         """Counts the time inside as waiting for the input pipeline."""
         before = time.perf_counter()
@@ -101,13 +101,15 @@ class Progress:
         )  # fmt: skip
 
     def say(self, line: str) -> None:
-        """Prints a line above the bar."""
-        self.bar.write(line)
+        """Prints a line above the bar; that nobody can read it any more ends no training."""
+        with contextlib.suppress(OSError):  # the terminal is closed, or the disk that the output goes to is full
+            self.bar.write(line)
 
     def close(self) -> None:
         """Ends the bar and flushes TensorBoard's file."""
         self.bar.close()
-        self.board.close()
+        with contextlib.suppress(tf.errors.OpError):  # figures to look at, on a full disk; metrics.jsonl tells
+            self.board.close()
 
     def _log_training(self, epoch: float, rates: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.clock

@@ -5,7 +5,6 @@ finished shards, and what the conversion was begun with. Only whole files ever g
 """
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import cannot_be_written, held, make_folder, write_whole
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
@@ -44,17 +44,15 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     work = out / WORK_FOLDER
     try:
         _refuse_foreign(out, work)
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / LOCK_FILE).open("w")
     except OSError as fault:
-        raise UserError(f"--out {out} cannot be written: {fault.strerror}") from fault
-    with lock:
-        _lock(lock.fileno(), out)
+        raise UserError(f"--out {out} cannot be read: {fault.strerror}") from fault
+    make_folder(work)
+    with held(work / LOCK_FILE, f"--out {out} is being written by another conversion: wait for it"):
         try:
             _begin(out, work, identity)
             yield work
         except OSError as fault:
-            raise UserError(f"{out} cannot be written: {fault.strerror or fault}") from fault
+            raise cannot_be_written(out, fault) from fault
         finally:
             _tidy(out, work, created)
 
@@ -67,20 +65,13 @@ def _refuse_foreign(out: Path, work: Path) -> None:
         raise UserError(f"--out {out} holds other files: choose an empty or new folder")
 
 
-def _lock(descriptor: int, out: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"--out {out} is being written by another conversion: wait for it") from None
-
-
 def _begin(out: Path, work: Path, identity: Identity) -> None:
     """Goes on with the same conversion, begins a new one, and refuses another."""
     _remove_half_done(work)
     path = work / IDENTITY_FILE
     if not any(work.glob("*" + RECORD_END)):
         _remove_shards(out)
-        path.write_text(json.dumps(identity, indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(identity, indent=1).encode())
         return
     before: Identity = json.loads(path.read_text(encoding="utf-8"))
     if before == identity:
