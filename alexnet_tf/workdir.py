@@ -167,7 +167,7 @@ class TrainingFolder:
         new = [path for path in self.checkpoints.foreign() if str(path) not in self._said]
         self._said |= {str(path) for path in new}
         if new:
-            names = ", ".join(path.name for path in new[:5]) + (f" and {len(new) - 5} more" if len(new) > 5 else "")
+            names = ", ".join(path.name for path in new[:20]) + (f" and {len(new) - 20} more" if len(new) > 20 else "")
             _say(f"left alone in {self.checkpoints.folder}, for they are no checkpoints of this program: {names}")
 
     def __enter__(self) -> "TrainingFolder":

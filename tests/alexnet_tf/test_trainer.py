@@ -34,8 +34,13 @@ def assert_same_to_the_last_bit(one: Path, other: Path, step: int) -> None:
     assert expected.keys() == found.keys() and len(found) == 2 * VARIABLES
     for name, value in expected.items():
         assert value.tobytes() == found[name].tobytes(), name
-    states = [run / f"checkpoints/step-{step:08d}/state.json" for run in (one, other)]
-    assert states[0].read_text() == states[1].read_text()
+    assert _state(one, step) == _state(other, step)
+
+
+def _state(run: Path, step: int) -> dict:
+    """Without the checksums: the files hold Keras' own names too, which count on within this process."""
+    fields = json.loads((run / f"checkpoints/step-{step:08d}/state.json").read_text())
+    return {name: value for name, value in fields.items() if name not in ("variables", "checksum")}
 
 
 class TestResume:
