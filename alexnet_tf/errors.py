@@ -1,5 +1,6 @@
 """How a command ends: exit statuses, and faults told in one line instead of a traceback."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ class UserError(Exception):
 
 
 class StoppedBySignal(Exception):
-    """The work was cut short by SIGINT or SIGTERM after its state was saved."""
+    """The work was cut short by SIGINT, SIGTERM or SIGHUP after its state was saved."""
 
 
 class WorkerLost(Exception):
@@ -32,23 +33,40 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     try:
         status = main(arguments)
     except (StoppedBySignal, WorkerLost) as stopped:
-        print(stopped, file=sys.stderr)
+        _tell(str(stopped))
         status = STOPPED_AFTER_SAVING
     except KeyboardInterrupt:
-        print("interrupted; nothing was left half-written", file=sys.stderr)
+        _tell("interrupted; nothing was left half-written")
         status = STOPPED_AFTER_SAVING
     except UserError as fault:
         if debug:
             raise
-        print(f"error: {fault}", file=sys.stderr)
+        _tell(f"error: {fault}")
         status = FAULT
     except Exception as fault:
         if debug:
             raise
         first_line = (str(fault).strip().splitlines() or ["no message"])[0]
-        print(
-            f"error: {type(fault).__name__}: {first_line} (run again with --debug for the traceback)",
-            file=sys.stderr,
-        )
+        _tell(f"error: {type(fault).__name__}: {first_line} (run again with --debug for the traceback)")
         status = FAULT
-    sys.exit(status)
+    sys.exit(_after_output(status))
+
+
+def _tell(line: str) -> None:
+    """On stderr; that nobody can read it, as after a terminal was closed, changes no exit status."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _after_output(status: int) -> int:
+    """The exit status once the output is written, or is known not to be."""
+    try:
+        sys.stdout.flush()
+        return status
+    except OSError as fault:
+        # What is left in the buffer would be tried once more at the end, and give Python's own status.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(fault, BrokenPipeError) or status != DONE:  # whoever read it has seen enough
+            return status
+        _tell(f"error: the output cannot be written: {fault.strerror}")
+        return FAULT

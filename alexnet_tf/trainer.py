@@ -4,6 +4,7 @@
 lowers the rate, saves, and stops cleanly on a signal or a loss that is not finite.
 """
 
+import contextlib
 import math
 import signal
 from types import FrameType
@@ -206,7 +207,8 @@ class Trainer:
 
     def _say(self, line: str) -> None:
         if self.workers.index == 0:
-            print(line)
+            with contextlib.suppress(OSError):  # as for Progress.say
+                print(line)
 
     def _run_steps(self) -> None:
         batches = iter(self._training_batches())

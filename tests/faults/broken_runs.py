@@ -101,14 +101,21 @@ def refusal(act: Callable[[], object]) -> str:
 
 
 def start(
-    arguments: list[str], *, kill: tuple[str, str, int, str] | None = None, **options: object
+    arguments: list[str], *, kill: tuple[str, str, int, str] | None = None, before: str = "", **options: object
 ) -> subprocess.Popen:
-    """train.py as a process of its own, with the small network; it may kill itself at a given call of a function."""
+    """train.py as a process of its own, with the small network.
+
+    Args:
+      arguments: of train.py.
+      kill: module, function, number of the call and "before" or "after" it, where the process kills itself.
+      before: code that is run first.
+      options: of Popen.
+    """
     hook = f"{KILLED_AT}\nkill_at(*{kill!r})\n" if kill else ""
     head, tail = SMALL_NET_COMMAND.rsplit("run_command(", 1)
-    code = f"{head}{hook}run_command({tail}"
-    line = [sys.executable, "-c", code, "train", *arguments]
+    code = f"{before}\n{head}{hook}run_command({tail}"
     return subprocess.Popen(
-        line, cwd=ROOT, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        [sys.executable, "-c", code, "train", *arguments], cwd=ROOT, text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )  # fmt: skip

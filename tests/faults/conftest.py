@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         shrink_net(patch)
         patch.setattr(TrainingFolder, "save", saving)
-        assert train.main(["--config", str(config), "--run", str(folder), f"train.steps={STEPS}"]) == 0
+        train_small(config, folder, STEPS)
     yield folder
     shutil.rmtree(folder.parent)
 
@@ -78,6 +78,11 @@ def resume(config: Path) -> Callable[..., None]:
     """Trains on, in this process."""
 
     def resuming(folder: Path, *overrides: str, steps: int = STEPS) -> None:
-        assert train.main(["--config", str(config), "--run", str(folder), f"train.steps={steps}", *overrides]) == 0
+        train_small(config, folder, steps, *overrides)
 
     return resuming
+
+
+def train_small(config: Path, folder: Path, steps: int, *overrides: str) -> None:
+    """train.py in this process."""
+    assert train.main(["--config", str(config), "--run", str(folder), f"train.steps={steps}", *overrides]) == 0
