@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alexnet_tf.cluster import Cluster, find_cluster
 from alexnet_tf.config import Config, load_config
-from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.errors import DONE, run_command
 from alexnet_tf.watch import keep_watch
 
 
@@ -39,9 +39,6 @@ def train(config: Config, cluster: Cluster, run: Path) -> None:
     manifest = load_manifest(config.data.dir)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
-        if not manifest.splits[split].records:
-            pictures = "training" if split == "train" else "validation"
-            raise UserError(f"{config.data.dir} holds no {pictures} pictures; convert some, too, with --{split}")
     statistics = Statistics.load(statistics_file(config, run))
     towers = set_up_towers(config.devices, cluster)
     workers = join(cluster, towers, config.distribute)

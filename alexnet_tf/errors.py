@@ -1,6 +1,5 @@
 """How a command ends: exit statuses, and faults told in one line instead of a traceback."""
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ class UserError(Exception):
 
 
 class StoppedBySignal(Exception):
-    """The work was cut short by SIGINT, SIGTERM or SIGHUP after its state was saved."""
+    """The work was cut short by SIGINT or SIGTERM after its state was saved."""
 
 
 class WorkerLost(Exception):
@@ -33,40 +32,23 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     try:
         status = main(arguments)
     except (StoppedBySignal, WorkerLost) as stopped:
-        _tell(str(stopped))
+        print(stopped, file=sys.stderr)
         status = STOPPED_AFTER_SAVING
     except KeyboardInterrupt:
-        _tell("interrupted; nothing was left half-written")
+        print("interrupted; nothing was left half-written", file=sys.stderr)
         status = STOPPED_AFTER_SAVING
     except UserError as fault:
         if debug:
             raise
-        _tell(f"error: {fault}")
+        print(f"error: {fault}", file=sys.stderr)
         status = FAULT
     except Exception as fault:
         if debug:
             raise
         first_line = (str(fault).strip().splitlines() or ["no message"])[0]
-        _tell(f"error: {type(fault).__name__}: {first_line} (run again with --debug for the traceback)")
+        print(
+            f"error: {type(fault).__name__}: {first_line} (run again with --debug for the traceback)",
+            file=sys.stderr,
+        )
         status = FAULT
-    sys.exit(_after_output(status))
-
-
-def _tell(line: str) -> None:
-    """On stderr; that nobody can read it, as after a terminal was closed, changes no exit status."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
-
-
-def _after_output(status: int) -> int:
-    """The exit status once the output is written, or is known not to be."""
-    try:
-        sys.stdout.flush()
-        return status
-    except OSError as fault:
-        # What is left in the buffer would be tried once more at the end, and give Python's own status.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(fault, BrokenPipeError) or status != DONE:  # whoever read it has seen enough
-            return status
-        _tell(f"error: the output cannot be written: {fault.strerror}")
-        return FAULT
+    sys.exit(status)

@@ -101,9 +101,8 @@ class Progress:
         )  # fmt: skip
 
     def say(self, line: str) -> None:
-        """Prints a line above the bar; that nobody can read it any more ends no training."""
-        with contextlib.suppress(OSError):  # the terminal is closed, or the disk that the output goes to is full
-            self.bar.write(line)
+        """Prints a line above the bar."""
+        self.bar.write(line)
 
     def close(self) -> None:
         """Ends the bar and flushes TensorBoard's file."""

@@ -4,7 +4,6 @@
 lowers the rate, saves, and stops cleanly on a signal or a loss that is not finite.
 """
 
-import contextlib
 import math
 import signal
 from types import FrameType
@@ -161,7 +160,7 @@ class Trainer:
         """Trains until the last step is done and saved.
 
         Raises:
-          StoppedBySignal: after SIGINT, SIGTERM or SIGHUP, with everything saved.
+          StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
           UserError: the loss is not finite, or a shard turned out damaged.
         """
         complete = self.state.step >= self.last_step
@@ -171,7 +170,7 @@ class Trainer:
             return
         if self.state.step and not complete:
             self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
-        handlers = {number: signal.signal(number, self._on_signal) for number in _stopping_signals()}
+        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self.progress = self._new_progress()
         try:
             if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
@@ -207,8 +206,7 @@ class Trainer:
 
     def _say(self, line: str) -> None:
         if self.workers.index == 0:
-            with contextlib.suppress(OSError):  # as for Progress.say
-                print(line)
+            print(line)
 
     def _run_steps(self) -> None:
         batches = iter(self._training_batches())
@@ -331,9 +329,3 @@ class Trainer:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = number  # the loop saves after the step under way
-
-
-def _stopping_signals() -> list[signal.Signals]:
-    """What ends a run after a save. A terminal that closes is among it, unless nohup is there to outlive it."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    return numbers if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*numbers, signal.SIGHUP]

@@ -304,8 +304,5 @@ def _check_same_experiment(run: Run, config: Config, classes: Classes, statistic
 
 
 def _say(line: str) -> None:
-    """Above a progress bar where there is one; that nobody can read it any more is no fault."""
-    try:
-        tqdm.write(line, file=sys.stderr)
-    except OSError:
-        return
+    """Above a progress bar where there is one."""
+    tqdm.write(line, file=sys.stderr)

@@ -33,9 +33,10 @@ def test_25_kills(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[st
         earliest = STEPS * (number - 1) // (KILLS + 1)
         how = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
         delay = draw.uniform(0, 0.8)
+        before = _inode(run)
         process = start(arguments)
         try:
-            _wait_for_a_step(run, earliest, process)
+            _until(lambda before=before, step=earliest: _inode(run) != before and _last_step(run) > step, process)
             time.sleep(delay)
             status = _end(process, how)
         finally:
@@ -67,10 +68,10 @@ def _end(process: subprocess.Popen, how: signal.Signals) -> int:
     return process.returncode
 
 
-def _wait_for_a_step(run: Path, step: int, process: subprocess.Popen) -> None:
-    """Until this process has done a step of its own beyond `step`, and those that are saved."""
-    saved = int(names(run)[-1].rpartition("-")[2]) if (run / "checkpoints").exists() and names(run) else 0
-    _until(lambda: _last_step(run) > max(step, saved), process)
+def _inode(run: Path) -> int:
+    """Of metrics.jsonl, which each process writes anew when it begins to train."""
+    path = run / "metrics.jsonl"
+    return path.stat().st_ino if path.exists() else 0
 
 
 def _last_step(run: Path) -> int:

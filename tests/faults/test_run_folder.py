@@ -272,17 +272,6 @@ def test_run_is_a_file(tmp_path: Path, resume: Resume) -> None:
         assert f"{run} cannot be written" in refusal(lambda run=run: resume(run))
 
 
-def test_no_validation_pictures_are_told_before_any_work(
-    fresh: Path, resume: Resume, tiny_data: Path, tmp_path: Path
-) -> None:
-    data = shutil.copytree(tiny_data, tmp_path / "copy")
-    manifest = load_manifest(data)
-    empty = manifest.splits["val"].model_copy(update={"records": 0, "shards": [], "class_counts": [0, 0, 0]})
-    write_manifest(data, manifest.model_copy(update={"splits": {**manifest.splits, "val": empty}}))
-    assert f"{data} holds no validation pictures" in refusal(lambda: resume(fresh, f"data.dir={data}"))
-    assert not fresh.exists()
-
-
 def test_evaluation_of_a_finished_run(run: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(["--run", str(run)]) == 0
     assert "12 images" in capsys.readouterr().out
