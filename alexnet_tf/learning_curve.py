@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.runs.metrics import read_lines
+from alexnet_tf.whole_files import write_whole
 
 FIGURES = {
     "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
@@ -27,7 +28,8 @@ def main(argv: list[str]) -> int:
     if not training or not validation:
         raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
     figure = _draw(training, validation, arguments.run.name)
-    figure.savefig(arguments.out, dpi=120)
+    kind = arguments.out.suffix[1:] or "png"
+    write_whole(arguments.out, lambda file: figure.savefig(file, dpi=120, format=kind))
     return DONE
 
 

@@ -31,6 +31,8 @@ ADVICE = {
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a file beside and renames it, so that whoever reads meanwhile finds the old one.
 
+    What is no file, such as /dev/stdout or a pipe, is written as it stands; behind a symbolic link, what it leads to.
+
     Args:
       path: the file.
       content: its bytes, or a function that writes them into the open file.
@@ -38,18 +40,27 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
     Raises:
       UserError: it cannot be written; nothing of it stays, and an older file of that name stays as it was.
     """
-    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     try:
-        with unfinished.open("wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
-        put_in_place(unfinished, path)
+        final = path.resolve()
+        if final.exists() and not final.is_file():
+            _write(final, content)
+            return
+        unfinished = final.with_name(f"{UNFINISHED}{final.name}")
+        try:
+            _write(unfinished, content)
+            put_in_place(unfinished, final)
+        finally:
+            remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
     except OSError as fault:
         raise cannot_be_written(path, fault) from fault
-    finally:
-        remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
+
+
+def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    with path.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
 
 
 def cannot_be_written(path: Path, fault: OSError) -> UserError:

@@ -29,7 +29,7 @@ from alexnet_tf.runs.experiment import Experiment, changed_data, changed_setting
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX, TrainingState, step_of
 from alexnet_tf.runs.run import CLASSES_FILE, CONFIG_FILE, Run, Which, latest_record, open_run, unbound_line
-from alexnet_tf.whole_files import cannot_be_written, hold, make_folder, write_whole
+from alexnet_tf.whole_files import UNFINISHED, cannot_be_written, hold, make_folder, write_whole
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -135,7 +135,7 @@ class TrainingFolder:
         """What bears the name of a checkpoint to come would end the run only when that is saved."""
         last = self.latest[1].step if self.latest else -1
         for path in self.checkpoints.foreign():
-            if (step_of(path.name) or 0) > last:
+            if (step_of(path.name.removeprefix(UNFINISHED)) or 0) > last:
                 raise UserError(f"{path} is no checkpoint, but bears the name of one to come; move it out of there")
 
     def _write_own(self, classes: Classes, statistics: Statistics) -> None:

@@ -6,6 +6,7 @@ finished shards, and what the conversion was begun with. Only whole files ever g
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tfrecords.manifest import MANIFEST_FILE
 WORK_FOLDER = ".unfinished"
 """Lies in a folder from the first shard to the manifest; without it, files there are not ours."""
 
+SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
 
@@ -61,7 +63,8 @@ def _refuse_foreign(out: Path, work: Path) -> None:
     if (out / MANIFEST_FILE).exists():
         shutil.rmtree(work, ignore_errors=True)  # of a conversion killed in its very last moment
         raise UserError(f"--out {out} holds a finished conversion: remove it or choose another folder")
-    if out.exists() and any(out.iterdir()) and not work.is_dir():
+    ours = work.is_dir() and ((work / LOCK_FILE).exists() or not any(work.iterdir()))
+    if out.exists() and any(out.iterdir()) and not ours:
         raise UserError(f"--out {out} holds other files: choose an empty or new folder")
 
 
@@ -109,6 +112,6 @@ def _tidy(out: Path, work: Path, created: bool) -> None:
 
 def _remove_shards(out: Path) -> None:
     """Shards without a record: whatever wrote them was stopped before it came to that."""
-    for split in ("train", "val"):
-        for path in out.glob(f"{split}-*-of-*"):
+    for path in out.iterdir():
+        if SHARD_NAME.fullmatch(path.name):
             path.unlink()

@@ -93,8 +93,9 @@ class Checkpoints:
         """
         name = checkpoint_name(state.step)
         unfinished, finished = self.folder / f"{UNFINISHED}{name}", self.folder / name
-        if finished.exists():
-            raise UserError(f"{finished} is in the way of a new checkpoint; move it out of {self.folder}")
+        for path in (finished, unfinished):
+            if path.exists():
+                raise UserError(f"{path} is in the way of a new checkpoint; move it out of {self.folder}")
         try:
             checkpoint.write(str(unfinished / "variables"))
             variables = {path.name: file_sha256(path) for path in sorted(unfinished.iterdir())}

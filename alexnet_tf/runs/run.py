@@ -126,18 +126,24 @@ def latest_record(checkpoints: Checkpoints) -> tuple[Path, Record] | None:
 
 
 def _read_config(path: Path) -> Config:
-    remedy = "restore it; train.py writes it anew if you delete it and give the command that the run was trained with"
     try:
         text = path.read_bytes().decode()
         if not text.strip():
-            raise UserError(f"{path} is empty; {remedy}")
+            raise UserError(f"{path} is empty; {_config_remedy(path)}")
         return parse_config(text, str(path))
     except OSError as fault:
         raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
-        raise UserError(f"{path} is no UTF-8 text; {remedy}") from fault
+        raise UserError(f"{path} is no UTF-8 text; {_config_remedy(path)}") from fault
     except (ValueError, OverflowError, RecursionError, AttributeError, TypeError) as fault:  # as YAML's reader has it
-        raise UserError(f"{path} is broken; {remedy}") from fault
+        raise UserError(f"{path} is broken; {_config_remedy(path)}") from fault
+
+
+def _config_remedy(path: Path) -> str:
+    latest = latest_record(Checkpoints(path.parent))
+    if latest and latest[1].experiment is None:
+        return "restore it"  # nothing else tells the settings
+    return "restore it; train.py writes it anew if you delete it and give the command that the run was trained with"
 
 
 def _warn(line: str) -> None:

@@ -67,10 +67,13 @@ class TestWhatIsNotOurs:
         assert (checkpoint(run, 8) / "notes.txt").read_text() == "mine"
         assert capsys.readouterr().err.count(f"{checkpoint(run, 8)} stays") == 1
 
-    def test_in_the_place_of_a_checkpoint_to_come_is_told_at_once(self, run: Path, resume: Resume) -> None:
-        (run / "checkpoints/step-00000012").mkdir()
-        (run / "checkpoints/step-00000012/notes.txt").write_text("mine")
-        assert "step-00000012 is no checkpoint, but bears the name" in refusal(lambda: resume(run, steps=12))
+    @pytest.mark.parametrize("name", ["step-00000012", ".unfinished-step-00000012"])
+    def test_in_the_place_of_a_checkpoint_to_come_is_told_at_once(self, run: Path, resume: Resume, name: str) -> None:
+        own = run / "checkpoints" / name / "notes.txt"
+        own.parent.mkdir()
+        own.write_text("mine")
+        assert f"{name} is no checkpoint, but bears the name" in refusal(lambda: resume(run, steps=12))
+        assert own.exists()
 
     def test_half_written_and_half_removed_ones_go(self, run: Path, resume: Resume) -> None:
         half = run / "checkpoints/.unfinished-step-00000012"

@@ -13,12 +13,10 @@ import pytest
 
 from alexnet_tf.runs.metrics import Metrics
 from alexnet_tf.whole_files import put_in_place, write_whole
-from tests.faults.broken_runs import ROOT, assert_same_bits, names, refusal
+from tests.faults.broken_runs import ROOT, assert_same_bits, checkpoint, names, refusal
 
 Resume = Callable[..., None]
 Disk = Callable[[str], None]
-CHECKPOINT = 21_000_000
-"""Bytes that the small network's takes, at least."""
 
 
 @pytest.fixture
@@ -50,7 +48,8 @@ class TestFull:
     ) -> None:
         run = shutil.move(run_at_4, disk / "run")
         used = shutil.disk_usage(disk).used
-        for left in (0, 4096, CHECKPOINT // 2):
+        size = sum(path.stat().st_size for path in checkpoint(run, 4).iterdir())
+        for left in (0, 4096, size // 2):
             remount(disk, f"size={used + left}")
             line = refusal(lambda: resume(run))
             assert "cannot be written: No space left on device; free some space there" in line
@@ -191,6 +190,17 @@ class TestWholeFiles:
         write_whole(disk / "file", b"old")
         assert "No space left on device" in refusal(lambda: write_whole(disk / "file", bytes(1 << 20)))
         assert (disk / "file").read_bytes() == b"old" and len(list(disk.iterdir())) == 1
+
+    def test_what_is_no_file_is_written_as_it_stands(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        write_whole(tmp_path / "pipe", b"content")
+        assert os.read(reader, 100) == b"content"
+        os.close(reader)
+        (tmp_path / "link").symlink_to(tmp_path / "target")
+        write_whole(tmp_path / "link", b"content")
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"content"
+        assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link", "target"}
 
     def test_a_folder_that_cannot_be_flushed_is_no_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fsync = os.fsync
