@@ -33,10 +33,11 @@ from alexnet_tf.whole_files import UNFINISHED, cannot_be_written, hold, make_fol
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
+LOCK_FILE = "lock"
 SAVED_FILE = "saved.json"
 
 __all__ = [
-    "CHECKPOINT_PREFIX", "Classes", "OthersFolder", "Run", "TrainingFolder", "TrainingState", "Which", "load_classes",
+    "CHECKPOINT_PREFIX", "LOCK_FILE", "Classes", "OthersFolder", "Run", "TrainingFolder", "TrainingState", "Which", "load_classes",
     "open_run",
 ]  # fmt: skip
 
@@ -69,7 +70,7 @@ class TrainingFolder:
         self._metrics: Metrics | None = None
         make_folder(path)
         self._lock = hold(
-            path / "lock", f"run {path} is being trained by another process; wait for it or use another --run"
+            path / LOCK_FILE, f"run {path} is being trained by another process; wait for it or use another --run"
         )
         try:
             self.checkpoints = make_checkpoints(path)
@@ -93,8 +94,7 @@ class TrainingFolder:
             self._mark_saved()
             self.checkpoints.best(self._say_once)
             self.checkpoints.write_best(self._say_once)
-        self._write_own(classes, statistics)
-        write_whole(self.path / CONFIG_FILE, dump_config(config).encode())
+        self._write_own(config, classes, statistics)
 
     def _check_bound(self, config: Config) -> None:
         """Sees that the latest checkpoint was saved in this experiment."""
@@ -138,8 +138,8 @@ class TrainingFolder:
             if (step_of(path.name.removeprefix(UNFINISHED)) or 0) > last:
                 raise UserError(f"{path} is no checkpoint, but bears the name of one to come; move it out of there")
 
-    def _write_own(self, classes: Classes, statistics: Statistics) -> None:
-        """Writes what belongs to a run, and nothing over another's file."""
+    def _write_own(self, config: Config, classes: Classes, statistics: Statistics) -> None:
+        """Writes what belongs to a run, and nothing over another's file; config.yaml last, for it makes it a run."""
         path = self.path / STATISTICS_FILE
         if not path.exists():
             statistics.save(path)
@@ -150,6 +150,9 @@ class TrainingFolder:
             write_whole(path, classes.model_dump_json(indent=1).encode())
         elif load_classes(path).keys != classes.keys:
             raise UserError(f"{path} does not tell the classes that this run trains on; use another --run")
+        path, content = self.path / CONFIG_FILE, dump_config(config).encode()
+        if not path.exists() or path.read_bytes() != content:
+            write_whole(path, content)
 
     def _saved_before(self) -> bool:
         if (self.path / SAVED_FILE).exists() or (self.path / BEST_FILE).exists():

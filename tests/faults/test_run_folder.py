@@ -108,6 +108,11 @@ class TestClassesAndStatistics:
         resume(run)
         assert (run / name).read_bytes() == before
 
+    def test_broken_where_the_run_trains_with_its_own(self, run: Path, resume: Resume) -> None:
+        (run / "statistics.npz").write_bytes(b"")
+        line = refusal(lambda: resume(run, f"data.statistics={run / 'statistics.npz'}"))
+        assert line == f"{run / 'statistics.npz'} is broken: restore it"
+
     def test_exchanged_they_are_seen_by_evaluation(self, run: Path, two_cpus: Towers) -> None:
         classes = json.loads((run / "classes.json").read_text())
         classes["keys"].reverse()
@@ -211,7 +216,12 @@ class TestLostCheckpoints:
         statistics = Statistics.load(tiny_data / "statistics.npz")
         step = import_weights.TrainingStep(config.preset, 3, Towers.unplaced(), 0)
         values = {name: variable.numpy() for name, variable in step.variables.items()}
+        left = tmp_path / ".unfinished-imported-77"  # by an import that was killed
+        left.mkdir()
+        (left / "lock").touch()
+        (tmp_path / ".unfinished-imported-mine").mkdir()
         import_weights._write_run(run, config, classes, statistics, values)
+        assert {path.name for path in tmp_path.glob(".unf*")} == {".unfinished-imported-mine"}
         for path in (run / "checkpoints").iterdir():
             shutil.rmtree(path)
         assert f"the checkpoints of run {run} are gone" in refusal(
