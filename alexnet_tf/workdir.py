@@ -37,8 +37,8 @@ LOCK_FILE = "lock"
 SAVED_FILE = "saved.json"
 
 __all__ = [
-    "CHECKPOINT_PREFIX", "LOCK_FILE", "Classes", "OthersFolder", "Run", "TrainingFolder", "TrainingState", "Which", "load_classes",
-    "open_run",
+    "CHECKPOINT_PREFIX", "LOCK_FILE", "Classes", "OthersFolder", "Run", "TrainingFolder", "TrainingState", "Which",
+    "load_classes", "open_run",
 ]  # fmt: skip
 
 

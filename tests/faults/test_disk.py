@@ -43,6 +43,13 @@ class TestFull:
         assert f"{run / 'statistics.npz'} cannot be written: No space left on device; free some space there" in line
         assert not list(run.rglob(".unfinished*"))
 
+    @pytest.mark.usefixtures("small_net")
+    @pytest.mark.parametrize("inodes", [2, 5, 9])
+    def test_out_of_inodes(self, disk: Path, resume: Resume, inodes: int) -> None:
+        remount(disk, f"nr_inodes={inodes}")
+        line = refusal(lambda: resume(disk / "run", steps=2))
+        assert "cannot be written: No space left on device; free some space there" in line
+
     def test_at_a_checkpoint_and_with_room_again_to_the_same_bits(
         self, disk: Path, run_at_4: Path, resume: Resume, finished: Path
     ) -> None:
@@ -61,8 +68,11 @@ class TestFull:
         resume(run)
         assert_same_bits(run, finished)
 
-    def test_tensorboard_ends_no_run(self, disk: Path, run_at_4: Path, resume: Resume, finished: Path) -> None:
-        remount(disk, "size=4k")
+    @pytest.mark.parametrize("option", ["size=4k", "nr_inodes=1"])
+    def test_tensorboard_ends_no_run(
+        self, disk: Path, run_at_4: Path, resume: Resume, finished: Path, option: str
+    ) -> None:
+        remount(disk, option)
         shutil.rmtree(run_at_4 / "tensorboard")
         (run_at_4 / "tensorboard").symlink_to(disk)
         resume(run_at_4)
