@@ -29,22 +29,22 @@ def main(argv: list[str]) -> int:
 def train(config: Config, cluster: Cluster, run: Path) -> None:
     """Trains in the folder `run`, together with the cluster's other workers."""
     from alexnet_tf.devices import set_up_towers
-    from alexnet_tf.fine_tuning import statistics_file
+    from alexnet_tf.fine_tuning import load_statistics
     from alexnet_tf.trainer import Trainer
     from alexnet_tf.workdir import Classes, OthersFolder, TrainingFolder
     from alexnet_tf.workers import join
     from tfrecords.manifest import check_shards, load_manifest
-    from tfrecords.statistics import Statistics
 
     manifest = load_manifest(config.data.dir)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
-    statistics = Statistics.load(statistics_file(config, run))
+    statistics = load_statistics(config, run)
     towers = set_up_towers(config.devices, cluster)
     workers = join(cluster, towers, config.distribute)
     workers.check_same_data(manifest, statistics)
     classes = Classes.of(manifest)
-    with OthersFolder(run, classes) if workers.index else TrainingFolder(run, config, classes, statistics) as folder:
+    folder = OthersFolder(run, classes) if workers.index else TrainingFolder(run, config, classes, statistics, manifest)
+    with folder:
         Trainer(config, towers, folder, manifest, statistics, workers).run()
 
 

@@ -16,6 +16,7 @@ from alexnet_tf.cluster import ALONE, Cluster
 from alexnet_tf.config import DevicesConfig, load_config
 from alexnet_tf.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.presets import STORED_SIZE
+from alexnet_tf.whole_files import write_whole
 from tfrecords.manifest import MANIFEST_FILE, load_manifest
 from tfrecords.statistics import Statistics
 
@@ -115,7 +116,7 @@ def main(argv: list[str]) -> int:
     placement = measure_placement(step)
     print("\n".join(report_lines(placement)))
     if arguments.json:
-        arguments.json.write_text(json.dumps(report_dict(placement), indent=1) + "\n", encoding="utf-8")
+        write_whole(arguments.json, (json.dumps(report_dict(placement), indent=1) + "\n").encode())
     return FAULT if placement.strayed else DONE
 
 

@@ -24,6 +24,7 @@ from alexnet_tf.model import AlexNet, Images
 from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
 from alexnet_tf.sanity import shifted_labels
+from alexnet_tf.whole_files import write_whole
 from alexnet_tf.workdir import Classes, Run, open_run
 from tfrecords.manifest import Manifest, check_shards, load_manifest
 from tfrecords.statistics import Statistics
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> int:
             "split": arguments.split, "runs": [str(path) for path in arguments.run],
             "models": [str(path) for path in arguments.model],
         }  # fmt: skip
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(arguments.json, (json.dumps(report, indent=1) + "\n").encode())
     return DONE
 
 

@@ -11,7 +11,7 @@ from alexnet_tf.config import Config
 from alexnet_tf.errors import UserError
 from alexnet_tf.optimizer import layer_of
 from alexnet_tf.workdir import Classes, Run
-from tfrecords.statistics import STATISTICS_FILE
+from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 HEAD = "fc8"
 
@@ -41,14 +41,17 @@ def take_weights(source: Run, variables: dict[str, tf.Variable], config: Config,
     print(f"weights of {checkpoint}{head}")
 
 
-def statistics_file(config: Config, run: Path) -> Path:
+def load_statistics(config: Config, run: Path) -> Statistics:
     """The mean image and colors to train with: those named, else those of the run begun from, else the data's own.
 
     A run under way has a copy of those that it began with, so that the other run may be gone by then.
+
+    Raises:
+      UserError: the file is missing or broken.
     """
-    if config.data.statistics:
-        return config.data.statistics
-    if config.train.init_from is None:
-        return config.data.dir / STATISTICS_FILE
-    own = run / STATISTICS_FILE
-    return own if own.exists() else config.train.init_from / STATISTICS_FILE
+    of_data = config.data.dir / STATISTICS_FILE
+    path = config.data.statistics or of_data
+    if config.data.statistics is None and config.train.init_from is not None:
+        own = run / STATISTICS_FILE
+        path = own if own.exists() else config.train.init_from / STATISTICS_FILE
+    return Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")

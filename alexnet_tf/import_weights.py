@@ -9,9 +9,9 @@ of their WordNet ids; --classes (a synset_words.txt) or --data gives their keys 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ from alexnet_tf.presets import STORED_SIZE
 from alexnet_tf.torch_state_dict import read_state_dict
 from alexnet_tf.trainer import TrainingStep
 from alexnet_tf.weight_layout import CAFFE, LAYERS, TORCHVISION, LayerWeights, check_published, from_published
-from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState
+from alexnet_tf.whole_files import UNFINISHED, cannot_be_written, held, make_folder, put_in_place, remove
+from alexnet_tf.workdir import LOCK_FILE, Classes, TrainingFolder, TrainingState
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -197,14 +198,26 @@ def _write_run(
     step = TrainingStep(config.preset, len(classes.keys), Towers.unplaced(), config.train.seed)
     for name, variable in step.variables.items():
         variable.assign(values[name])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{path.name}-{os.getpid()}")
+    make_folder(path.parent)
+    _remove_leftovers(path)
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}-{os.getpid()}")
     try:
         with TrainingFolder(unfinished, config, classes, statistics) as folder:
-            folder.save(step.checkpoint, TrainingState(), is_best=False)
-        os.replace(unfinished, path)
+            folder.save(step.checkpoint, TrainingState())
+        put_in_place(unfinished, path)
+    except OSError as fault:
+        raise cannot_be_written(path, fault) from fault
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        remove(unfinished)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes the half runs that killed imports of the same name left; one that is locked is still being written."""
+    for old in path.parent.iterdir():
+        number = old.name.removeprefix(f"{UNFINISHED}{path.name}-")
+        if number != old.name and number.isdecimal() and (old / LOCK_FILE).is_file():
+            with contextlib.suppress(UserError), held(old / LOCK_FILE, "being written"):
+                remove(old)
 
 
 if __name__ == "__main__":

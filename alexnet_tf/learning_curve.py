@@ -2,13 +2,20 @@
 
 import argparse
 import itertools
-import json
+import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.runs.metrics import read_lines
+from alexnet_tf.whole_files import write_whole
+
+FIGURES = {
+    "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
+}  # fmt: skip
+"""What is drawn of a line, by its kind."""
 
 
 def main(argv: list[str]) -> int:
@@ -21,21 +28,32 @@ def main(argv: list[str]) -> int:
     if not training or not validation:
         raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
     figure = _draw(training, validation, arguments.run.name)
-    figure.savefig(arguments.out, dpi=120)
+    kind = arguments.out.suffix[1:] or "png"
+    write_whole(arguments.out, lambda file: figure.savefig(file, dpi=120, format=kind))
     return DONE
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The lines of a metrics.jsonl: those of training, those of validation.
+    """The lines of a metrics.jsonl: those of training, those of validation; broken ones are passed over.
 
     Raises:
-      UserError: the file is missing or broken.
+      UserError: the file is missing or cannot be read.
     """
+    if not path.exists():
+        raise UserError(f"{path} is missing; training writes it")
+    lines = [fields for _, fields in read_lines(path) if fields is not None]
+    training, validation = (
+        [line for line in lines if line["kind"] == kind and all(_is_figure(line.get(name)) for name in figures)]
+        for kind, figures in FIGURES.items()
+    )
+    return training, validation
+
+
+def _is_figure(value: object) -> bool:
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as fault:
-        raise UserError(f"{path} is missing or broken: {fault}") from fault
-    return tuple([line for line in lines if line["kind"] == kind] for kind in ("train", "validation"))  # type: ignore
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # more digits than any figure has
+        return False
 
 
 def _draw(training: list[dict[str, Any]], validation: list[dict[str, Any]], title: str) -> Figure:

@@ -1,9 +1,9 @@
 """What a user sees of a run: the progress bar, metrics.jsonl and TensorBoard."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Progress:
         self.losses: deque[float] = deque(maxlen=100)
         self.rates: dict[str, float] = {}
         folder.start_metrics(state)
-        self.board = tf.summary.create_file_writer(str(folder.path / "tensorboard"))
+        self.board = _board(folder)
         self.bar = tqdm(
             total=last_step * batch_size, initial=self.step * batch_size, unit="img", dynamic_ncols=True, disable=None
         )
@@ -47,7 +47,7 @@ class Progress:
         """Leaves what came before out of the images/s: compilation, validation, saving."""
         self.clock, self.clock_step, self.waited = time.perf_counter(), self.step, 0.0
 
-    @contextmanager
+    @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
         """Counts the time inside as waiting for the input pipeline."""
         before = time.perf_counter()
@@ -107,7 +107,8 @@ class Progress:
     def close(self) -> None:
         """Ends the bar and flushes TensorBoard's file."""
         self.bar.close()
-        self.board.close()
+        with contextlib.suppress(tf.errors.OpError):
+            self.board.close()
 
     def _log_training(self, epoch: float, rates: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.clock
@@ -124,9 +125,19 @@ class Progress:
 
     def _write(self, kind: str, epoch: float, **figures: Any) -> None:
         self.folder.log(kind=kind, step=self.step, epoch=round(epoch, 4), time=round(time.time(), 3), **figures)
-        with self.board.as_default():
+        with contextlib.suppress(tf.errors.OpError), self.board.as_default():
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value, step=self.step)
+
+
+def _board(folder: TrainingFolder) -> Any:
+    """TensorBoard's file; figures to look at, which metrics.jsonl holds too, so a full disk for them ends no run."""
+    path = folder.path / "tensorboard"
+    try:
+        return tf.summary.create_file_writer(str(path))
+    except tf.errors.OpError:
+        tqdm.write(f"{path} cannot be written; metrics.jsonl holds the same figures")
+        return tf.summary.create_noop_writer()
 
 
 class NoProgress(Progress):

@@ -139,8 +139,8 @@ class Trainer:
         self.workers = workers
         self.batch_size = config.data.batch_size
         self.per_epoch = manifest.splits["train"].records
-        all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
-        self.last_step = min(all_steps, config.train.steps or all_steps)
+        self.all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
+        self.last_step = min(self.all_steps, config.train.steps or self.all_steps)
         self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed, statistics, workers)
         self.predict = prediction_function(self.step.model, self.preset.augment, statistics)
         fresh = not folder.has_checkpoint()
@@ -167,15 +167,20 @@ class Trainer:
           StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
           UserError: the loss is not finite, or a shard turned out damaged.
         """
-        if self.state.step >= self.last_step:
-            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise train.epochs to go on")
+        complete = self.state.step >= self.last_step
+        if complete and not self.state.validation_due:
+            more = "train.epochs" if self.last_step == self.all_steps else "train.steps"
+            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to go on")
             return
-        if self.state.step:
+        if self.state.step and not complete:
             self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self.progress = self._new_progress()
         try:
-            self._run_steps()
+            if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
+                self._validate()
+            if not complete:
+                self._run_steps()
         except tf.errors.DataLossError as fault:  # TensorFlow does not say in which file
             check_shards(self.config.data.dir, self.manifest, "train", hash_below=2**63)
             raise UserError(f"a training record is damaged ({fault.message}); run tfrecords.verify") from fault
@@ -188,12 +193,12 @@ class Trainer:
         """Gives this worker the state and the weights with which the first one begins."""
         state = self.state
         best = math.nan if state.best_top1_error is None else state.best_top1_error
-        step, drops, best, since = self.workers.of_first(
-            np.array([state.step, state.drops, best, state.epochs_since_best])
+        step, drops, best, since, due = self.workers.of_first(
+            np.array([state.step, state.drops, best, state.epochs_since_best, state.validation_due])
         ).tolist()
         self.state = TrainingState(
             step=int(step), drops=int(drops), best_top1_error=None if math.isnan(best) else best,
-            epochs_since_best=int(since),
+            epochs_since_best=int(since), validation_due=bool(due),
         )  # fmt: skip
         velocities = {f"velocity/{name}": velocity for name, velocity in self.step.optimizer.velocities.items()}
         self.workers.begin_alike({**self.step.variables, **velocities})
@@ -267,9 +272,10 @@ class Trainer:
     def _save(self) -> None:
         if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not tell yet
             self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
-        is_best = self._validate() if self._ends_epoch() else False
-        self.folder.save(self.step.checkpoint, self.state, is_best=is_best)
-        self.folder.log(kind="checkpoint", step=self.state.step)
+        self.state.validation_due = self._ends_epoch()
+        self.folder.save(self.step.checkpoint, self.state)
+        if self.state.validation_due:  # after the save, so that no fault in it loses the epoch
+            self._validate()
         self.progress.restart_clock()
 
     def _check_batch(self, images: Given, labels: tf.Tensor) -> None:
@@ -296,22 +302,26 @@ class Trainer:
         saved = f"the checkpoints in {self.folder.path} are from before it; " if self.folder.has_checkpoint() else ""
         raise UserError(f"{what}; {saved}{not_finite_advice(self.checked)}")
 
-    def _validate(self) -> bool:
-        """Error rates on the validation split, for the plateau schedule too; whether they are the best so far."""
+    def _validate(self) -> None:
+        """Error rates of what was saved last, on the validation split; added to it there."""
         first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
         own = np.zeros(4)
         if end > first:
             own = error_sums(*class_probabilities(self.predict, self._validation_batches()))
         rates = rates_of_sums(self.workers.sum(own))
-        self.progress.validated(self._epoch(), rates)
+        self._follow_plateau(rates.top1_error)
+        self.state.validation_due = False
+        self.progress.validated(self._epoch(), rates)  # before the checkpoint says that it was done
+        self.folder.add_validation(self.state, rates.top1_error)
+
+    def _follow_plateau(self, top1_error: float) -> None:
         state, recipe = self.state, self.preset.train
-        if state.best_top1_error is None or rates.top1_error < state.best_top1_error:
-            state.best_top1_error, state.epochs_since_best = rates.top1_error, 0
-            return True
+        if state.best_top1_error is None or top1_error < state.best_top1_error:
+            state.best_top1_error, state.epochs_since_best = top1_error, 0
+            return
         state.epochs_since_best += 1
         if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
             state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
-        return False
 
     def _validation_batches(self) -> tf.data.Dataset:
         if self.features:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from alexnet_tf.whole_files import put_in_place
 from tfrecords.plan import ShardResult, ShardSummary, ShardTask
 from tfrecords.statistics import PixelSums, npz_bytes
 
@@ -33,12 +34,10 @@ def save_result(work_dir: Path, result: ShardResult) -> None:
             "products": result.sums.products,
         }
     final = work_dir / (result.summary.shard.file + RECORD_END)
+    # Of this process alone: an orphan may write the same record for a moment longer.
     unfinished = final.with_name(f"{final.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        file.write(npz_bytes(arrays))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, final)
+    unfinished.write_bytes(npz_bytes(arrays))
+    put_in_place(unfinished, final)
 
 
 def load_results(work_dir: Path, tasks: Sequence[ShardTask]) -> list[ShardResult]:

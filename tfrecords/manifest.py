@@ -6,13 +6,13 @@ missing folder is told at once.
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import write_whole
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""
@@ -122,14 +122,12 @@ def _first_problem(fault: ValidationError) -> str:
 
 
 def write_manifest(data_dir: Path, manifest: Manifest) -> None:
-    """Writes the manifest whole or not at all."""
-    path = Path(data_dir) / MANIFEST_FILE
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    """Writes the manifest whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    write_whole(Path(data_dir) / MANIFEST_FILE, (manifest.model_dump_json(indent=1) + "\n").encode())
 
 
 def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:

@@ -5,20 +5,22 @@ finished shards, and what the conversion was begun with. Only whole files ever g
 """
 
 import contextlib
-import fcntl
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import cannot_be_written, held, make_folder, write_whole
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
 WORK_FOLDER = ".unfinished"
 """Lies in a folder from the first shard to the manifest; without it, files there are not ours."""
 
+SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
 
@@ -44,17 +46,15 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     work = out / WORK_FOLDER
     try:
         _refuse_foreign(out, work)
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / LOCK_FILE).open("w")
     except OSError as fault:
-        raise UserError(f"--out {out} cannot be written: {fault.strerror}") from fault
-    with lock:
-        _lock(lock.fileno(), out)
+        raise UserError(f"--out {out} cannot be read: {fault.strerror}") from fault
+    make_folder(work)
+    with held(work / LOCK_FILE, f"--out {out} is being written by another conversion: wait for it"):
         try:
             _begin(out, work, identity)
             yield work
         except OSError as fault:
-            raise UserError(f"{out} cannot be written: {fault.strerror or fault}") from fault
+            raise cannot_be_written(out, fault) from fault
         finally:
             _tidy(out, work, created)
 
@@ -63,15 +63,9 @@ def _refuse_foreign(out: Path, work: Path) -> None:
     if (out / MANIFEST_FILE).exists():
         shutil.rmtree(work, ignore_errors=True)  # of a conversion killed in its very last moment
         raise UserError(f"--out {out} holds a finished conversion: remove it or choose another folder")
-    if out.exists() and any(out.iterdir()) and not work.is_dir():
+    ours = work.is_dir() and ((work / LOCK_FILE).exists() or not any(work.iterdir()))
+    if out.exists() and any(out.iterdir()) and not ours:
         raise UserError(f"--out {out} holds other files: choose an empty or new folder")
-
-
-def _lock(descriptor: int, out: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"--out {out} is being written by another conversion: wait for it") from None
 
 
 def _begin(out: Path, work: Path, identity: Identity) -> None:
@@ -80,7 +74,7 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
     path = work / IDENTITY_FILE
     if not any(work.glob("*" + RECORD_END)):
         _remove_shards(out)
-        path.write_text(json.dumps(identity, indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(identity, indent=1).encode())
         return
     before: Identity = json.loads(path.read_text(encoding="utf-8"))
     if before == identity:
@@ -118,6 +112,6 @@ def _tidy(out: Path, work: Path, created: bool) -> None:
 
 def _remove_shards(out: Path) -> None:
     """Shards without a record: whatever wrote them was stopped before it came to that."""
-    for split in ("train", "val"):
-        for path in out.glob(f"{split}-*-of-*"):
+    for path in out.iterdir():
+        if SHARD_NAME.fullmatch(path.name):
             path.unlink()

@@ -1,11 +1,11 @@
 """report.json in the output: what was repaired, what was left out, and the counts of every class."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from alexnet_tf.whole_files import write_whole
 from tfrecords.manifest import Manifest
 from tfrecords.plan import Repaired
 
@@ -32,10 +32,7 @@ def write_report(out: Path, manifest: Manifest, repaired: Sequence[Repaired]) ->
         "left_out": [entry.model_dump() for entry in manifest.unreadable],
         "repaired": [entry.model_dump() for entry in sorted(repaired, key=lambda entry: (entry.split, entry.file))],
     }
-    path = out / REPORT_FILE
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(out / REPORT_FILE, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def repair_counts(repaired: Sequence[Repaired]) -> dict[str, int]:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import put_in_place
 from tfrecords.finished_shards import save_result
 from tfrecords.manifest import Shard, Unreadable, file_sha256
 from tfrecords.output_folder import WORK_FOLDER
@@ -115,15 +116,13 @@ class _Writing:
 
 
 def _finish(unfinished: Path, final: Path, records: int) -> Shard:
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())  # the manifest must never outlive a shard that a power cut ate
     shard = Shard(
         file=final.name,
         records=records,
         bytes=unfinished.stat().st_size,
         sha256=file_sha256(unfinished),
     )
-    os.replace(unfinished, final)
+    put_in_place(unfinished, final)  # the manifest must never outlive a shard that a power cut ate
     return shard
 
 

@@ -8,8 +8,8 @@ Sums are int64 and never rounded: ImageNet's largest is 1.3e6 * 256**2 * 255**2 
 9.2e18. So the result depends neither on the order of the pictures nor on the number of workers.
 """
 
+import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import write_whole
 
 STATISTICS_FILE = "statistics.npz"
 
@@ -62,38 +63,58 @@ class Statistics:
         return cls(mean_image, np.zeros((3, 3)), np.zeros(3), np.eye(3), np.int64(0))
 
     @classmethod
-    def load(cls, path: Path) -> "Statistics":
+    def load(cls, path: Path, remedy: str = "convert the data again") -> "Statistics":
         """Reads the file that `save` wrote.
+
+        Args:
+            path: the file.
+            remedy: what helps where it is missing or broken; ends the message.
 
         Raises:
             UserError: the file is missing or broken.
         """
         try:
-            # Opened here, because np.load forgets to close a file that it cannot read.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found = cls(**{field.name: arrays[field.name] for field in fields(cls)})
+            found = cls(**_arrays(path.read_bytes()))
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: convert the data again") from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-            raise UserError(f"{path} is broken ({fault}): convert the data again") from fault
-        found._check(path)
+            raise UserError(f"{path} is missing: {remedy}") from None
+        except OSError as fault:
+            raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        except Exception as fault:  # what a damaged zip archive or header leads to is on no list
+            raise UserError(f"{path} is broken: {remedy}") from fault
+        found._check(path, remedy)
         return found
 
-    def _check(self, path: Path) -> None:
-        shapes = [self.mean_image.shape[2:], self.covariance.shape, self.eigenvalues.shape]
-        if shapes != [(3,), (3, 3), (3,)] or self.eigenvectors.shape != (3, 3):
-            raise UserError(f"{path} is broken (arrays of other shapes): convert the data again")
+    def digest(self) -> str:
+        """The SHA-256 of all numbers, by which the same statistics are known again."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+        return digest.hexdigest()
+
+    def _check(self, path: Path, remedy: str) -> None:
+        square = (*self.mean_image.shape[:1] * 2, 3)
+        expected = {"mean_image": square, "covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
+        if self.pixels.shape != () or any(getattr(self, name).shape != shape for name, shape in expected.items()):
+            raise UserError(f"{path} is broken (arrays of other shapes): {remedy}")
         if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
-            raise UserError(f"{path} is broken (not finite): convert the data again")
+            raise UserError(f"{path} is broken (not finite): {remedy}")
 
     def save(self, path: Path) -> None:
-        """Writes all arrays as one .npz, whole or not at all."""
-        unfinished = path.with_name(f".unfinished-{path.name}")
-        with unfinished.open("wb") as file:
-            file.write(npz_bytes({field.name: getattr(self, field.name) for field in fields(self)}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        """Writes all arrays as one .npz, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        write_whole(path, npz_bytes({field.name: getattr(self, field.name) for field in fields(self)}))
+
+
+def _arrays(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if archive.testzip() is not None:  # NumPy checks the sum only where it happens to read to the end
+            raise ValueError("checksum")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        found = {field.name: arrays[field.name] for field in fields(Statistics)}
+    return {**found, "pixels": np.int64(found["pixels"])}
 
 
 def npz_bytes(arrays: dict[str, Any]) -> bytes:

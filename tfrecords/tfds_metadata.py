@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
+from alexnet_tf.whole_files import to_disk
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL
 
@@ -41,6 +42,8 @@ def write_tfds_metadata(data_dir: Path, manifest: Manifest) -> None:
             filename_template=template,
             check_data=False,
         )
+    for file in TFDS_FILES:
+        to_disk(data_dir / file)
 
 
 def _features(manifest: Manifest) -> tfds.features.FeaturesDict:

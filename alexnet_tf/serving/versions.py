@@ -1,6 +1,5 @@
 """A model's folder as TensorFlow Serving's base_path: one folder a version, named by its number. No TensorFlow here."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.whole_files import held, make_folder
 
 ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"
@@ -85,14 +85,6 @@ def remove_old_versions(out: Path, keep: int) -> list[int]:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / LOCK).open("a")
-    except OSError as fault:
-        raise UserError(f"--out {out} cannot be written: {fault.strerror}") from fault
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            raise UserError(f"--out {out} is being written by another export; wait for it") from fault
+    make_folder(out)
+    with held(out / LOCK, f"--out {out} is being written by another export; wait for it"):
         yield

@@ -25,4 +25,4 @@ def write_opinionated_run(folder: Path, data: Path, manifest: Manifest, preset: 
             fan_in = np.prod(variable.shape[:-1])
             variable.assign(variable * np.sqrt(2 / fan_in) / np.std(variable))
     with TrainingFolder(folder, config, Classes.of(manifest), Statistics.load(data / STATISTICS_FILE)) as training:
-        training.save(tf.train.Checkpoint(weights=variables), TrainingState(step=1), is_best=False)
+        training.save(tf.train.Checkpoint(weights=variables), TrainingState(step=1))

@@ -16,7 +16,6 @@ from alexnet_tf import trainer as trainer_module
 from alexnet_tf.config import load_config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import UserError
-from alexnet_tf.evaluate import ErrorRates
 from alexnet_tf.trainer import Trainer
 from alexnet_tf.workdir import Classes, TrainingFolder, open_run
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
@@ -35,8 +34,13 @@ def assert_same_to_the_last_bit(one: Path, other: Path, step: int) -> None:
     assert expected.keys() == found.keys() and len(found) == 2 * VARIABLES
     for name, value in expected.items():
         assert value.tobytes() == found[name].tobytes(), name
-    states = [run / f"checkpoints/step-{step:08d}/state.json" for run in (one, other)]
-    assert states[0].read_text() == states[1].read_text()
+    assert _state(one, step) == _state(other, step)
+
+
+def _state(run: Path, step: int) -> dict:
+    """Without the checksums: the files hold Keras' own names too, which count on within this process."""
+    fields = json.loads((run / f"checkpoints/step-{step:08d}/state.json").read_text())
+    return {name: value for name, value in fields.items() if name not in ("variables", "checksum")}
 
 
 class TestResume:
@@ -140,9 +144,8 @@ def trainer(
         losses: list[float] = []
         made.said = []
         made.progress = SimpleNamespace(
-            add_loss=losses.append, mean_loss=lambda: float(np.mean(losses)),
-            say=made.said.append, validated=lambda *_: None,
-        )  # fmt: skip
+            add_loss=losses.append, mean_loss=lambda: float(np.mean(losses)), say=made.said.append
+        )
         return made
 
     yield make
@@ -151,25 +154,19 @@ def trainer(
 
 
 class TestRates:
-    def test_plateau(self, trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_plateau(self, trainer: Callable[..., Trainer]) -> None:
         made = trainer(
             "model.preset=paper", "train.patience=2", "train.learning_rate=0.01",
             "train.schedule=plateau",
         )  # fmt: skip
-        # After each validation: its error, whether it is the best so far, drops up to then. An error
-        # as low as the best is no improvement; patience starts anew with every drop; three drops.
+        # Error after each validation, and drops up to then. An error as low as the best is no
+        # improvement; patience starts anew with every drop; three drops.
         course = [
-            (0.90, True, 0), (0.80, True, 0), (0.80, False, 0), (0.85, False, 1),
-            (0.85, False, 1), (0.70, True, 1), (0.75, False, 1), (0.71, False, 2),
-            (0.70, False, 2), (0.70, False, 3), (0.70, False, 3), (0.70, False, 3),
+            (0.90, 0), (0.80, 0), (0.80, 0), (0.85, 1), (0.85, 1), (0.70, 1), (0.75, 1), (0.71, 2), (0.70, 2),
+            (0.70, 3), (0.70, 3), (0.70, 3),
         ]  # fmt: skip
-        monkeypatch.setattr(trainer_module, "evaluation_batches", lambda *_, **__: None)
-        monkeypatch.setattr(trainer_module, "class_probabilities", lambda *_: ((), ()))
-        monkeypatch.setattr(trainer_module, "error_sums", lambda *_: np.zeros(4))
-        for error, is_best, drops in course:
-            rates = ErrorRates(top1_error=error, top5_error=0.0, loss=1.0, images=12)
-            monkeypatch.setattr(trainer_module, "rates_of_sums", lambda *_, rates=rates: rates)
-            assert made._validate() is is_best
+        for error, drops in course:
+            made._follow_plateau(error)
             assert made.state.drops == drops
             assert made._rates() == pytest.approx(dict.fromkeys(made.step.variables, 0.01 * 0.1**drops))
         assert made.state.best_top1_error == 0.70

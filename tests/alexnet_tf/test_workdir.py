@@ -33,7 +33,7 @@ def opened(runs: Path, tiny_data: Path, manifest: Manifest) -> Open:
 
     def opening(*overrides: str, manifest: Manifest = manifest, statistics: Statistics = statistics) -> TrainingFolder:
         config = parse_config("", "test", [f"data.dir={tiny_data}", *overrides])
-        return TrainingFolder(runs / "run", config, Classes.of(manifest), statistics)
+        return TrainingFolder(runs / "run", config, Classes.of(manifest), statistics, manifest)
 
     return opening
 
@@ -51,10 +51,12 @@ def numbers(start: float = 0.0) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(w=tf.Variable(tf.range(1000.0) + start))
 
 
-def save(folder: TrainingFolder, step: int, *, is_best: bool = False) -> None:
-    """A checkpoint whose values begin with 1000 * step."""
-    state = TrainingState(step=step, best_top1_error=0.5)
-    folder.save(numbers(1000.0 * step), state, is_best=is_best)
+def save(folder: TrainingFolder, step: int, error: float | None = None) -> None:
+    """A checkpoint whose values begin with 1000 * step, with a validation error where one is given."""
+    state = TrainingState(step=step, validation_due=error is not None)
+    folder.save(numbers(1000.0 * step), state)
+    if error is not None:
+        folder.add_validation(TrainingState(step=step, best_top1_error=error), error)
 
 
 def saved_steps(run: Path) -> list[int]:
@@ -70,7 +72,7 @@ class TestCheckpoints:
         state = TrainingState(step=12, drops=1, best_top1_error=0.25, epochs_since_best=2)
         with opened() as folder:
             save(folder, 4)
-            folder.save(numbers(7.0), state, is_best=False)
+            folder.save(numbers(7.0), state)
         with opened() as folder:
             values = numbers()
             assert folder.restore(values) == state
@@ -78,19 +80,17 @@ class TestCheckpoints:
 
     def test_best_and_two_latest_are_kept(self, opened: Open, runs: Path) -> None:
         with opened() as folder:
-            for step in (1, 2, 3, 4, 10):
-                save(folder, step, is_best=step in (1, 2))
+            for step, error in ((1, 0.6), (2, 0.5), (3, 0.5), (4, None), (10, None)):
+                save(folder, step, error)
         assert saved_steps(runs / "run") == [2, 4, 10]
         best = json.loads((runs / "run/best.json").read_text())
         assert best == {"checkpoint": "step-00000002", "top1_error": 0.5}
 
-    def test_same_step_again_replaces(self, opened: Open, runs: Path) -> None:
+    def test_the_same_step_again_is_refused(self, opened: Open, runs: Path) -> None:
         with opened() as folder:
             save(folder, 3)
-            folder.save(numbers(5.0), TrainingState(step=3), is_best=False)
-            values = numbers()
-            folder.restore(values)
-            assert values.w[0] == 5
+            assert "step-00000003 is in the way" in refusal(lambda: save(folder, 3))
+            assert folder.restore(numbers()).step == 3
         assert saved_steps(runs / "run") == [3]
 
     def test_half_written_one_is_neither_used_nor_kept(self, opened: Open, runs: Path) -> None:
@@ -123,6 +123,7 @@ class TestCheckpoints:
             assert f"checkpoint {checkpoint} is damaged" in line
             # What the line advises works.
             checkpoint.rename(runs / "away")
+        with opened() as folder:
             assert folder.restore(numbers()).step == 3
 
     @pytest.mark.parametrize("text", ["", '{"step": 6, "dro', '{"step": "six"}', '{"stride": 6}', None])
@@ -131,8 +132,7 @@ class TestCheckpoints:
             save(folder, 6)
         state = runs / "run/checkpoints/step-00000006/state.json"
         state.unlink() if text is None else state.write_text(text)
-        with opened() as folder:
-            assert f"checkpoint {state.parent} is damaged" in refusal(lambda: folder.restore(numbers()))
+        assert f"checkpoint {state.parent} is damaged" in refusal(opened)
 
     def test_another_network(self, opened: Open, runs: Path) -> None:
         with opened() as folder:
@@ -149,16 +149,18 @@ class TestCheckpoints:
         with opened() as folder:
             assert folder.restore(numbers()) == TrainingState()  # killed before its first checkpoint
         (runs / "run/metrics.jsonl").write_text('{"kind": "checkpoint", "step": 5}\n')
-        with opened() as folder:
-            assert f"the checkpoints of run {runs / 'run'} are gone" in refusal(lambda: folder.restore(numbers()))
+        assert f"the checkpoints of run {runs / 'run'} are gone" in refusal(opened)
 
-    def test_lost_best_checkpoint_is_told_at_once(self, opened: Open, runs: Path) -> None:
+    def test_lost_best_checkpoint_is_told_at_once(
+        self, opened: Open, runs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         with opened() as folder:
-            save(folder, 3, is_best=True)
-            save(folder, 6)
+            save(folder, 3, 0.25)
+            folder.save(numbers(), TrainingState(step=6, best_top1_error=0.25))
         shutil.rmtree(runs / "run/checkpoints/step-00000003")
         with opened() as folder:
-            assert "names step-00000003, which is missing" in refusal(lambda: folder.restore(numbers()))
+            assert folder.restore(numbers()).best_top1_error == 0.25
+        assert "the checkpoint with the lowest validation error, 25.00%, is gone" in capsys.readouterr().err
 
 
 class TestSameExperiment:
@@ -262,9 +264,10 @@ class TestOpenRun:
             line = refusal(lambda: open_run(runs / "run").load_model(two_cpus))
             assert "has no checkpoint yet" in line
             trained["fc8_a/bias"].assign([1, 2, 3])
-            folder.save(checkpoint, TrainingState(step=1, best_top1_error=0.1), is_best=True)
+            folder.save(checkpoint, TrainingState(step=1))
+            folder.add_validation(TrainingState(step=1, best_top1_error=0.1), 0.1)
             trained["fc8_a/bias"].assign([4, 5, 6])
-            folder.save(checkpoint, TrainingState(step=2), is_best=False)
+            folder.save(checkpoint, TrainingState(step=2))
         run = open_run(runs / "run")
         for which, bias in (("best", [1, 2, 3]), ("latest", [4, 5, 6])):
             model, _ = run.load_model(two_cpus, which)
@@ -272,8 +275,5 @@ class TestOpenRun:
             np.testing.assert_array_equal(found.pop("fc8_a/bias"), bias)
             for name, variable in found.items():
                 np.testing.assert_array_equal(variable, trained[name])
-        best = runs / "run/best.json"
-        best.write_text("{")
-        assert f"{best} is broken" in refusal(lambda: run.load_model(two_cpus))
-        best.write_text('{"checkpoint": "step-00000007"}')
-        assert f"{best} names step-00000007" in refusal(lambda: run.load_model(two_cpus))
+        (runs / "run/best.json").write_text("{")  # what is best follows from the checkpoints alone
+        assert run.load_model(two_cpus)[1].name == "step-00000001"

@@ -1,0 +1,39 @@
+"""classes.json: the keys and names of classes in label order, of a run or of an exported model. No TensorFlow here."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from alexnet_tf.errors import UserError
+from tfrecords.manifest import Manifest
+
+
+class Classes(BaseModel):
+    """Class keys (folder names) and readable names, both in label order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: list[str]
+    names: list[str]
+
+    @staticmethod
+    def of(manifest: Manifest) -> "Classes":
+        """Those of a data set."""
+        return Classes(keys=manifest.class_keys, names=manifest.class_names)
+
+    def digest(self) -> str:
+        """The SHA-256 of the keys in their order, which is what a label's number means."""
+        return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def load_classes(path: Path) -> Classes:
+    """Reads a classes.json, of a run or of an exported model.
+
+    Raises:
+      UserError: it is missing or broken.
+    """
+    try:
+        return Classes.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as fault:
+        raise UserError(f"{path} is missing or broken; restore it, or make its folder again") from fault

@@ -1,0 +1,106 @@
+"""What decides the course of a run, as every checkpoint remembers it: settings, classes, mean image, and the data.
+
+Two trainings of one experiment take the same steps to the last bit, so a checkpoint is gone on from in its own alone.
+No TensorFlow here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from alexnet_tf.config import Config
+from alexnet_tf.runs.classes import Classes
+from tfrecords.manifest import Manifest, Split
+from tfrecords.statistics import Statistics
+
+CHANGEABLE_ON_RESUME = {
+    "data.dir", "data.statistics", "data.eval_batch_size",
+    "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.stuck_after",
+    "devices.towers", "devices.threads", "distribute.index", "distribute.watch_port", "distribute.timeout",
+}  # fmt: skip
+"""Fields that leave the course of a run as it is, however often they change."""
+WORKERS = "distribute.workers"
+"""Of this field only the number counts: other machines, and as many, do the same."""
+
+
+class SplitDigest(BaseModel):
+    """A split's records and their order, in short."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    records: int
+    shards: str
+    """SHA-256 over the SHA-256 of the shards, in order."""
+    sorted_shards: str
+    """The same in the order of these digits, so that it does not tell in which order the shards are listed."""
+
+    @staticmethod
+    def of(split: Split) -> "SplitDigest":
+        """That of a manifest's split."""
+        digests = [f"{shard.sha256} {shard.records}" for shard in split.shards]
+        shards, in_order = (hashlib.sha256("\n".join(each).encode()) for each in (digests, sorted(digests)))
+        return SplitDigest(records=split.records, shards=shards.hexdigest(), sorted_shards=in_order.hexdigest())
+
+
+class Experiment(BaseModel):
+    """What two trainings must have in common so that one may go on from the other's checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: dict[str, Any]
+    """By section.key; none of CHANGEABLE_ON_RESUME."""
+    classes: str
+    """Their digest."""
+    statistics: str
+    """Their digest."""
+    data: dict[str, SplitDigest] | None
+    """By split; None for weights that came from elsewhere and were trained on nothing here."""
+
+    @staticmethod
+    def of(config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None) -> "Experiment":
+        """The one that these make up."""
+        settings = deciding_settings(config)
+        settings[WORKERS] = _number_of_workers(settings[WORKERS])
+        data = {name: SplitDigest.of(split) for name, split in manifest.splits.items()} if manifest else None
+        return Experiment(settings=settings, classes=classes.digest(), statistics=statistics.digest(), data=data)
+
+
+def deciding_settings(config: Config) -> dict[str, Any]:
+    """Every setting that decides the course of a run, by section.key, as JSON has it."""
+    sections = json.loads(config.model_dump_json())
+    named = {f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()}
+    return {name: value for name, value in named.items() if name not in CHANGEABLE_ON_RESUME}
+
+
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, earlier and present value of every setting that differs.
+
+    A setting that one side does not know yet had the value that is now the default.
+    """
+    defaults = deciding_settings(Config())
+    for name in {**now, **before}:
+        then, value = (side.get(name, defaults.get(name)) for side in (before, now))
+        alike = _number_of_workers(then) == _number_of_workers(value) if name == WORKERS else then == value
+        if not alike:
+            yield name, then, value
+
+
+def changed_data(before: dict[str, SplitDigest], now: dict[str, SplitDigest]) -> str | None:
+    """How the data differ from those trained on before; None where they do not."""
+    for split, meaning in (("train", "training"), ("val", "validation")):
+        then, present = before.get(split), now.get(split)
+        if then == present:
+            continue
+        if then and present and then.sorted_shards == present.sorted_shards:
+            return f"lists the {meaning} shards in another order"
+        count = f"{present.records if present else 0} now, {then.records if then else 0} then"
+        return f"holds other {meaning} records ({count}) or shares them out to other shards, as another conversion does"
+    return None
+
+
+def _number_of_workers(value: Any) -> int:
+    """Of a list of addresses, or of the number that a checkpoint keeps; nobody listed is one process."""
+    return value if isinstance(value, int) else max(1, len(value or ()))

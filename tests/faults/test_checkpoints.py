@@ -1,0 +1,271 @@
+"""Checkpoints: damaged, lost, foreign; killed at any moment; the best one is always found again."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alexnet_tf.devices import Towers
+from alexnet_tf.errors import UserError
+from alexnet_tf.runs import checkpoints as checkpoints_module
+from alexnet_tf.trainer import Trainer
+from alexnet_tf.workdir import open_run
+from tests.alexnet_tf.run_files import metrics
+from tests.faults.broken_runs import (
+    assert_same_bits,
+    back_to,
+    before_validation,
+    checkpoint,
+    made_before_binding,
+    names,
+    refusal,
+    start,
+)
+
+Resume = Callable[..., None]
+DATA = "variables.data-00000-of-00001"
+
+
+def best_of(run: Path, towers: Towers) -> str:
+    return open_run(run).load_model(towers)[1].name
+
+
+class TestWhatIsNotOurs:
+    def test_is_left_alone_named_once_and_never_used(
+        self, run: Path, resume: Resume, finished: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        back_to(run, 5)
+        folder = run / "checkpoints"
+        shutil.copytree(checkpoint(run, 5), folder / "step-00000005-good")
+        shutil.copytree(checkpoint(run, 5), folder / "step-00000007.damaged")
+        shutil.copytree(checkpoint(run, 5), folder / "step-5")
+        (folder / "step-notes.txt").write_text("mine")
+        (folder / "step-00000000.txt").write_text("mine")
+        (folder / ".unfinished-notes").mkdir()
+        (folder / "step-00000001").mkdir()
+        (folder / "step-00000001/notes.txt").write_text("mine")
+        own = set(names(run)) - {"step-00000005"}
+        resume(run)
+        assert own <= set(names(run))
+        told = capsys.readouterr().err
+        for name in own:
+            assert told.count(f" {name}") == 1, told
+        assert told.count("left alone") == 1
+        for name in own:
+            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+        assert_same_bits(run, finished)
+
+    def test_a_checkpoint_with_a_users_file_in_it_is_not_removed(
+        self, run: Path, resume: Resume, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (checkpoint(run, 8) / "notes.txt").write_text("mine")
+        resume(run, steps=12)
+        assert (checkpoint(run, 8) / "notes.txt").read_text() == "mine"
+        assert capsys.readouterr().err.count(f"{checkpoint(run, 8)} stays") == 1
+
+    @pytest.mark.parametrize("name", ["step-00000012", ".unfinished-step-00000012"])
+    def test_in_the_place_of_a_checkpoint_to_come_is_told_at_once(self, run: Path, resume: Resume, name: str) -> None:
+        own = run / "checkpoints" / name / "notes.txt"
+        own.parent.mkdir()
+        own.write_text("mine")
+        assert f"{name} is no checkpoint, but bears the name" in refusal(lambda: resume(run, steps=12))
+        assert own.exists()
+
+    def test_half_written_and_half_removed_ones_go(self, run: Path, resume: Resume) -> None:
+        half = run / "checkpoints/.unfinished-step-00000012"
+        (half / "variables_temp").mkdir(parents=True)
+        (half / "variables_temp/part-00000-of-00001").write_bytes(b"half")
+        resume(run)
+        assert not half.exists()
+
+
+class TestDamage:
+    @pytest.mark.parametrize("file", [DATA, "variables.index", "state.json"])
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing", "not UTF-8", "brackets"])
+    def test_is_told_and_what_the_line_advises_works(
+        self, run: Path, resume: Resume, two_cpus: Towers, file: str, damage: str
+    ) -> None:
+        path = checkpoint(run, 9) / file
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        if damage == "missing":
+            path.unlink()
+        else:
+            flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            damaged = {"cut": content[:middle], "flipped": flipped, "empty": b""}
+            path.write_bytes(damaged.get(damage, b"\xff\xfe" if damage == "not UTF-8" else b"[" * 100_000))
+        lines = [refusal(lambda: resume(run, steps=10))]
+        lines.append(refusal(lambda: open_run(run).load_model(two_cpus, "latest")))
+        for line in lines:
+            assert f"checkpoint {checkpoint(run, 9)} is damaged ({'its ' if 'of step' in line else ''}{file}" in line
+            assert "move it out of" in line
+        checkpoint(run, 9).rename(run.parent / f"away-{damage}")
+        assert open_run(run).load_model(two_cpus, "latest")[1] == checkpoint(run, 8)
+
+    def test_every_digit_of_state_json_counts(self, run: Path, resume: Resume) -> None:
+        path = checkpoint(run, 9) / "state.json"
+        content = path.read_bytes()
+        for place in range(0, len(content) - 1, 97):
+            if content[place : place + 1].isspace():
+                continue
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            assert "is damaged" in refusal(lambda: resume(run, steps=10))
+
+    def test_state_of_another_step(self, run: Path, resume: Resume) -> None:
+        shutil.copy(checkpoint(run, 8) / "state.json", checkpoint(run, 9) / "state.json")
+        assert "its state.json is of step 8" in refusal(lambda: resume(run, steps=10))
+
+    def test_variables_of_another_step(self, run: Path, resume: Resume) -> None:
+        for name in (DATA, "variables.index"):
+            shutil.copy(checkpoint(run, 8) / name, checkpoint(run, 9) / name)
+        assert "is not as it was written" in refusal(lambda: resume(run, steps=10))
+
+    def test_a_copy_under_another_step(self, run: Path, resume: Resume) -> None:
+        shutil.copytree(checkpoint(run, 8), checkpoint(run, 11))
+        assert "its state.json is of step 8" in refusal(lambda: resume(run, steps=12))
+
+    def test_moved_away_inside_the_folder(self, run: Path, resume: Resume, finished: Path) -> None:
+        away = checkpoint(run, 9).rename(run / "checkpoints/step-00000009.damaged")
+        resume(run)
+        assert away.exists()
+        shutil.rmtree(away)
+        assert_same_bits(run, finished)
+
+    def test_emptied_checkpoint_is_not_passed_over(self, run: Path, resume: Resume) -> None:
+        for path in checkpoint(run, 9).iterdir():
+            path.unlink()
+        assert "state.json is missing" in refusal(lambda: resume(run))
+
+
+class TestBest:
+    @pytest.mark.parametrize("text", [None, "", '{"chec', "[]", "\0", "\udcff", '{"checkpoint": "step-00000099"}'])
+    def test_best_json_is_written_anew(
+        self, run: Path, resume: Resume, finished: Path, two_cpus: Towers, text: str | None
+    ) -> None:
+        path = run / "best.json"
+        path.unlink() if text is None else path.write_bytes(text.encode(errors="surrogateescape"))
+        assert best_of(run, two_cpus) == "step-00000005"
+        resume(run)
+        assert_same_bits(run, finished)
+
+    def test_saved_and_not_yet_validated(self, run: Path, resume: Resume, finished: Path) -> None:
+        before_validation(run)
+        resume(run)
+        assert_same_bits(run, finished)
+        assert [line["step"] for line in metrics(run, "validation")] == [5]
+        assert [line["step"] for line in metrics(run, "checkpoint")] == [2, 4, 5, 6, 8, 9]
+
+    def test_at_the_last_step(self, run: Path, resume: Resume, finished: Path) -> None:
+        before_validation(run)
+        resume(run, steps=5)
+        assert (checkpoint(run, 5) / "state.json").read_bytes() == (checkpoint(finished, 5) / "state.json").read_bytes()
+
+    def test_gone_is_told(
+        self, run: Path, resume: Resume, two_cpus: Towers, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.rmtree(checkpoint(run, 5))
+        resume(run)
+        assert best_of(run, two_cpus) == "step-00000009"
+        told = capsys.readouterr().err
+        assert told.count("the checkpoint with the lowest validation error") == 2 and "is gone" in told
+
+    def test_damaged_is_told(self, run: Path, two_cpus: Towers) -> None:
+        (checkpoint(run, 5) / "state.json").write_text("")
+        assert "is damaged (state.json is broken)" in refusal(lambda: best_of(run, two_cpus))
+
+
+class TestKilled:
+    """kill -9 in a real process that has saved step 4 and is about to save and validate step 5, the end of an epoch."""
+
+    @pytest.mark.parametrize(
+        "kill",
+        [
+            pytest.param(("alexnet_tf.runs.checkpoints", "file_sha256", 1, "before"), id="after the variables"),
+            pytest.param(("alexnet_tf.trainer", "Trainer._validate", 1, "before"), id="between save and validation"),
+            pytest.param(("alexnet_tf.progress", "Progress.validated", 1, "after"), id="before the error is saved"),
+            pytest.param(
+                ("alexnet_tf.runs.checkpoints", "put_in_place", 1, "before"), id="before the rename",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ("alexnet_tf.runs.checkpoints", "put_in_place", 1, "after"), id="after the rename",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ("alexnet_tf.runs.checkpoints", "Checkpoints.add_validation", 1, "after"), id="before best.json",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ("alexnet_tf.runs.checkpoints", "_remove_tree", 1, "before"), id="while pruning", marks=pytest.mark.slow
+            ),
+        ],
+    )  # fmt: skip
+    def test_ends_in_the_same_bits(
+        self, run_at_4: Path, resume: Resume, finished: Path, config: Path, kill: tuple[str, str, int, str]
+    ) -> None:
+        run = run_at_4
+        process = start(["--config", str(config), "--run", str(run), "train.steps=9"], kill=kill)
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == -signal.SIGKILL, errors
+        resume(run)
+        assert_same_bits(run, finished)
+        assert [line["step"] for line in metrics(run, "validation")] == [5]
+        assert [line["step"] for line in metrics(run, "checkpoint")] == [2, 4, 5, 6, 8, 9]
+
+
+def test_a_fault_in_validation_loses_no_epoch(
+    run_at_4: Path, resume: Resume, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_at_4
+    validate = Trainer._validate
+
+    def failing(trainer: Trainer) -> None:
+        raise UserError("validation shard is damaged")
+
+    monkeypatch.setattr(Trainer, "_validate", failing)
+    with pytest.raises(UserError, match="validation shard"):
+        resume(run)
+    assert names(run)[-1] == "step-00000005"
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    resume(run)
+    assert_same_bits(run, finished)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_ends_no_run(
+    run: Path, resume: Resume, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmtree = shutil.rmtree
+
+    def refusing(path: Path, *rest: object, **options: object) -> None:
+        if not path.name.startswith(".unfinished-step-"):
+            return rmtree(path, *rest, **options)
+        raise OSError(39, os.strerror(39), str(path))
+
+    monkeypatch.setattr(checkpoints_module.shutil, "rmtree", refusing)
+    resume(run, steps=12)
+    assert checkpoint(run, 12).exists()
+    assert "cannot be removed (Directory not empty); remove it by hand" in capsys.readouterr().err
+
+
+class TestEarlierVersion:
+    def test_goes_on_and_exports_as_it_is(
+        self, run: Path, resume: Resume, two_cpus: Towers, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        made_before_binding(run)
+        assert best_of(run, two_cpus) == "step-00000005"
+        resume(run, steps=10)
+        told = capsys.readouterr().err
+        assert told.count("was saved by an earlier version") == 2
+        assert "step-00000005" in names(run)
+        record = json.loads((checkpoint(run, 10) / "state.json").read_text())
+        assert record["top1_error"] is not None and record["experiment"]["settings"]["train.seed"] == 0
+
+    @pytest.mark.parametrize("lost", ["best.json", "metrics.jsonl"])
+    def test_the_best_is_found_without_one_of_its_two_files(self, run: Path, two_cpus: Towers, lost: str) -> None:
+        made_before_binding(run)
+        (run / lost).unlink()
+        assert best_of(run, two_cpus) == "step-00000005"
