@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_tf.errors import UserError
-from tests.alexnet_tf.conftest import SMALL_NET_COMMAND
+from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERNAL = (
@@ -112,7 +112,7 @@ def start(
       options: of Popen.
     """
     hook = f"{KILLED_AT}\nkill_at(*{kill!r})\n" if kill else ""
-    head, tail = SMALL_NET_COMMAND.rsplit("run_command(", 1)
+    head, tail = NARROW_COMMAND.rsplit("run_command(", 1)
     code = f"{before}\n{head}{hook}run_command({tail}"
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", *arguments], cwd=ROOT, text=True,

@@ -8,8 +8,8 @@ import pytest
 
 import train
 from alexnet_tf.workdir import TrainingFolder, TrainingState
-from tests.alexnet_tf.conftest import shrink_net
 from tests.faults.broken_runs import config_text
+from tests.narrow_nets import shrink_net
 
 STEPS = 9
 """Of the finished run, of batches of 5 from 24 pictures: saved at 2, 4, 5 (end of an epoch, the best), 6, 8 and 9."""
