@@ -7,7 +7,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +134,7 @@ def _answers_of_model(
 
 
 def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, progress: "tqdm | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | None" = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 
@@ -147,7 +147,7 @@ def class_probabilities(
       Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
 
     Raises:
-      UserError: the network's output is not finite.
+      UserError: the network's output is not finite, or there are no batches.
     """
     probabilities, labels = [], []
     for images, batch_labels in batches:
@@ -157,6 +157,8 @@ def class_probabilities(
             progress.update(len(batch_labels))
     if progress is not None:
         progress.close()
+    if not labels:
+        raise UserError("no pictures came to be evaluated; convert again, with some in this split")
     joined = np.concatenate(probabilities)
     if not np.isfinite(joined).all():
         raise UserError("the network's output is not finite: its weights are broken; use an earlier checkpoint")

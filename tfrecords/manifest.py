@@ -19,6 +19,9 @@ FORMAT = 1
 
 MANIFEST_FILE = "manifest.json"
 
+ADVICE = "restore the file or convert again"
+"""What helps where a shard is not as the manifest lists it."""
+
 Encoding = Literal["jpeg", "raw"]
 
 
@@ -136,9 +139,9 @@ def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:
     """The files of a split, in order.
 
     Raises:
-        UserError: the data have no such split.
+        UserError: the data have no such split, or nothing is in it.
     """
-    return [Path(data_dir) / shard.file for shard in _split(data_dir, manifest, split).shards]
+    return [Path(data_dir) / shard.file for shard in listed_shards(data_dir, manifest, split)]
 
 
 def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
@@ -154,28 +157,43 @@ def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: 
             that its training starts without reading 30 GB first; `tfrecords.verify` always hashes.
 
     Raises:
-        UserError: names the first shard that is missing, cut or changed.
+        UserError: names the first shard that is missing, cut or changed, or a split without pictures.
     """
-    shards = _split(data_dir, manifest, split).shards
+    check_files(data_dir, listed_shards(data_dir, manifest, split), "shard", ADVICE, hash_below=hash_below)
+
+
+def check_files(folder: Path, shards: list[Shard], kind: str, advice: str, *, hash_below: int = 2 << 30) -> None:
+    """As `check_shards`, for any listed files; `kind` and `advice` as for `shard_problem`."""
     hashing = sum(shard.bytes for shard in shards) < hash_below
-    for shard in shards:
-        problem = shard_problem(Path(data_dir) / shard.file, shard, hashing=hashing)
-        if problem:
-            raise UserError(f"{problem}; restore the file or convert again")
+    # All sizes first: what they tell need not wait until gigabytes are hashed.
+    for hashed in (False, True) if hashing else (False,):
+        for shard in shards:
+            path = Path(folder) / shard.file
+            if problem := shard_problem(path, shard, hashing=hashed, kind=kind, advice=advice):
+                raise UserError(problem)
 
 
-def shard_problem(path: Path, shard: Shard, *, hashing: bool) -> str | None:
-    """What is wrong with a shard's file as a whole, naming it; None where it is as listed."""
+def shard_problem(path: Path, shard: Shard, *, hashing: bool, kind: str = "shard", advice: str = "") -> str | None:
+    """What is wrong with a file as a whole; None where it is as listed.
+
+    Args:
+        path: of the file.
+        shard: as it is listed.
+        hashing: whether its SHA-256 is looked at, too.
+        kind: what to call it in the message.
+        advice: ends the message, where the file is the fault.
+    """
+    advice = advice and f"; {advice}"
     try:
         size = path.stat().st_size
         if size != shard.bytes:
-            return f"shard {path} was cut or changed: {size} bytes, the manifest says {shard.bytes}"
+            return f"{kind} {path} was cut or changed: {size} bytes, the manifest says {shard.bytes}{advice}"
         if hashing and file_sha256(path) != shard.sha256:
-            return f"shard {path} was changed: its SHA-256 differs from the manifest's"
+            return f"{kind} {path} was changed: its SHA-256 differs from the manifest's{advice}"
     except FileNotFoundError:
-        return f"shard {path} is missing"
+        return f"{kind} {path} is missing{advice}"
     except OSError as fault:
-        return f"shard {path} cannot be read: {fault.strerror}"
+        return f"{kind} {path} cannot be read: {fault.strerror}"
     return None
 
 
@@ -188,8 +206,15 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _split(data_dir: Path, manifest: Manifest, split: str) -> Split:
+def listed_shards(data_dir: Path, manifest: Manifest, split: str) -> list[Shard]:
+    """What the manifest lists of a split.
+
+    Raises:
+        UserError: the data have no such split, or nothing is in it.
+    """
     if split not in manifest.splits:
         known = ", ".join(manifest.splits)
         raise UserError(f"{data_dir} has no split {split!r}, only {known}")
-    return manifest.splits[split]
+    if not manifest.splits[split].records:
+        raise UserError(f"{data_dir} has no pictures in split {split!r}: convert again, with some")
+    return manifest.splits[split].shards
