@@ -21,6 +21,7 @@ from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.exported_model import ExportedModel
 from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.model import AlexNet, Images
+from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
 from alexnet_tf.sanity import shifted_labels
@@ -47,6 +48,9 @@ def main(argv: list[str]) -> int:
     """Prints the error rates of one net, or of several averaged."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
+        for path in paths:
+            refuse_pattern(option, path)
     runs = [open_run(path) for path in arguments.run]
     if not runs and not (arguments.model and arguments.data):
         parser.error("give a --run, or a --model and its --data")

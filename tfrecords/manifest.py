@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.text_files import read_text
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""
@@ -33,8 +34,8 @@ class Shard(_Part):
     """One TFRecord file."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    records: int = Field(ge=0)
-    bytes: int = Field(ge=0)
+    records: int = Field(ge=0, lt=2**48)
+    bytes: int = Field(ge=0, lt=2**63)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -73,7 +74,7 @@ class Manifest(_Part):
     """JPEG quality; None for raw."""
     seed: int
     class_keys: list[str]
-    """Folder names in sorted order; a record's label is the position here."""
+    """Names of the class folders, sorted, whole numbers as numbers; a record's label is the position here."""
     class_names: list[str]
     """Names for people, in the order of class_keys."""
     splits: dict[str, Split]
@@ -102,13 +103,11 @@ def load_manifest(data_dir: Path) -> Manifest:
     if not Path(data_dir).is_dir():
         raise UserError(f"no data folder {data_dir}: make it with python -m tfrecords.convert")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
         ) from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path} cannot be read: {fault}") from fault
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as fault:

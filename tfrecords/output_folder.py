@@ -5,7 +5,6 @@ finished shards, and what the conversion was begun with. Only whole files ever g
 """
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.text_files import read_text
+from alexnet_tf.whole_files import hold
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
@@ -45,16 +46,15 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     try:
         _refuse_foreign(out, work)
         work.mkdir(parents=True, exist_ok=True)
-        lock = (work / LOCK_FILE).open("w")
+        lock = hold(work / LOCK_FILE, f"--out {out} is being written by another conversion: wait for it")
     except OSError as fault:
         raise UserError(f"--out {out} cannot be written: {fault.strerror}") from fault
     with lock:
-        _lock(lock.fileno(), out)
         try:
             _begin(out, work, identity)
             yield work
         except OSError as fault:
-            raise UserError(f"{out} cannot be written: {fault.strerror or fault}") from fault
+            raise UserError(f"{fault.filename or out} cannot be written: {fault.strerror or fault}") from fault
         finally:
             _tidy(out, work, created)
 
@@ -67,13 +67,6 @@ def _refuse_foreign(out: Path, work: Path) -> None:
         raise UserError(f"--out {out} holds other files: choose an empty or new folder")
 
 
-def _lock(descriptor: int, out: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"--out {out} is being written by another conversion: wait for it") from None
-
-
 def _begin(out: Path, work: Path, identity: Identity) -> None:
     """Goes on with the same conversion, begins a new one, and refuses another."""
     _remove_half_done(work)
@@ -82,7 +75,7 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
         _remove_shards(out)
         path.write_text(json.dumps(identity, indent=1), encoding="utf-8")
         return
-    before: Identity = json.loads(path.read_text(encoding="utf-8"))
+    before = _identity_before(path, out)
     if before == identity:
         return
     for part, now in identity.items():
@@ -94,6 +87,17 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
                     f"--out {out} holds an unfinished conversion of other {differs}: "
                     f"give the command that it was begun with, or remove {out}"
                 )
+
+
+def _identity_before(path: Path, out: Path) -> Identity:
+    """What an interrupted conversion was begun with."""
+    try:
+        before = json.loads(read_text(path))
+        if isinstance(before, dict) and all(isinstance(part, dict) for part in before.values()):
+            return before
+    except (OSError, ValueError, RecursionError, UserError):
+        pass
+    raise UserError(f"{path} is missing or broken, so the conversion in {out} cannot be gone on with: remove {out}")
 
 
 def _remove_half_done(work: Path) -> None:
