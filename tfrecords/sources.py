@@ -22,7 +22,7 @@ MAX_FILE_BYTES = 256 << 20
 
 NAMES_FILE = "synset_words.txt"
 
-WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}(\.0+)?")
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,300}(\.0+)?")
 
 
 class Item(Protocol):
