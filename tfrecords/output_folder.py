@@ -5,6 +5,7 @@ finished shards, and what the conversion was begun with. Only whole files ever g
 """
 
 import contextlib
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Any
 
 from alexnet_tf.errors import UserError
 from alexnet_tf.text_files import read_text
-from alexnet_tf.whole_files import hold
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
@@ -46,15 +46,16 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     try:
         _refuse_foreign(out, work)
         work.mkdir(parents=True, exist_ok=True)
-        lock = hold(work / LOCK_FILE, f"--out {out} is being written by another conversion: wait for it")
+        lock = (work / LOCK_FILE).open("w")
     except OSError as fault:
         raise UserError(f"--out {out} cannot be written: {fault.strerror}") from fault
     with lock:
+        _lock(lock.fileno(), out)
         try:
             _begin(out, work, identity)
             yield work
         except OSError as fault:
-            raise UserError(f"{fault.filename or out} cannot be written: {fault.strerror or fault}") from fault
+            raise UserError(f"{out} cannot be written: {fault.strerror or fault}") from fault
         finally:
             _tidy(out, work, created)
 
@@ -65,6 +66,13 @@ def _refuse_foreign(out: Path, work: Path) -> None:
         raise UserError(f"--out {out} holds a finished conversion: remove it or choose another folder")
     if out.exists() and any(out.iterdir()) and not work.is_dir():
         raise UserError(f"--out {out} holds other files: choose an empty or new folder")
+
+
+def _lock(descriptor: int, out: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"--out {out} is being written by another conversion: wait for it") from None
 
 
 def _begin(out: Path, work: Path, identity: Identity) -> None:

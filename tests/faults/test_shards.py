@@ -46,13 +46,13 @@ def data(two_val_shards: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_val_shards, tmp_path / "data"))
 
 
-def reader(data: Path, which: str) -> RecordBatches:
+def reader(data: Path, which: str, batches: int = 2 * PER_EPOCH // 5) -> RecordBatches:
     manifest = load_manifest(data)
     if which == "training":
         return training_batches(
             data, manifest, Statistics.load(data / STATISTICS_FILE), PRESETS["2012-code"].augment,
             batch_size=5, seed=3, shuffle_buffer=4,
-        ).take(2 * PER_EPOCH // 5)  # fmt: skip
+        ).take(batches)  # fmt: skip
     if which == "files":
         return evaluation_files(data, manifest, split="val", batch_size=5)
     return evaluation_batches(data, manifest, split="val", batch_size=5)
@@ -76,7 +76,7 @@ class TestWhileReading:
 
 @pytest.mark.parametrize("damage", [cut_between_records, empty, Path.unlink], ids=lambda damage: damage.__name__)
 def test_damage_in_a_later_epoch(data: Path, damage: Damage) -> None:
-    batches = iter(reader(data, "training").take(10_000))
+    batches = iter(reader(data, "training", 10_000))
     for _ in range(PER_EPOCH // 5):
         next(batches)
     damage(shard_of(data, "training", 3))
