@@ -24,7 +24,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from alexnet_tf.errors import DONE, StoppedBySignal, UserError, run_command
-from alexnet_tf.pattern_paths import refuse_pattern
 from tfrecords.command_line import make_source, parse_arguments
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest
@@ -43,7 +42,6 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
     options = parse_arguments(argv)
-    refuse_pattern("--out", options.out)  # TFDS, too, could not open such a folder
     settings = Settings(
         options.size,
         options.encoding,

@@ -169,7 +169,6 @@ class TestPatterns:
             (["-m", "alexnet_tf.predict", "--model", "{}", "x.jpg"], "--model"),
             (["-m", "alexnet_tf.serve", "--model", "{}"], "--model"),
             (["-m", "alexnet_tf.export_weights", "--run", "{}", "--caffemodel", "c"], "--run"),
-            (["-m", "tfrecords.convert", "folder", "--train", "t", "--val", "v", "--out", "{}"], "--out"),
             (["-m", "alexnet_tf.import_weights", "--torch", "t", "--run", "{}"], "--run"),
         ],
     )

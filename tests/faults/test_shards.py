@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 import train
 from alexnet_tf.errors import UserError
@@ -21,6 +22,7 @@ from tests.alexnet_tf.conftest import shrink_net
 from tests.alexnet_tf.run_files import steps_of
 from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel
+from tfrecords import verify
 from tfrecords.manifest import MANIFEST_FILE, load_manifest, shard_paths
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -113,6 +115,19 @@ def test_what_is_not_the_files_fault_is_not_blamed_on_them(data: Path) -> None:
     line = str(files.fault_behind(fault))
     assert "failed (Too many open files)" in line and "files are as they should be" in line
     assert not INTERNAL.search(line) and "convert again" not in line
+
+
+@pytest.mark.parametrize("name", ["a[1]", "b]", "c\\d", "e*", "g?", "ä {x} '#%"])
+def test_data_may_be_anywhere(tiny_data: Path, tmp_path: Path, name: str) -> None:
+    """Signs of patterns in a path do no harm to records: only checkpoints and models are looked for by pattern."""
+    (tmp_path / name).mkdir()
+    for split in ("train", "val"):
+        (tmp_path / name / split).symlink_to(tiny_data.parent / split)
+    data = convert_folder(tmp_path / name)
+    assert verify.main([str(data)]) == 0
+    for which, count in (("training", 45), ("evaluation", 12), ("files", 12)):
+        assert sum(len(labels) for _, labels in reader(data, which)) == count
+    assert tfds.builder_from_directory(data).info.splits["val"].num_examples == 12
 
 
 @pytest.mark.parametrize("label", [-1, 3])
