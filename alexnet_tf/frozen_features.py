@@ -68,7 +68,6 @@ class FrozenFeatures:
       config: the run's.
       manifest: of the data.
       statistics: with which the pictures are prepared.
-      fresh: whether the run begins now, so that whatever may be stored already is not its own.
 
     Raises:
       UserError: they cannot be computed or written; names the file.
@@ -76,7 +75,7 @@ class FrozenFeatures:
 
     def __init__(
         self, folder: Path, model: AlexNet, layer: FeatureLayer, config: Config, manifest: Manifest,
-        statistics: Statistics, *, fresh: bool,
+        statistics: Statistics,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.model = model
@@ -84,7 +83,7 @@ class FrozenFeatures:
         self.config = config
         self.manifest = manifest
         origin = self._origin(statistics)
-        stored = None if fresh else self._stored(origin)
+        stored = self._stored(origin)
         if stored is None:
             stored = FeatureManifest(origin=origin, splits=self._compute(statistics))
             write_whole(folder / FEATURES_FILE, stored.model_dump_json(indent=1).encode())

@@ -148,8 +148,7 @@ class Trainer:
         self.features: FrozenFeatures | None = None
         if config.train.cache_features and self.step.frozen_part:
             self.features = FrozenFeatures(
-                folder.path / "features", self.step.model, self.step.frozen_part, config, manifest, statistics,
-                fresh=fresh,
+                folder.path / "features", self.step.model, self.step.frozen_part, config, manifest, statistics
             )  # fmt: skip
             self.predict = self.features.prediction_function()
             self.step.from_features = True

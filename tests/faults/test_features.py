@@ -40,7 +40,7 @@ Stored = Callable[[], FrozenFeatures]
 def stored(config: Config, net: AlexNet, tiny_data: Path, tmp_path: Path) -> Stored:
     """The features as a run that starts or goes on has them."""
     manifest, statistics = load_manifest(tiny_data), Statistics.load(tiny_data / STATISTICS_FILE)
-    return lambda: FrozenFeatures(tmp_path / "features", net, "fc7", config, manifest, statistics, fresh=False)
+    return lambda: FrozenFeatures(tmp_path / "features", net, "fc7", config, manifest, statistics)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
