@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alexnet_tf.arguments import at_least
 from alexnet_tf.errors import DONE, run_command
+from alexnet_tf.pattern_paths import refuse_pattern
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +20,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--license", metavar="TEXT", help="of the weights; travels with the model")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
+    for option, path in (*(("--run", run) for run in arguments.run), ("--out", arguments.out)):
+        refuse_pattern(option, path)
 
     from alexnet_tf.serving.export import export_run  # late, so that --help needs no TensorFlow
     from alexnet_tf.workdir import open_run

@@ -3,19 +3,36 @@
 No TensorFlow here, so a wrong key is told in well under a second.
 """
 
+import math
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.plain_yaml import NOTHING, load_yaml
 from alexnet_tf.presets import PRESETS, STORED_SIZE, Augmentation, Precision, Preset, Recipe
+from alexnet_tf.text_files import read_text
 
 Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
 NotNegative = Annotated[float, Field(ge=0)]
 WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$")]
+
+
+def _expanded(path: Path) -> Path:
+    """With the home folder for a leading `~`."""
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL")
+    return Path(os.path.expanduser(path))
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Section(BaseModel):
@@ -33,13 +50,13 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Where the records are and how they are batched."""
 
-    dir: Path = Path("data")
-    statistics: Path | None = None
+    dir: UserPath = Path("data")
+    statistics: UserPath | None = None
     """The statistics.npz to train with; None: the data's own. Weights that came from elsewhere need theirs."""
-    batch_size: int = Field(128, ge=1)
+    batch_size: Count = 128
     """Images of a step, over all workers: each takes an equal part, so that the recipe's 128 stay the recipe's."""
-    eval_batch_size: int = Field(100, ge=1)
-    shuffle_buffer: int = Field(10_000, ge=1)
+    eval_batch_size: Count = 100
+    shuffle_buffer: Count = 10_000
     """Records, still encoded, that wait in random order; fewer where so many take more than 512 MB, as raw ones do."""
 
 
@@ -47,23 +64,23 @@ class AugmentConfig(Section):
     """Overrides of the preset's augmentation; None keeps the preset's value. See presets.Augmentation."""
 
     max_offset: int | None = Field(None, ge=0, le=32)
-    images_per_draw: int | None = Field(None, ge=1)
+    images_per_draw: Count | None = None
     mean: Literal["per-offset", "center", "color"] | None = None
     noise: Literal["eigenvalue", "standard-deviation", "none"] | None = None
     noise_stddev: float | None = Field(None, ge=0)
     noise_divisor: float | None = Field(None, gt=0)
-    noise_until_epoch: int | None = Field(None, ge=1)
+    noise_until_epoch: Count | None = None
     crop: Literal["random", "center"] | None = None
 
 
 class TrainConfig(Section):
     """The loop and the update rule; None keeps the preset's value. See presets.Recipe."""
 
-    epochs: int | None = Field(None, ge=1)
-    steps: int | None = Field(None, ge=1)
+    epochs: Count | None = None
+    steps: Count | None = None
     """Stop after so many steps, even within an epoch."""
     seed: int = Field(0, ge=0, lt=2**31)
-    init_from: Path | None = None
+    init_from: UserPath | None = None
     """The run whose weights this one starts with; fc8 starts afresh where the classes are others."""
     cache_features: bool = False
     """Run the frozen part once and train the rest on what it puts out; the same result, many times as fast."""
@@ -82,13 +99,13 @@ class TrainConfig(Section):
     freeze: tuple[Layer, ...] | None = None
     optimizer: Literal["paper", "sgdw"] | None = None
     precision: Precision | None = None
-    patience: int = Field(3, ge=1)
+    patience: Count = 3
     """With schedule "plateau": epochs without a new best validation error before the rate drops."""
-    log_every: int = Field(20, ge=1)
+    log_every: Count = 20
     """Steps between lines of metrics.jsonl and TensorBoard scalars."""
-    checkpoint_every: int = Field(1000, ge=1)
+    checkpoint_every: Count = 1000
     """Steps between checkpoints within an epoch; the end of an epoch always makes one."""
-    stuck_after: int = Field(1000, ge=1)
+    stuck_after: Count = 1000
     """Steps after which a loss still at ln(classes) is reported."""
 
 
@@ -153,30 +170,29 @@ class Config(Section):
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """Reads a YAML config and applies `section.key=value` overrides, the value written as in YAML.
+    """Reads a YAML config and applies `section.key=value` overrides, the value of a list or table written as in YAML.
 
     Raises:
       UserError: the file is missing or no YAML, a key is unknown or a value has the wrong type; names it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as fault:
+        text = read_text(path, "config")
+    except FileNotFoundError as fault:
         raise UserError(f"config {path} cannot be read: {fault.strerror}") from fault
     return parse_config(text, str(path), overrides)
 
 
 def parse_config(text: str, source: str, overrides: list[str] | None = None) -> Config:
     """As `load_config`, from the YAML text itself; `source` names it in messages."""
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as fault:
-        raise UserError(f"{source} is no valid YAML: {' '.join(str(fault).split())}") from fault
+    tree = load_yaml(text, source)
+    tree = {} if tree is None else tree
     if not isinstance(tree, dict):
-        raise UserError(f"{source} must hold sections ({', '.join(Config.model_fields)}), not a {type(tree).__name__}")
+        kind = "list" if isinstance(tree, list) else "text"
+        raise UserError(f"{source} must hold sections ({', '.join(Config.model_fields)}), not a {kind}")
     for override in overrides or []:
         _apply_override(tree, override)
     try:
-        config = Config.model_validate(tree)
+        config = Config.model_validate(_with_numbers(tree))
     except ValidationError as fault:
         raise UserError(f"{source}: {_first_fault(fault)}") from fault
     _check_together(config, source)
@@ -246,13 +262,56 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
         raise UserError(f"override {override!r} must read section.key=value, as in data.batch_size=64")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as fault:
-        raise UserError(f"override {override!r}: the value is no valid YAML") from fault
     if not isinstance(tree.setdefault(section, {}), dict):
         tree[section] = {}  # `section:` with nothing under it
-    tree[section][key] = parsed
+    if not _is_text(section, key):
+        tree[section][key] = load_yaml(value, f"override {override[:60]!r}")
+    elif value in NOTHING and (value != "~" or (section, key) != ("data", "dir")):
+        tree[section][key] = None  # `~` alone is the home folder where a folder must be named
+    else:
+        tree[section][key] = value  # as it stands, whatever it might mean in YAML
+
+
+def _is_text(section: str, key: str) -> bool:
+    """Whether a field is a path or a text, of which nothing is to be read but what stands there."""
+    fields = _fields_of(section)
+    return key in fields and bool({Path, str} & _kinds(fields[key].annotation))
+
+
+def _kinds(annotation: Any) -> set[type]:
+    """The types of which a value may be: {Path, NoneType} of `Path | None`, {str} of a Literal of texts."""
+    parts = get_args(annotation)
+    if getattr(annotation, "__origin__", None) in (tuple, dict):
+        return set()
+    if not parts:
+        return {annotation if isinstance(annotation, type) else type(annotation)}
+    return set().union(*map(_kinds, parts))
+
+
+def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same with numbers and truths in place of the texts that name them, except in fields that are texts."""
+    return {
+        section: {
+            key: value if _is_text(section, key) else _number(value) for key, value in fields.items()
+        } if isinstance(fields, dict) else _number(fields)
+        for section, fields in tree.items()
+    }  # fmt: skip
+
+
+def _number(value: Any) -> Any:
+    """What people read in a text: 010 is ten, 1e-3 a thousandth, 12:30 no number; in lists and tables, too."""
+    if isinstance(value, dict):
+        return {key: _number(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_number(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"[-+]?[0-9]{1,18}", value):
+        return int(value)
+    if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value):
+        number = float(value)
+        return number if math.isfinite(number) else value
+    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _first_fault(fault: ValidationError) -> str:
@@ -260,16 +319,20 @@ def _first_fault(fault: ValidationError) -> str:
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {field}; known here: {', '.join(_known_keys(first['loc']))}"
-    return f"{field}: {first['msg']}, got {first['input']!r}"
+    given = repr(first["input"])
+    return f"{field}: {first['msg']}, got {given if len(given) <= 200 else given[:200] + ' ...'}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    fields = Config.model_fields
-    if len(location) > 1 and location[0] in fields:
-        section = fields[str(location[0])].annotation
-        assert isinstance(section, type) and issubclass(section, BaseModel)
-        fields = section.model_fields
-    return list(fields)
+    return list(_fields_of(str(location[0])) if len(location) > 1 else Config.model_fields)
+
+
+def _fields_of(section: str) -> dict[str, FieldInfo]:
+    if section not in Config.model_fields:
+        return {}
+    kind = Config.model_fields[section].annotation
+    assert isinstance(kind, type) and issubclass(kind, BaseModel)
+    return kind.model_fields
 
 
 def _laid_over(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:

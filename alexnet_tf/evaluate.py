@@ -7,7 +7,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.exported_model import ExportedModel
 from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.model import AlexNet, Images
+from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
 from alexnet_tf.sanity import shifted_labels
@@ -48,6 +49,9 @@ def main(argv: list[str]) -> int:
     """Prints the error rates of one net, or of several averaged."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
+        for path in paths:
+            refuse_pattern(option, path)
     runs = [open_run(path) for path in arguments.run]
     if not runs and not (arguments.model and arguments.data):
         parser.error("give a --run, or a --model and its --data")
@@ -135,7 +139,7 @@ def _answers_of_model(
 
 
 def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, progress: "tqdm | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | None" = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 
@@ -148,7 +152,7 @@ def class_probabilities(
       Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
 
     Raises:
-      UserError: the network's output is not finite.
+      UserError: the network's output is not finite, or there are no batches.
     """
     probabilities, labels = [], []
     for images, batch_labels in batches:
@@ -158,6 +162,8 @@ def class_probabilities(
             progress.update(len(batch_labels))
     if progress is not None:
         progress.close()
+    if not labels:
+        raise UserError("no pictures came to be evaluated; convert again, with some in this split")
     joined = np.concatenate(probabilities)
     if not np.isfinite(joined).all():
         raise UserError("the network's output is not finite: its weights are broken; use an earlier checkpoint")

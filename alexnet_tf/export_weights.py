@@ -12,6 +12,7 @@ from alexnet_tf.caffemodel import CaffeLayer, write_caffemodel, write_mean_image
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.model import named_variables
+from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.weight_layout import CAFFE, LayerWeights, to_published
 from alexnet_tf.whole_files import write_whole
 from alexnet_tf.workdir import open_run
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mean", type=Path, metavar="F", help="the mean image to subtract, as .binaryproto")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
+    refuse_pattern("--run", arguments.run)
     run = open_run(arguments.run)
     preset = run.config.model.preset
     if preset not in NET_NAMES:

@@ -21,7 +21,9 @@ from alexnet_tf.caffemodel import read_caffemodel, read_mean_image
 from alexnet_tf.config import Config, parse_config
 from alexnet_tf.devices import Towers
 from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.presets import STORED_SIZE
+from alexnet_tf.text_files import read_text
 from alexnet_tf.torch_state_dict import read_state_dict
 from alexnet_tf.trainer import TrainingStep
 from alexnet_tf.weight_layout import CAFFE, LAYERS, TORCHVISION, LayerWeights, check_published, from_published
@@ -48,6 +50,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.torch and (arguments.mean or arguments.preset):
         parser.error("--mean and --preset are for --caffemodel")
+    refuse_pattern("--run", arguments.run)
     if arguments.run.exists() and (not arguments.run.is_dir() or any(arguments.run.iterdir())):
         raise UserError(f"{arguments.run} exists and stays as it is; give another --run")
     named = _classes(arguments)  # told before much is read
@@ -173,9 +176,9 @@ def _numbered(num_classes: int) -> Classes:
 
 def _read_classes(path: Path) -> Classes:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {fault}") from fault
+        lines = read_text(path).splitlines()
+    except FileNotFoundError as fault:
+        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     keys = [pair[0] for pair in pairs]
     twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)

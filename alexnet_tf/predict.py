@@ -11,6 +11,7 @@ import tensorflow as tf
 from alexnet_tf.answers import answer_table, read_picture
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.exported_model import ExportedModel
+from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.workdir import Classes
 
@@ -27,6 +28,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.top < 1:
         parser.error("--top counts from 1")
+    refuse_pattern("--model", arguments.model)
     model = ExportedModel(arguments.model)
     answers = {str(path): _top(_classify(model, path), model.classes, arguments.top) for path in arguments.images}
     print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))

@@ -6,50 +6,89 @@ import numpy as np
 
 from alexnet_tf.errors import UserError
 
-LEAST_CONTRAST = 3.0
-"""Grey levels. Photographs have 40 to 70 as the standard deviation of an image's pixels; divided by 255, 0.2."""
-FARTHEST_MEAN = 90.0
-"""Grey levels. The mean of a batch less the mean image is near 0; that of pictures on 0-1 is near -117."""
+JUDGED = 64
+"""Pictures that are looked at before anything is said of their scale."""
 FIRST_STEPS = 100
 
 
-def check_pixels(images: np.ndarray) -> None:
-    """Refuses a batch, as it goes into the network, whose pixels are not on the 0-255 scale.
+class PixelCheck:
+    """Whether pictures, mean image and what the network sees are all on the 0-255 scale, at the start of a run.
+
+    Only what proves another scale ends the run. Night, snow and single-colored pictures are none of that: where the
+    pictures merely look odd, it warns.
 
     Args:
-      images: float32 (N, H, W, 3), less the mean image.
-
-    Raises:
-      UserError: the pixels are scaled, or the mean image is on another scale than they are.
+      mean_image: float64 (256, 256, 3).
     """
-    contrast = float(images.std(axis=(1, 2)).mean())  # of each image and color, so that color noise does not count
-    if contrast < LEAST_CONTRAST:
-        raise UserError(
-            f"the pixels of the first batch spread over {contrast:.2g} grey levels, photographs' over 40 to 70: "
-            "they seem to be scaled to 0-1; the network takes 0-255 less the mean image, never divided by 255"
-        )
-    mean = float(images.mean())
-    if abs(mean) > FARTHEST_MEAN:
-        raise UserError(
-            f"the first batch less the mean image averages {mean:.0f} grey levels, not about 0: pictures and mean "
-            "image seem to be on different scales (0-1 and 0-255); convert the pictures again"
-        )
+
+    def __init__(self, mean_image: np.ndarray) -> None:
+        self.mean_image = mean_image
+        self.pictures = 0
+        self.sums = np.zeros(4)
+        """Over the pictures: contrast as stored and as the network sees it, mean level as stored and as it sees it."""
+        self.largest = 0
+
+    def done(self) -> bool:
+        """Whether enough pictures were looked at."""
+        return self.pictures >= JUDGED
+
+    def add(self, pixels: np.ndarray, images: np.ndarray) -> str | None:
+        """Looks at more pictures; once they are enough, a warning where they look odd.
+
+        Args:
+          pixels: uint8 (N, 256, 256, 3), as stored.
+          images: float32 (N, size, size, 3), the same as they go into the network, times its color divisors.
+
+        Raises:
+          UserError: they are on different scales.
+        """
+        stored, seen = pixels[:JUDGED].astype(np.float32), images[:JUDGED]
+        size = seen.shape[1]
+        inside = (slice(None), slice(stored.shape[1] - size, size), slice(stored.shape[2] - size, size))
+        # What every crop holds. Without the mean image, too: pictures of one scene have next to no contrast then.
+        whole, rest = _contrasts(stored[inside]), _contrasts((stored - self.mean_image.astype(np.float32))[inside])
+        means = stored.mean(axis=(1, 2, 3)), seen.mean(axis=(1, 2, 3))
+        self.sums += [float(part.sum()) for part in (np.minimum(whole, rest), _contrasts(seen), *means)]
+        self.largest = max(self.largest, int(stored.max()))
+        self.pictures += len(stored)
+        return self._judge() if self.done() else None
+
+    def _judge(self) -> str | None:
+        stored_contrast, contrast, stored_mean, mean = (self.sums / self.pictures).tolist()
+        largest_mean = float(np.abs(self.mean_image).max())
+        if stored_contrast >= 1 and contrast < stored_contrast / 20:
+            raise UserError(
+                f"the pictures spread over {stored_contrast:.3g} grey levels as stored and over {contrast:.2g} as the "
+                "network sees them: they are scaled to 0-1 on the way; the network takes 0-255 less the mean image, "
+                "never divided by 255"
+            )
+        if largest_mean <= 1 and stored_mean >= 20:
+            raise UserError(
+                f"the mean image has values up to {largest_mean:.2g}, the pictures average {stored_mean:.0f} grey "
+                "levels: it is on the 0-1 scale, not on 0-255; set another data.statistics, or convert the data again"
+            )
+        if self.largest <= 1 and self.mean_image.mean() >= 20:
+            raise UserError(
+                f"no pixel of the first {self.pictures} pictures is above 1, their mean image averages "
+                f"{self.mean_image.mean():.0f}: they were scaled to 0-1 before they were stored; convert the pictures "
+                "as they were before that"
+            )
+        if contrast < 3:
+            return (
+                f"warning: the first {self.pictures} pictures spread over {contrast:.2g} grey levels only, photographs "
+                "over 40 to 70; look at some with python -m tfrecords.verify --sample"
+            )
+        if abs(mean) > 90:
+            return (
+                f"warning: the first {self.pictures} pictures are {abs(mean):.0f} grey levels "
+                f"{'brighter' if mean > 0 else 'darker'} than the mean image; is it that of such pictures?"
+            )
+        return None
 
 
-def check_labels(labels: np.ndarray, num_classes: int, source: object) -> None:
-    """Refuses labels that are not 0 to num_classes - 1.
-
-    Raises:
-      UserError: names the label, and whether they seem to count from 1.
-    """
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        fault = high if high >= num_classes else low
-        hint = "they seem to count from 1; " if high == num_classes and low >= 1 else ""
-        raise UserError(
-            f"{source} holds label {fault}, labels go from 0 to {num_classes - 1}: {hint}"
-            f"run python -m tfrecords.verify {source}, then convert again"
-        )
+def _contrasts(images: np.ndarray) -> np.ndarray:
+    """Standard deviation of the pixels of each image and color, so that color noise does not count: (N,)."""
+    return images.std(axis=(1, 2)).mean(axis=1)
 
 
 def not_finite_advice(step: int) -> str:

@@ -18,6 +18,7 @@ import uvicorn
 
 from alexnet_tf.arguments import at_least
 from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.pattern_paths import refuse_pattern
 
 if TYPE_CHECKING:
     from alexnet_tf.local_server.service import Service
@@ -28,6 +29,7 @@ MEGABYTE = 1_000_000
 def main(argv: list[str]) -> int:
     """Serves until SIGINT or SIGTERM, then finishes what it has begun."""
     arguments = _parser().parse_args(argv)
+    refuse_pattern("--model", arguments.model)
 
     from alexnet_tf.local_server.batching import Batcher  # late, so that --help needs no TensorFlow
     from alexnet_tf.local_server.served_model import ServedModel

@@ -24,10 +24,11 @@ from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.preparation import TrainingPictures, prepare_training
 from alexnet_tf.presets import Preset
 from alexnet_tf.progress import NoProgress, Progress
-from alexnet_tf.sanity import check_labels, check_pixels, not_finite_advice, stuck_advice
+from alexnet_tf.record_files import RecordBatches
+from alexnet_tf.sanity import PixelCheck, not_finite_advice, stuck_advice
 from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
 from alexnet_tf.workers import ONE_WORKER, OneWorker
-from tfrecords.manifest import Manifest, check_shards
+from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
 Given: TypeAlias = TrainingPictures | tf.Tensor
@@ -151,21 +152,21 @@ class Trainer:
         self.features: FrozenFeatures | None = None
         if config.train.cache_features and self.step.frozen_part:
             self.features = FrozenFeatures(
-                folder.path / "features", self.step.model, self.step.frozen_part, config, manifest, statistics,
-                fresh=fresh,
+                folder.path / "features", self.step.model, self.step.frozen_part, config, manifest, statistics
             )  # fmt: skip
             self.predict = self.features.prediction_function()
             self.step.from_features = True
         self.first_step = self.checked = self.state.step
         """Steps whose loss has been looked at."""
         self.signal: int | None = None
+        self.pixels = PixelCheck(statistics.mean_image)
 
     def run(self) -> None:
         """Trains until the last step is done and saved.
 
         Raises:
           StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
-          UserError: the loss is not finite, or a shard turned out damaged.
+          UserError: the loss is not finite, or a file that is read turned out damaged.
         """
         complete = self.state.step >= self.last_step
         if complete and not self.state.validation_due:
@@ -181,9 +182,6 @@ class Trainer:
                 self._validate()
             if not complete:
                 self._run_steps()
-        except tf.errors.DataLossError as fault:  # TensorFlow does not say in which file
-            check_shards(self.config.data.dir, self.manifest, "train", hash_below=2**63)
-            raise UserError(f"a training record is damaged ({fault.message}); run tfrecords.verify") from fault
         finally:
             self.progress.close()
             for number, handler in handlers.items():
@@ -218,7 +216,7 @@ class Trainer:
         while self.state.step < self.last_step:
             with self.progress.waiting_for_data():
                 images, labels = next(batches)
-            self._check_batch(images, labels)
+            self._check_batch(images)
             rates, warm_up = self._rates(), self._warm_up()
             loss = self.step(images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()})
             # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
@@ -238,7 +236,7 @@ class Trainer:
                     f"stopped by {cause}, saved at step {self.state.step}; the same command goes on from there"
                 )
 
-    def _training_batches(self) -> tf.data.Dataset:
+    def _training_batches(self) -> RecordBatches:
         if self.features:
             return self.features.training_batches(self.batch_size, self.state.step)
         return training_batches(
@@ -278,11 +276,13 @@ class Trainer:
             self._validate()
         self.progress.restart_clock()
 
-    def _check_batch(self, images: Given, labels: tf.Tensor) -> None:
-        if self.state.step == self.first_step and not self.features:
-            prepared = tf.nest.flatten(self.step.prepare(images))[0]
-            check_pixels(prepared.numpy() * self.preset.augment.color_divisors)
-        check_labels(labels.numpy(), self.manifest.num_classes, self.config.data.dir)
+    def _check_batch(self, images: Given) -> None:
+        if self.first_step or self.pixels.done() or not isinstance(images, TrainingPictures):
+            return  # a resumed run has been judged by its first pictures, and of features nothing can be told
+        prepared = tf.nest.flatten(self.step.prepare(images))[0]
+        warning = self.pixels.add(images.pixels.numpy(), prepared.numpy() * self.preset.augment.color_divisors)
+        if warning:
+            self.progress.say(warning)
 
     def _read_loss(self, told: tf.Tensor) -> None:
         self._check_loss(self.workers.read_loss(told, self.signal))
@@ -323,7 +323,7 @@ class Trainer:
         if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
             state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
 
-    def _validation_batches(self) -> tf.data.Dataset:
+    def _validation_batches(self) -> RecordBatches:
         if self.features:
             return self.features.evaluation_batches("val")
         return evaluation_batches(

@@ -35,6 +35,7 @@ from alexnet_tf.augmentation import noise_axes
 from alexnet_tf.errors import DONE, run_command
 from alexnet_tf.input_pipeline import training_batches
 from alexnet_tf.presets import PRESETS
+from alexnet_tf.record_files import RecordBatches
 from benchmarks import input_sides
 from benchmarks.report import (
     Figure,
@@ -152,7 +153,7 @@ def _streams(manifest: Manifest, options: argparse.Namespace) -> dict[str, tuple
     statistics = Statistics.load(data / STATISTICS_FILE)
     augment = PRESETS[options.preset].augment
 
-    def pipeline() -> tf.data.Dataset:
+    def pipeline() -> RecordBatches:
         return training_batches(
             data, manifest, statistics, augment,
             batch_size=batch_size, seed=options.seed, shuffle_buffer=options.shuffle_buffer,

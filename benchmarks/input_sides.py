@@ -6,7 +6,7 @@ pixel is kept, for copying pixels into a batch is no decoding.
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics
 
 
-def prepared(batches: tf.data.Dataset, augment: Augmentation, statistics: Statistics) -> Iterator[tf.Tensor]:
+def prepared(batches: Iterable, augment: Augmentation, statistics: Statistics) -> Iterator[tf.Tensor]:
     """The training pipeline's batches as the network sees them, float32 (N, size, size, 3), on this processor."""
     device = "/device:CPU:0"
     for pictures, _ in batches:

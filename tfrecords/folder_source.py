@@ -7,14 +7,16 @@ Where nothing says which pictures are for validation, `--val-fraction` draws the
 """
 
 import csv
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.text_files import read_text
 from tfrecords.pictures import UnreadablePicture
-from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, draw, printable, read_names
+from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, draw, in_label_order, printable, read_names
 
 SPLITS = ("train", "val")
 
@@ -117,7 +119,10 @@ class LabelsSource:
             UserError: names the file and the line.
         """
         rows = _read_labels(labels, val_fraction is None)
-        self.class_keys = sorted({row.label for row in rows})
+        try:
+            self.class_keys = in_label_order(row.label for row in rows)
+        except UserError as fault:
+            raise UserError(f"{labels}: {fault}") from None
         self.class_names = _names(labels, self.class_keys)
         index = {key: label for label, key in enumerate(self.class_keys)}
         found: dict[str, list[FolderItem]] = {split: [] for split in SPLITS}
@@ -190,18 +195,19 @@ def _read_labels(path: Path, with_split: bool) -> list[_Row]:
 
 def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            missing = [name for name in columns if name not in (lines.fieldnames or [])]
-            if missing:
-                hint = " (or give --val-fraction)" if missing == ["split"] else ""
-                raise UserError(f"{path} needs a column {missing[0]!r} in its first line{hint}")
-            for line in lines:
-                file_name, label = ((line[name] or "").strip() for name in ("file", "label"))
-                split = (line["split"] or "").strip() if "split" in columns else "train"
-                yield lines.line_num, _Row(file_name, label, split)
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise UserError(f"--labels {path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from fault
+        lines = csv.DictReader(io.StringIO(read_text(path, "--labels"), newline=""))
+        missing = [name for name in columns if name not in (lines.fieldnames or [])]
+        if missing:
+            hint = " (or give --val-fraction)" if missing == ["split"] else ""
+            raise UserError(f"{path} needs a column {missing[0]!r} in its first line{hint}")
+        for line in lines:
+            file_name, label = ((line[name] or "").strip() for name in ("file", "label"))
+            split = (line["split"] or "").strip() if "split" in columns else "train"
+            yield lines.line_num, _Row(file_name, label, split)
+    except FileNotFoundError as fault:
+        raise UserError(f"--labels {path} cannot be read: {fault.strerror}") from fault
+    except csv.Error as fault:
+        raise UserError(f"--labels {path} is no table of commas and lines ({fault}): save it as CSV") from fault
 
 
 def _row_fault(row: _Row) -> str | None:
@@ -220,13 +226,16 @@ def _names(beside: Path, class_keys: list[str]) -> list[str]:
 
 
 def _class_keys(folder: Path) -> list[str]:
-    keys = sorted(entry.name for entry in _listing(folder) if entry.is_dir() and not entry.name.startswith("."))
+    keys = [entry.name for entry in _listing(folder) if entry.is_dir() and not entry.name.startswith(".")]
     if not keys:
         raise UserError(f"{folder} has no class folders: it must hold one folder of pictures per class")
     for key in keys:
         if not key.isprintable():
             raise UserError(f"class folder {printable(key)} in {folder} has an unprintable name: rename it")
-    return keys
+    try:
+        return in_label_order(keys)
+    except UserError as fault:
+        raise UserError(f"{folder}: {fault}") from None
 
 
 def _check_same_classes(train_keys: list[str], train: Path, val: Path) -> None:

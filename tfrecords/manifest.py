@@ -12,12 +12,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.text_files import read_text
 from alexnet_tf.whole_files import write_whole
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""
 
 MANIFEST_FILE = "manifest.json"
+
+ADVICE = "restore the file or convert again"
+"""What helps where a shard is not as the manifest lists it."""
 
 Encoding = Literal["jpeg", "raw"]
 
@@ -30,8 +34,8 @@ class Shard(_Part):
     """One TFRecord file."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    records: int = Field(ge=0)
-    bytes: int = Field(ge=0)
+    records: int = Field(ge=0, lt=2**48)
+    bytes: int = Field(ge=0, lt=2**63)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -70,7 +74,7 @@ class Manifest(_Part):
     """JPEG quality; None for raw."""
     seed: int
     class_keys: list[str]
-    """Folder names in sorted order; a record's label is the position here."""
+    """Names of the class folders, sorted, whole numbers as numbers; a record's label is the position here."""
     class_names: list[str]
     """Names for people, in the order of class_keys."""
     splits: dict[str, Split]
@@ -99,13 +103,11 @@ def load_manifest(data_dir: Path) -> Manifest:
     if not Path(data_dir).is_dir():
         raise UserError(f"no data folder {data_dir}: make it with python -m tfrecords.convert")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
         ) from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path} cannot be read: {fault}") from fault
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as fault:
@@ -134,9 +136,9 @@ def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:
     """The files of a split, in order.
 
     Raises:
-        UserError: the data have no such split.
+        UserError: the data have no such split, or nothing is in it.
     """
-    return [Path(data_dir) / shard.file for shard in _split(data_dir, manifest, split).shards]
+    return [Path(data_dir) / shard.file for shard in listed_shards(data_dir, manifest, split)]
 
 
 def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
@@ -152,28 +154,43 @@ def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: 
             that its training starts without reading 30 GB first; `tfrecords.verify` always hashes.
 
     Raises:
-        UserError: names the first shard that is missing, cut or changed.
+        UserError: names the first shard that is missing, cut or changed, or a split without pictures.
     """
-    shards = _split(data_dir, manifest, split).shards
+    check_files(data_dir, listed_shards(data_dir, manifest, split), "shard", ADVICE, hash_below=hash_below)
+
+
+def check_files(folder: Path, shards: list[Shard], kind: str, advice: str, *, hash_below: int = 2 << 30) -> None:
+    """As `check_shards`, for any listed files; `kind` and `advice` as for `shard_problem`."""
     hashing = sum(shard.bytes for shard in shards) < hash_below
-    for shard in shards:
-        problem = shard_problem(Path(data_dir) / shard.file, shard, hashing=hashing)
-        if problem:
-            raise UserError(f"{problem}; restore the file or convert again")
+    # All sizes first: what they tell need not wait until gigabytes are hashed.
+    for hashed in (False, True) if hashing else (False,):
+        for shard in shards:
+            path = Path(folder) / shard.file
+            if problem := shard_problem(path, shard, hashing=hashed, kind=kind, advice=advice):
+                raise UserError(problem)
 
 
-def shard_problem(path: Path, shard: Shard, *, hashing: bool) -> str | None:
-    """What is wrong with a shard's file as a whole, naming it; None where it is as listed."""
+def shard_problem(path: Path, shard: Shard, *, hashing: bool, kind: str = "shard", advice: str = "") -> str | None:
+    """What is wrong with a file as a whole; None where it is as listed.
+
+    Args:
+        path: of the file.
+        shard: as it is listed.
+        hashing: whether its SHA-256 is looked at, too.
+        kind: what to call it in the message.
+        advice: ends the message, where the file is the fault.
+    """
+    advice = advice and f"; {advice}"
     try:
         size = path.stat().st_size
         if size != shard.bytes:
-            return f"shard {path} was cut or changed: {size} bytes, the manifest says {shard.bytes}"
+            return f"{kind} {path} was cut or changed: {size} bytes, the manifest says {shard.bytes}{advice}"
         if hashing and file_sha256(path) != shard.sha256:
-            return f"shard {path} was changed: its SHA-256 differs from the manifest's"
+            return f"{kind} {path} was changed: its SHA-256 differs from the manifest's{advice}"
     except FileNotFoundError:
-        return f"shard {path} is missing"
+        return f"{kind} {path} is missing{advice}"
     except OSError as fault:
-        return f"shard {path} cannot be read: {fault.strerror}"
+        return f"{kind} {path} cannot be read: {fault.strerror}"
     return None
 
 
@@ -186,8 +203,15 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _split(data_dir: Path, manifest: Manifest, split: str) -> Split:
+def listed_shards(data_dir: Path, manifest: Manifest, split: str) -> list[Shard]:
+    """What the manifest lists of a split.
+
+    Raises:
+        UserError: the data have no such split, or nothing is in it.
+    """
     if split not in manifest.splits:
         known = ", ".join(manifest.splits)
         raise UserError(f"{data_dir} has no split {split!r}, only {known}")
-    return manifest.splits[split]
+    if not manifest.splits[split].records:
+        raise UserError(f"{data_dir} has no pictures in split {split!r}: convert again, with some")
+    return manifest.splits[split].shards

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.text_files import read_text
 from alexnet_tf.whole_files import cannot_be_written, held, make_folder, write_whole
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
@@ -76,7 +77,7 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
         _remove_shards(out)
         write_whole(path, json.dumps(identity, indent=1).encode())
         return
-    before: Identity = json.loads(path.read_text(encoding="utf-8"))
+    before = _identity_before(path, out)
     if before == identity:
         return
     for part, now in identity.items():
@@ -88,6 +89,17 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
                     f"--out {out} holds an unfinished conversion of other {differs}: "
                     f"give the command that it was begun with, or remove {out}"
                 )
+
+
+def _identity_before(path: Path, out: Path) -> Identity:
+    """What an interrupted conversion was begun with."""
+    try:
+        before = json.loads(read_text(path))
+        if isinstance(before, dict) and all(isinstance(part, dict) for part in before.values()):
+            return before
+    except (OSError, ValueError, RecursionError, UserError):
+        pass
+    raise UserError(f"{path} is missing or broken, so the conversion in {out} cannot be gone on with: remove {out}")
 
 
 def _remove_half_done(work: Path) -> None:

@@ -1,11 +1,52 @@
-"""What can be wrong with one record, whichever shard it is in."""
+"""What can be wrong with a shard and with each of its records."""
 
-from dataclasses import dataclass
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import tensorflow as tf
 
-from tfrecords.manifest import Manifest
+from tfrecords.manifest import Manifest, Shard, shard_problem
 from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example
+
+
+@dataclass
+class ShardCheck:
+    """What was found in a shard."""
+
+    class_counts: list[int]
+    faults: list[str] = field(default_factory=list)
+    """A line each, naming the file and, within it, the record (from 0)."""
+    digests: dict[int, bytes] = field(default_factory=dict)
+    """By record number, of the pictures as stored."""
+
+
+def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
+    """Reads a whole shard: its size and SHA-256, every record with its picture, and how many there are."""
+    check = ShardCheck([0] * manifest.num_classes)
+    if problem := shard_problem(path, shard, hashing=True):
+        check.faults.append(problem)
+    if not path.is_file():
+        return check
+    number = 0
+    try:
+        for serialized in tf.data.TFRecordDataset(str(path)):
+            record = check_record(serialized, manifest)
+            if record.fault:
+                check.faults.append(f"shard {path}, record {number}: {record.fault}")
+            if record.label is not None:
+                check.class_counts[record.label] += 1
+            if record.image:
+                check.digests[number] = hashlib.sha256(record.image).digest()[:16]
+            number += 1
+    except tf.errors.OpError as fault:
+        # The length of the next record is lost with this one, so the rest cannot be read.
+        check.faults.append(f"shard {path}, record {number}: damaged, nothing after it can be read ({one_line(fault)})")
+    else:
+        if number != shard.records:
+            check.faults.append(f"shard {path}: {number} records, the manifest says {shard.records}")
+    return check
 
 
 @dataclass(frozen=True)
@@ -42,9 +83,15 @@ def check_record(serialized: tf.Tensor, manifest: Manifest) -> CheckedRecord:
     return CheckedRecord(_picture_fault(record[KEY_IMAGE], manifest), label, image)
 
 
+def label_of(serialized: tf.Tensor) -> int:
+    """A record's label, whatever else it holds."""
+    return int(tf.io.parse_single_example(serialized, {KEY_LABEL: tf.io.FixedLenFeature([], tf.int64)})[KEY_LABEL])
+
+
 def one_line(fault: tf.errors.OpError) -> str:
-    """The beginning of TensorFlow's message."""
-    return str(fault.message).splitlines()[0][:200]
+    """The beginning of TensorFlow's message, without the names that its operations have."""
+    message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(fault.message))
+    return " ".join(message.split())[:200] or "no reason told"
 
 
 def _picture_fault(image: tf.Tensor, manifest: Manifest) -> str | None:

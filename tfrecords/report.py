@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet_tf.whole_files import write_whole
-from tfrecords.manifest import Manifest
+from tfrecords.manifest import MANIFEST_FILE, Manifest
 from tfrecords.plan import Repaired
+from tfrecords.sources import WHOLE_NUMBER
 
 REPORT_FILE = "report.json"
 
@@ -61,12 +62,28 @@ def summary(out: Path, manifest: Manifest, repaired: Sequence[Repaired], picture
             f"  {name:5} {split.records} images in {len(split.shards)} shards, {megabytes:.1f} MB, "
             f"{min(counts)} to {max(counts)} a class"
         )
-    if manifest.num_classes <= FEW_CLASSES:
-        for label, key in enumerate(manifest.class_keys):
-            counted = ", ".join(f"{split.class_counts[label]} {name}" for name, split in manifest.splits.items())
-            lines.append(f"    {key}: {counted}")
+    lines += _labels(manifest)
     kinds = ", ".join(f"{count} {what}" for what, count in repair_counts(repaired).items())
     lines.append(f"  repaired: {len(repaired)}{f' ({kinds})' * bool(kinds)}")
     lines.append(f"  left out as unreadable: {len(manifest.unreadable)}; both are listed in {REPORT_FILE}")
     lines.append(f"  {seconds:.1f} s, {pictures_now / seconds:.0f} images/s")
     return "\n".join(lines)
+
+
+def _labels(manifest: Manifest) -> list[str]:
+    """Which class has which label; all of them where they are few."""
+    keys = manifest.class_keys
+    if manifest.num_classes <= FEW_CLASSES:
+        lines = [
+            f"    label {label}: {key}: "
+            + ", ".join(f"{split.class_counts[label]} {name}" for name, split in manifest.splits.items())
+            for label, key in enumerate(keys)
+        ]
+    else:
+        shown = ", ".join(f"{label} = {keys[label]}" for label in (0, 1, 2))
+        last = manifest.num_classes - 1
+        lines = [f"  labels: {shown} ... {last} = {keys[last]}; all in {MANIFEST_FILE}, class_keys"]
+    moved = next((label for label, key in enumerate(keys) if WHOLE_NUMBER.fullmatch(key) and float(key) != label), None)
+    if moved is not None:
+        lines.append(f"  note: labels count from 0 without gaps, so your class {keys[moved]} is label {moved}")
+    return lines

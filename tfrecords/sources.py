@@ -6,18 +6,23 @@ ilsvrc2012.py, tfds_source.py. No TensorFlow here.
 """
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from alexnet_tf.errors import UserError
+from alexnet_tf.text_files import read_text
 from tfrecords.pictures import UnreadablePicture
 
 MAX_FILE_BYTES = 256 << 20
 """A larger file is not read: it is no photograph, and a worker's memory stays bounded."""
 
 NAMES_FILE = "synset_words.txt"
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,300}(\.0+)?")
 
 
 class Item(Protocol):
@@ -115,6 +120,29 @@ def printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
+def in_label_order(keys: Iterable[str]) -> list[str]:
+    """Class keys in the order of their labels: as numbers if all are whole numbers, else as text.
+
+    As text, 10 would come before 2, and label 2 of a user's list would be another class. Only the digits 0 to 9 make
+    numbers, for others sort by themselves; a `.0` behind them, as spreadsheets leave it, changes nothing.
+
+    Raises:
+        UserError: two keys are the same number, as 1 and 01.
+    """
+    texts = sorted(set(keys))
+    numbers = {text: int(text.partition(".")[0]) for text in texts if WHOLE_NUMBER.fullmatch(text)}
+    if len(numbers) < len(texts):
+        return texts
+    found = sorted(texts, key=lambda text: (numbers[text], text))
+    for one, other in pairwise(found):
+        if numbers[one] == numbers[other]:
+            raise UserError(
+                f"classes {one} and {other} are the same number, so their order would be a matter of chance: "
+                "rename one, or give all of them names"
+            )
+    return found
+
+
 def read_names(path: Path) -> dict[str, str]:
     """Names for people by class key, `key words...` a line; an absent file means no names.
 
@@ -122,10 +150,8 @@ def read_names(path: Path) -> dict[str, str]:
         UserError: the file is there and cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {fault}") from fault
     pairs = (line.split(maxsplit=1) for line in lines)
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}

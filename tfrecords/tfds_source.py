@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from alexnet_tf.errors import UserError
 from tfrecords.pictures import UnreadablePicture
+from tfrecords.record_check import one_line
 from tfrecords.sources import FilePart, printable
 
 VAL_SPLITS = ("validation", "val", "test")
@@ -154,17 +155,23 @@ def _val_split(name: str, builder: Any) -> str:
 
 def _records(instruction: Any) -> Iterator[tuple[int, bytes]]:
     """Offset and content of the records that an instruction takes from its file."""
-    offset = 0
-    path = str(instruction.filename)
+    offset = number = 0
+    path, end = str(instruction.filename), instruction.skip + instruction.take
     try:
-        for number, record in enumerate(tf.data.TFRecordDataset(path).as_numpy_iterator()):
-            if number >= instruction.skip + instruction.take:
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            if number >= end:
                 return
             if number >= instruction.skip:
                 yield offset + FRAME_BEFORE, record
             offset += FRAME_BEFORE + len(record) + FRAME_AFTER
+            number += 1
     except tf.errors.OpError as fault:
-        raise UserError(f"{printable(path)} cannot be read: {fault.message.splitlines()[0]}") from fault
+        raise UserError(f"{printable(path)} cannot be read: {one_line(fault)}") from fault
+    if number < end:
+        raise UserError(
+            f"{printable(path)} was cut: {number} records, TFDS counts {end} or more; remove its folder, so that "
+            "TFDS prepares it again"
+        )
 
 
 def _feature(record: bytes, key: str) -> Any:

@@ -10,12 +10,10 @@ shard cut between two records looks to it like a shorter one.
 
 import argparse
 import contextlib
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
@@ -23,8 +21,8 @@ from tqdm import tqdm
 
 from alexnet_tf.errors import DONE, FAULT, UserError, run_command
 from tfrecords.command_line import whole_number
-from tfrecords.manifest import Manifest, Shard, load_manifest, shard_problem
-from tfrecords.record_check import check_record, one_line
+from tfrecords.manifest import Manifest, load_manifest
+from tfrecords.record_check import check_shard
 from tfrecords.sample import SAMPLE, SHEET_FILE, look_at_sample
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -91,7 +89,7 @@ def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
             here: dict[bytes, str] = {}
             # Threads suffice, decoding and hashing let go of Python's lock.
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-                checks = threads.map(lambda shard: _check_shard(data_dir / shard.file, shard, manifest), split.shards)
+                checks = threads.map(lambda shard: check_shard(data_dir / shard.file, shard, manifest), split.shards)
                 for shard, check in zip(split.shards, checks, strict=True):
                     yield from check.faults
                     yield from _in_two_splits(data_dir / shard.file, check.digests, elsewhere)
@@ -103,40 +101,6 @@ def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
             yield from _count_faults(name, manifest.class_keys, counts, split.class_counts)
     yield from _unlisted_shards(data_dir, manifest)
     yield from _statistics_faults(data_dir, manifest)
-
-
-@dataclass
-class _ShardCheck:
-    class_counts: list[int]
-    faults: list[str] = field(default_factory=list)
-    digests: dict[int, bytes] = field(default_factory=dict)
-    """By record number, of the pictures as stored."""
-
-
-def _check_shard(path: Path, shard: Shard, manifest: Manifest) -> _ShardCheck:
-    check = _ShardCheck([0] * manifest.num_classes)
-    if problem := shard_problem(path, shard, hashing=True):
-        check.faults.append(problem)
-    if not path.is_file():
-        return check
-    number = 0
-    try:
-        for serialized in tf.data.TFRecordDataset(str(path)):
-            record = check_record(serialized, manifest)
-            if record.fault:
-                check.faults.append(f"shard {path}, record {number}: {record.fault}")
-            if record.label is not None:
-                check.class_counts[record.label] += 1
-            if record.image:
-                check.digests[number] = hashlib.sha256(record.image).digest()[:16]
-            number += 1
-    except tf.errors.OpError as fault:
-        # The length of the next record is lost with this one, so the rest cannot be read.
-        check.faults.append(f"shard {path}, record {number}: damaged, nothing after it can be read ({one_line(fault)})")
-    else:
-        if number != shard.records:
-            check.faults.append(f"shard {path}: {number} records, the manifest says {shard.records}")
-    return check
 
 
 def _in_two_splits(path: Path, digests: dict[int, bytes], elsewhere: dict[bytes, str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ hang. TensorFlow is loaded where the shards are written, not at import.
 """
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import queue
@@ -59,13 +60,14 @@ def _run_in_processes(
     report: Report,
     collect: Callable[[ShardResult], None],
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    reports: Any = context.Queue()
-    stop = context.Event()
     finished: queue.SimpleQueue[Future[ShardResult]] = queue.SimpleQueue()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (reports, stop))
+    with _telling_of_processes():
+        context = multiprocessing.get_context("spawn")
+        reports: Any = context.Queue()
+        stop = context.Event()
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (reports, stop))
     try:
-        with _signals_held_back():
+        with _telling_of_processes(), _signals_held_back():
             for task in tasks:
                 pool.submit(_write_shard, task).add_done_callback(finished.put)
         pictures, shards = sum(len(task.items) for task in tasks), len(tasks)
@@ -81,6 +83,22 @@ def _run_in_processes(
         # Workers look at `stop` several times a second, remove their unfinished shard and return.
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _telling_of_processes() -> Iterator[None]:
+    """A fault here is of the processes and what they share, not of the folder that is written.
+
+    Raises:
+        UserError: names what is full, read-only or used up.
+    """
+    try:
+        yield
+    except OSError as fault:
+        # Locks between processes are files in /dev/shm, though the exception does not say so.
+        full = fault.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EPERM)
+        what = "/dev/shm, where processes share their locks, cannot be used" if full else "no process can be started"
+        raise UserError(f"{what} ({fault.strerror}): mend that, or convert with --workers 1") from fault
 
 
 @contextlib.contextmanager

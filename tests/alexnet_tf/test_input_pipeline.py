@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from alexnet_tf.decoding import decode_picture, decode_pictures
 from alexnet_tf.errors import UserError
 from alexnet_tf.input_pipeline import (
     SHUFFLE_MEMORY,
-    Shards,
     evaluation_batches,
     ordered_records,
     records_within,
@@ -24,6 +24,7 @@ from alexnet_tf.input_pipeline import (
 )
 from alexnet_tf.preparation import TrainingPictures, evaluation_views, prepare_training
 from alexnet_tf.presets import PRESETS, Augmentation
+from alexnet_tf.record_files import RecordFiles
 from alexnet_tf.share import Share
 from tests.closeness import ELEMENTWISE, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL, convert_folder
@@ -301,11 +302,8 @@ class TestTrainingBatches:
     @pytest.mark.parametrize("workers", [2, pytest.param(7, marks=pytest.mark.slow)])
     def test_workers_read_every_record_once_an_epoch(self, numbered: Path, workers: int) -> None:
         manifest, epochs = load_manifest(numbered), 5
-        shards = Shards(
-            [str(path) for path in shard_paths(numbered, manifest, "train")],
-            [shard.records for shard in manifest.splits["train"].shards],
-        )
-        per_epoch = sum(shards.records)  # 27, which 2 and 4 do not divide, in shards of 9
+        files = RecordFiles.of_split(numbered, manifest, "train")
+        per_epoch = sum(files.records)  # 27, which 2 and 4 do not divide, in shards of 9
         found: dict[int, list[tuple[int, bytes]]] = {epoch: [] for epoch in range(epochs)}
         for index in range(workers):
             share = Share(index, workers)
@@ -313,26 +311,28 @@ class TestTrainingBatches:
             assert abs(count - epochs * per_epoch / workers) < 1
             own = [
                 (int(epoch), int(position), record.numpy())
-                for epoch, position, record in ordered_records(shards, 3, 4, 0, share).take(count)
+                for epoch, position, record in ordered_records(files, 3, 4, 0, share).take(count)
             ]
             for epoch, position, record in own:
                 found[epoch].append((position, record))
             for read in (1, count // 2):  # as a resumed run begins
-                later = ordered_records(shards, 3, 4, read, share).take(2)
+                later = ordered_records(files, 3, 4, read, share).take(2)
                 again = [(int(epoch), int(position), record.numpy()) for epoch, position, record in later]
                 assert count < 4 or again == own[read : read + 2]
-        stored = sorted(record.numpy() for record in tf.data.TFRecordDataset(shards.files))
+        stored = sorted(record.numpy() for record in tf.data.TFRecordDataset([str(path) for path in files.paths]))
         for images in found.values():
             assert sorted(position for position, _ in images) == list(range(per_epoch))
             assert sorted(record for _, record in images) == stored
 
     def test_workers_open_only_the_shards_that_they_need(self, numbered: Path, tmp_path: Path) -> None:
-        files = [str(path) for path in shard_paths(numbered, load_manifest(numbered), "train")]
-        shards = Shards([str(tmp_path / "gone"), *files[1:]], [NUMBERED] * 3)
+        data = Path(shutil.copytree(numbered, tmp_path / "data"))
+        manifest = load_manifest(data)
+        shard_paths(data, manifest, "train")[0].unlink()
         fates = []
         for index in range(3):  # of three workers each needs one of the three shards
+            files = RecordFiles.of_split(data, manifest, "train")
             try:
-                fates.append(len(list(ordered_records(shards, 3, 4, 0, Share(index, 3)).take(NUMBERED))))
+                fates.append(len(list(ordered_records(files, 3, 4, 0, Share(index, 3)).take(NUMBERED))))
             except tf.errors.NotFoundError:
                 fates.append(0)
         assert sorted(fates) == [0, NUMBERED, NUMBERED]
