@@ -9,25 +9,29 @@ from pathlib import Path
 from alexnet_tf.cluster import Cluster, find_cluster
 from alexnet_tf.config import Config, load_config
 from alexnet_tf.errors import DONE, run_command
+from alexnet_tf.standard_streams import outlive_readers
+from alexnet_tf.stop_signals import StopSignals
 from alexnet_tf.watch import keep_watch
 
 
 def main(argv: list[str]) -> int:
     """Runs an experiment to its end, from wherever it stands."""
+    outlive_readers()
     parser = argparse.ArgumentParser(prog="train.py", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="a YAML file, as in configs/")
     parser.add_argument("--run", type=Path, required=True, help="the run's folder, made or resumed")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="as in data.batch_size=64")
     arguments = parser.parse_args(argv)
-    # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
-    config, cluster = find_cluster(load_config(arguments.config, arguments.overrides))
-    with keep_watch(cluster, config):
-        train(config, cluster, arguments.run)
+    with StopSignals() as stop:
+        # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
+        config, cluster = find_cluster(load_config(arguments.config, arguments.overrides))
+        with keep_watch(cluster, config):
+            train(config, cluster, arguments.run, stop)
     return DONE
 
 
-def train(config: Config, cluster: Cluster, run: Path) -> None:
-    """Trains in the folder `run`, together with the cluster's other workers."""
+def train(config: Config, cluster: Cluster, run: Path, stop: StopSignals) -> None:
+    """Trains in the folder `run`, together with the cluster's other workers, until `stop` has a signal."""
     from alexnet_tf.devices import set_up_towers
     from alexnet_tf.fine_tuning import statistics_file
     from alexnet_tf.trainer import Trainer
@@ -45,7 +49,7 @@ def train(config: Config, cluster: Cluster, run: Path) -> None:
     workers.check_same_data(manifest, statistics)
     classes = Classes.of(manifest)
     with OthersFolder(run, classes) if workers.index else TrainingFolder(run, config, classes, statistics) as folder:
-        Trainer(config, towers, folder, manifest, statistics, workers).run()
+        Trainer(config, towers, folder, manifest, statistics, workers).run(stop)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,11 @@ def port_of(worker: str) -> int:
     return int(worker.rpartition(":")[2])
 
 
+def watch_port(workers: tuple[str, ...], config: DistributeConfig) -> int:
+    """Where the first worker's host lets all keep watch over each other."""
+    return config.watch_port or max(port_of(worker) for worker in workers) + 1
+
+
 def workers_here(workers: tuple[str, ...]) -> list[int]:
     """The indices of the workers whose host is this machine, by its names or by its addresses."""
     return [index for index, worker in enumerate(workers) if _is_this_machine(host_of(worker))]
@@ -128,7 +133,7 @@ def _of_tf_config(text: str) -> tuple[tuple[str, ...], int]:
         chiefs = list(jobs.get("chief", jobs.get("master", [])))
         workers = (*chiefs, *jobs.get("worker", []))
         kind, index = task.get("type", "worker"), int(task.get("index", 0))
-    except (ValueError, TypeError, AttributeError) as fault:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise UserError(
             'TF_CONFIG cannot be read; it must look like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
             f'"worker", "index": 0}}}}: {fault}'

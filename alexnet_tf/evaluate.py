@@ -23,6 +23,7 @@ from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.model import AlexNet, Images
 from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
+from alexnet_tf.pulse import Pulse
 from alexnet_tf.sanity import shifted_labels
 from alexnet_tf.workdir import Classes, Run, open_run
 from tfrecords.manifest import Manifest, check_shards, load_manifest
@@ -134,7 +135,7 @@ def _answers_of_model(
 
 
 def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, progress: "tqdm | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, progress: "tqdm | Pulse | None" = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 

@@ -1,8 +1,8 @@
 """Keras as this project needs it: TensorFlow, float32, channels last, whatever other projects left behind for Keras.
 
-Keras reads ~/.keras/keras.json and several variables of the environment while it is imported. They belong to no project:
-a floatx set there years ago would change the precision of every weight, another image_data_format or backend, or a file
-that is no JSON, would end in a traceback. So Keras is imported without them. No import of Keras here.
+Keras reads ~/.keras/keras.json and several variables of the environment while it is imported. They belong to no
+project: a floatx set there years ago would change the precision of every weight; another image_data_format or backend,
+or a file that is no JSON, would end in a traceback. So Keras is imported without them. No import of Keras here.
 """
 
 import os

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,7 +84,7 @@ def test_broken_keras_json_does_no_harm(home: Callable[[bytes | None], str], con
 def test_the_users_keras_home_stays_theirs(home: Callable[[bytes], str]) -> None:
     """Downloads of a notebook go there, after this project's import as before it."""
     where = home(json.dumps(OTHERS_SETTINGS).encode())
-    after = "import os; from keras.src.backend import config; print(getattr(config, '_KERAS_DIR', os.environ.get('HOME')))"
+    after = "print(getattr(sys.modules.get('keras.src.backend.config'), '_KERAS_DIR', os.environ['HOME']))"
     ended = python("-c", SHOW_SETTINGS + after, HOME=where)
     assert ended.stdout.splitlines()[-1].startswith(where), ended.stderr
 
