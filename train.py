@@ -10,7 +10,7 @@ from alexnet_tf.cluster import Cluster, find_cluster
 from alexnet_tf.config import Config, load_config
 from alexnet_tf.errors import DONE, run_command
 from alexnet_tf.standard_streams import outlive_readers
-from alexnet_tf.stop_signals import StopSignals
+from alexnet_tf.stop_signals import STOP
 from alexnet_tf.watch import keep_watch
 
 
@@ -22,16 +22,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--run", type=Path, required=True, help="the run's folder, made or resumed")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="as in data.batch_size=64")
     arguments = parser.parse_args(argv)
-    with StopSignals() as stop:
+    with STOP:
         # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
         config, cluster = find_cluster(load_config(arguments.config, arguments.overrides))
         with keep_watch(cluster, config):
-            train(config, cluster, arguments.run, stop)
+            train(config, cluster, arguments.run)
     return DONE
 
 
-def train(config: Config, cluster: Cluster, run: Path, stop: StopSignals) -> None:
-    """Trains in the folder `run`, together with the cluster's other workers, until `stop` has a signal."""
+def train(config: Config, cluster: Cluster, run: Path) -> None:
+    """Trains in the folder `run`, together with the cluster's other workers."""
     from alexnet_tf.devices import set_up_towers
     from alexnet_tf.fine_tuning import statistics_file
     from alexnet_tf.trainer import Trainer
@@ -49,7 +49,7 @@ def train(config: Config, cluster: Cluster, run: Path, stop: StopSignals) -> Non
     workers.check_same_data(manifest, statistics)
     classes = Classes.of(manifest)
     with OthersFolder(run, classes) if workers.index else TrainingFolder(run, config, classes, statistics) as folder:
-        Trainer(config, towers, folder, manifest, statistics, workers).run(stop)
+        Trainer(config, towers, folder, manifest, statistics, workers).run()
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Entrance:
         self.refused: dict[int, str] = {}
         """Whom those said to be who were not let in, and why they were not."""
         try:
-            self.listener = _listen(port, cluster.size)
+            self.listener = _listen(port, MOST_STRANGERS + cluster.size)
         except OSError as fault:
             raise UserError(
                 f"distribute.watch_port: port {port} cannot be opened ({fault.strerror}); name a free one"

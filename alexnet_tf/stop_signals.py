@@ -19,30 +19,37 @@ class StoppedAtOnce(StoppedBySignal):
 
 
 class StopSignals:
-    """Use as a context manager. A signal ends what runs inside at once, from `save_first` on when that asks for it."""
+    """Use as a context manager: a signal ends what runs inside at once, from `saving_first` on when that looks."""
 
     def __init__(self) -> None:
         self.number: int | None = None
         """The signal that has come."""
-        self._at_once = True
+        self._at_once = False
+        self._handlers: contextlib.AbstractContextManager[None] | None = None
 
     def __enter__(self) -> "StopSignals":
-        self._handlers = contextlib.ExitStack()
-        self._handlers.enter_context(answered(self._on_signal))
+        self.number, self._at_once = None, True
+        self._handlers = answered(self._on_signal)
+        self._handlers.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._handlers.close()
+    def __exit__(self, *exception: Any) -> None:
+        assert self._handlers is not None
+        self._handlers.__exit__(None, None, None)
+        self._handlers = None
 
-    def save_first(self) -> None:
-        """From now on there is something to save: who does the work looks at `number` and stops by itself.
+    @contextlib.contextmanager
+    def saving_first(self) -> Iterator[None]:
+        """From here on there is something to save: who does the work looks at `number`, and stops by itself.
 
         Raises:
           StoppedAtOnce: a signal has come already, and its exception was lost in some library's except clause.
         """
-        self._at_once = False
-        if self.number is not None:
-            raise self._stopped()
+        with contextlib.nullcontext() if self._handlers else self:
+            self._at_once = False
+            if self.number is not None:
+                raise self._stopped()
+            yield
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first, self.number = self.number is None, number
@@ -51,8 +58,10 @@ class StopSignals:
 
     def _stopped(self) -> StoppedAtOnce:
         assert self.number is not None
-        return StoppedAtOnce(f"stopped by {signal.Signals(self.number).name} before the first step; the same command "
-                             "starts again from where the run stands")  # fmt: skip
+        name = signal.Signals(self.number).name
+        return StoppedAtOnce(
+            f"stopped by {name} before the first step; the same command starts again from where the run stands"
+        )
 
 
 @contextlib.contextmanager
@@ -65,3 +74,7 @@ def answered(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier or signal.SIG_DFL)
+
+
+STOP = StopSignals()
+"""This process's own."""

@@ -25,7 +25,7 @@ from alexnet_tf.presets import Preset
 from alexnet_tf.progress import NoProgress, Progress
 from alexnet_tf.pulse import PULSE
 from alexnet_tf.sanity import check_labels, check_pixels, not_finite_advice, stuck_advice
-from alexnet_tf.stop_signals import StopSignals
+from alexnet_tf.stop_signals import STOP
 from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
 from alexnet_tf.workers import ONE_WORKER, OneWorker
 from tfrecords.manifest import Manifest, check_shards
@@ -156,11 +156,8 @@ class Trainer:
         self.first_step = self.checked = self.state.step
         """Steps whose loss has been looked at."""
 
-    def run(self, stop: StopSignals) -> None:
+    def run(self) -> None:
         """Trains until the last step is done and saved.
-
-        Args:
-          stop: where a signal is to be found that asks to stop, after saving.
 
         Raises:
           StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
@@ -171,11 +168,10 @@ class Trainer:
             return
         if self.state.step:
             self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
-        self.stop = stop
-        stop.save_first()
         self.progress = self._new_progress()
         try:
-            self._run_steps()
+            with STOP.saving_first():
+                self._run_steps()
         except tf.errors.DataLossError as fault:  # TensorFlow does not say in which file
             check_shards(self.config.data.dir, self.manifest, "train", hash_below=2**63)
             raise UserError(f"a training record is damaged ({fault.message}); run tfrecords.verify") from fault
@@ -224,15 +220,13 @@ class Trainer:
             self.state.step += 1
             PULSE.mark(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
-            stopping = self.workers.told_to_stop(
-                self.stop.number
-            )  # asked once: a signal after this waits for the next step
+            stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
             if stopping or self._time_to_save():
                 self._read_loss(loss)
                 pending = None
                 self._save()
             if stopping and self.state.step < self.last_step:
-                cause = signal.Signals(self.stop.number).name if self.stop.number else "a signal to another worker"
+                cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
                 raise StoppedBySignal(
                     f"stopped by {cause}, saved at step {self.state.step}; the same command goes on from there"
                 )
@@ -284,7 +278,7 @@ class Trainer:
         check_labels(labels.numpy(), self.manifest.num_classes, self.config.data.dir)
 
     def _read_loss(self, told: tf.Tensor) -> None:
-        self._check_loss(self.workers.read_loss(told, self.stop.number))
+        self._check_loss(self.workers.read_loss(told, STOP.number))
 
     def _check_loss(self, loss: float) -> None:
         step = self.checked + 1

@@ -26,6 +26,8 @@ from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
 HOST = "/device:CPU:0"
+WITHOUT_PROXY = "no_grpc_proxy"
+"""gRPC's variable for the hosts that are reached directly."""
 
 
 class OneWorker:
@@ -249,9 +251,9 @@ def _own_port_taken(cluster: Cluster, why: str | None) -> UserError:
 
 def _bypass_proxies(cluster: Cluster) -> None:
     """Keeps gRPC, which heeds http_proxy, from sending gradients to a proxy."""
-    before = os.environ.get("no_grpc_proxy", os.environ.get("no_proxy", ""))  # gRPC heeds one of them
+    before = os.environ.get(WITHOUT_PROXY, os.environ.get("no_proxy", ""))  # gRPC heeds one of them
     hosts = sorted({host_of(worker) for worker in cluster.workers})
-    os.environ["no_grpc_proxy"] = ",".join([before, *hosts] if before else hosts)
+    os.environ[WITHOUT_PROXY] = ",".join([before, *hosts] if before else hosts)
 
 
 def _connect(cluster: Cluster, towers: Towers) -> tf.distribute.MultiWorkerMirroredStrategy:

@@ -20,7 +20,7 @@ from alexnet_tf.cluster import find_cluster
 from alexnet_tf.config import parse_config
 from alexnet_tf.errors import UserError, run_command
 from alexnet_tf.pulse import PULSE
-from alexnet_tf.stop_signals import StopSignals
+from alexnet_tf.stop_signals import STOP
 from alexnet_tf.watch import keep_watch
 
 def obey(word, *rest):
@@ -52,7 +52,7 @@ def busy(seconds):
         pass
 
 def main(argv):
-    with StopSignals():
+    with STOP:
         config, cluster = find_cluster(parse_config("", "test", argv[1:]))
         print("gathering", flush=True)
         with keep_watch(cluster, config):
