@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from alexnet_tf.environment import without
 from alexnet_tf.errors import UserError
 
 BACKEND, FLOATX, DATA_FORMAT, EPSILON = "tensorflow", "float32", "channels_last", 1e-7
@@ -22,14 +23,14 @@ NOWHERE = os.path.join(os.devnull, "keras")
 @contextmanager
 def own_settings() -> Iterator[None]:
     """Meanwhile Keras, which is imported inside, finds no keras.json and no variables but those of this project."""
-    others = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("KERAS_")}
-    os.environ.update(KERAS_BACKEND=BACKEND, KERAS_HOME=NOWHERE)
-    try:
-        yield
-    finally:
-        del os.environ["KERAS_HOME"]
-        os.environ.update(others, KERAS_BACKEND=BACKEND)
-        _restore_home()
+    with without("KERAS_"):
+        os.environ.update(KERAS_BACKEND=BACKEND, KERAS_HOME=NOWHERE)
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]
+    os.environ["KERAS_BACKEND"] = BACKEND
+    _restore_home()
 
 
 def check_settings(keras: Any) -> None:

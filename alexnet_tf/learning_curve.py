@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from alexnet_tf.environment import without
 from alexnet_tf.errors import DONE, UserError, run_command
+
+with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a backend that may not be installed here
+    from matplotlib.figure import Figure
 
 
 def main(argv: list[str]) -> int:

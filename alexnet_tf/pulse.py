@@ -47,16 +47,21 @@ class Pulse:
     """One process's. Its main thread marks what is done; its watch looks, once a beat."""
 
     def __init__(self) -> None:
-        self.last = "the start"
+        self.place = self.last = "the start"
         self.marked = self.busy = self.looked = time.monotonic()
         self.waiting = self.steady = False
         self.processor, self.moved = 0.0, 0
         self.save = threading.Lock()
         """Held while a checkpoint is being written: nothing may end the process meanwhile."""
 
+    def reach(self, place: str) -> None:
+        """A step is done, or what comes before the first."""
+        self.place = self.last = place
+        self.marked = time.monotonic()
+
     def mark(self, what: str) -> None:
-        """Something is done: a step, a batch, a part of a save."""
-        self.last = what
+        """Something between two steps is done: a batch of validation, a part of a save."""
+        self.last = f"{what} after {self.place}"
         self.marked = time.monotonic()
 
     @contextlib.contextmanager

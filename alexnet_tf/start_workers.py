@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.arguments import at_least
 from alexnet_tf.cluster import workers_here
-from alexnet_tf.config import WorkerAddress
+from alexnet_tf.config import DistributeConfig, WorkerAddress
 from alexnet_tf.errors import DONE, STOPPED_AFTER_SAVING, UserError, run_command
 from alexnet_tf.signs_of_work import SignsOfWork
 from alexnet_tf.standard_streams import outlive_readers
@@ -54,9 +54,7 @@ def main(argv: list[str]) -> int:
         here = list(range(len(workers)))
     else:
         workers = _addresses(arguments.workers)
-        here = workers_here(workers)
-        if not here:
-            raise UserError(f"--workers: none of {', '.join(workers)} is this machine ({socket.gethostname()})")
+        here = workers_here(workers, "--workers", DistributeConfig().timeout)
     return LocalWorkers(workers, here, arguments.command).run()
 
 

@@ -218,7 +218,7 @@ class Trainer:
                 self._read_loss(pending)
             pending = loss
             self.state.step += 1
-            PULSE.mark(f"step {self.state.step}")
+            PULSE.reach(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
             stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
             if stopping or self._time_to_save():

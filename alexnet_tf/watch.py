@@ -93,7 +93,7 @@ class Watch:
         except UserError as fault:
             self._tell(f"error: {fault}", FAULT)
             raise
-        PULSE.mark("all workers came")
+        PULSE.reach("the arrival of all workers")
         self.thread.start()
         return self
 

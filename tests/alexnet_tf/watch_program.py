@@ -39,7 +39,7 @@ def obey(word, *rest):
     if word == "steps":
         for step in range(int(rest[0])):
             time.sleep(0.2)
-            PULSE.mark(f"step {step}")
+            PULSE.reach(f"step {step}")
     if word == "save":
         file, seconds = rest
         with PULSE.saving():

@@ -5,11 +5,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
+import grpc
 import numpy as np
 import pytest
+from PIL import Image
 
+from alexnet_tf import checkout
 from tests.alexnet_tf.conftest import SMALL_NET_COMMAND
 from tests.alexnet_tf.run_files import tensors
 
@@ -95,6 +101,68 @@ def test_notebook_that_imported_keras_first(home: Callable[[bytes], str]) -> Non
     first = "import keras; assert keras.backend.floatx() == 'float64'; keras.layers.Dense(1);"
     ended = python("-c", first + SHOW_SETTINGS, HOME=home(json.dumps(settings).encode()))
     assert (ended.returncode, ended.stdout) == (0, f"{OWN_SETTINGS} None\n"), ended.stderr
+
+
+DEAD_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"), "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    return str(tmp_path / "picture.png")
+
+
+class NoSuchModel(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(b'{"error": "here is the server"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_rest_client_asks_no_proxy_for_this_machine(picture: str, host: str) -> None:
+    with HTTPServer(("127.0.0.1", 0), NoSuchModel) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        ended = ask(f"{host}:{server.server_port}", "--rest", picture)
+        server.shutdown()
+    assert ended.returncode == 1 and "answers NOT_FOUND" in ended.stderr and "here is the server" in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["localhost", pytest.param("127.0.0.1", marks=pytest.mark.slow)])
+def test_grpc_client_asks_no_proxy_for_this_machine(picture: str, host: str) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    ended = ask(f"{host}:{port}", "--grpc", picture)
+    server.stop(None)
+    assert ended.returncode == 1 and "answers UNIMPLEMENTED" in ended.stderr, ended.stderr
+
+
+def ask(server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The client, where the environment names a proxy that is not there."""
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    return subprocess.run(
+        [sys.executable, "-m", "alexnet_tf.client", "--server", server, "--retries=1", "--timeout=20", *arguments],
+        cwd=ROOT, env={**environment, **DEAD_PROXY}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_backend_of_a_notebooks_terminal() -> None:
+    code = "import alexnet_tf.learning_curve, os; print(os.environ['MPLBACKEND'])"
+    ended = python("-c", code, MPLBACKEND="module://not_installed.here")
+    assert (ended.returncode, ended.stdout) == (0, "module://not_installed.here\n"), ended.stderr
+
+
+def test_commit_of_this_checkout_inside_a_hook_of_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = checkout.commit()
+    if expected is None:
+        pytest.skip("NO CHECKOUT: this is not a folder of git")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    assert checkout.commit() == expected
 
 
 def test_streams_that_are_closed_take_no_files_number() -> None:

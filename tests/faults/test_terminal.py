@@ -54,7 +54,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 def take_terminal() -> None:
-    """Makes a new process the first one of the terminal on its stdout, as a shell is: SIGHUP tells it when that closes."""
+    """Makes a new process the first of the terminal on its stdout, as a shell is: SIGHUP tells it when that closes."""
     os.setsid()
     fcntl.ioctl(1, termios.TIOCSCTTY, 0)
 

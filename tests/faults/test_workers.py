@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_tf import start_workers
+from alexnet_tf.cluster import find_cluster
 from alexnet_tf.config import parse_config
 from alexnet_tf.errors import FAULT, STOPPED_AFTER_SAVING, UserError
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
@@ -139,6 +140,13 @@ class TestNames:
         (other,) = start(1, hosts={0: "a" * 64 + ".example"})
         status, errors = other.end()
         assert status == FAULT and errors.count("\n") == 1 and "is no name of a host" in errors
+
+    def test_own_name_that_is_not_known_is_waited_for(self) -> None:
+        config = parse_config("", "", ["distribute.workers=['x.invalid:1', '198.51.100.1:1']", "distribute.timeout=2"])
+        before = time.monotonic()
+        with pytest.raises(UserError, match=r"this machine .*; x\.invalid could not be resolved within 2 s; list it"):
+            find_cluster(config)
+        assert time.monotonic() - before > SHORT
 
     def test_record_that_comes_late(self, start: Start, tmp_path: Path) -> None:
         hosts = tmp_path / "hosts"
