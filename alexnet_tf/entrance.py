@@ -5,6 +5,7 @@ Whatever a stranger sends, or does not send, costs the stranger its connection a
 
 import contextlib
 import errno
+import os
 import selectors
 import socket
 from typing import Any, NamedTuple
@@ -49,7 +50,8 @@ class Entrance:
             self.listener = _listen(port, MOST_STRANGERS + cluster.size)
         except OSError as fault:
             raise UserError(
-                f"distribute.watch_port: port {port} cannot be opened ({fault.strerror}); name a free one"
+                f"distribute.watch_port: port {port} cannot be opened ({os.strerror(fault.errno or 0)}); name a free "
+                "one"
             ) from fault
         self.listener.setblocking(False)
         selector.register(self.listener, selectors.EVENT_READ)

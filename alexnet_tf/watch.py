@@ -94,6 +94,7 @@ class Watch:
             self._tell(f"error: {fault}", FAULT)
             raise
         PULSE.reach("the arrival of all workers")
+        self.own_pulse = PULSE.look()
         self.thread.start()
         return self
 
@@ -160,6 +161,12 @@ class Watch:
             for peer in self.peers.values():
                 peer.send(beat=self.own_pulse)
 
+    def _turn_of_gathering(self) -> None:
+        """The same in the main thread, whose work this is."""
+        PULSE.reach("the start")
+        with as_exception():
+            self._turn()
+
     def _hear(self, index: int) -> None:
         """Takes in what a peer has sent."""
         peer = self.peers[index]
@@ -217,8 +224,7 @@ class FirstWorkersWatch(Watch):
                 names = ", ".join(self.cluster.name(index) for index in missing)
                 refused = "".join(f"; {why}" for index, why in self.entrance.refused.items() if index in missing)
                 raise WorkerLost(f"{names} did not come within {self.timeout:g} s{refused}; {AGAIN}")
-            with as_exception():
-                self._turn()
+            self._turn_of_gathering()
         self.entrance.close()
         for index, theirs in self.configs.items():  # now that there is nobody left who would not hear of it
             self._check_config(index, theirs)
@@ -279,8 +285,7 @@ class OtherWorkersWatch(Watch):
         self.peers[0].send(worker=self.cluster.index, config=self.config)
         self.welcome = False
         while not self.welcome:
-            with as_exception():
-                self._turn()
+            self._turn_of_gathering()
 
     def _connect(self) -> socket.socket:
         until = time.monotonic() + self.timeout

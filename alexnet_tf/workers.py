@@ -222,6 +222,7 @@ def _wait_for_names(cluster: Cluster, timeout: float) -> None:
     until = time.monotonic() + timeout
     for index, worker in enumerate(cluster.workers):
         while index != cluster.index:
+            PULSE.mark("a look for names")
             try:
                 socket.getaddrinfo(host_of(worker), port_of(worker), type=socket.SOCK_STREAM)
                 break
@@ -239,10 +240,10 @@ def _check_own_port(cluster: Cluster) -> None:
     try:
         socket.create_server(("", port_of(cluster.workers[cluster.index]))).close()
     except OSError as fault:
-        raise _own_port_taken(cluster, fault.strerror) from fault
+        raise _own_port_taken(cluster, os.strerror(fault.errno or 0)) from fault
 
 
-def _own_port_taken(cluster: Cluster, why: str | None) -> UserError:
+def _own_port_taken(cluster: Cluster, why: str) -> UserError:
     return UserError(
         f"distribute.workers: {cluster.workers[cluster.index]}, this worker's own address, cannot be opened ({why}); "
         "free its port or list another"

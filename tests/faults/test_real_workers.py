@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,17 +49,11 @@ def assert_same_bits(run: Path, undisturbed: dict[str, np.ndarray], steps: int =
         assert value.tobytes() == found[name].tobytes(), name
 
 
-def start_pair(cluster: Cluster, run: str, *overrides: str, changes: str = "") -> list[subprocess.Popen]:
+def start_pair(command: list[str], ports: list[int] | None = None) -> list[subprocess.Popen]:
     """Two workers without `start_workers`, so that each one's own status is seen."""
-    ports = free_ports(2)
-    task = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]}}
-    return [
-        popen(
-            cluster.command(run, *overrides, changes=changes),
-            env={**os.environ, "TF_CONFIG": json.dumps({**task, "task": {"type": "worker", "index": index}})},
-        )
-        for index in range(2)
-    ]
+    jobs = {"worker": [f"127.0.0.1:{port}" for port in ports or free_ports(2)]}
+    tasks = [json.dumps({"cluster": jobs, "task": {"type": "worker", "index": index}}) for index in range(2)]
+    return [popen(command, env={**os.environ, "TF_CONFIG": task}) for task in tasks]
 
 
 def wait_for_ends(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
@@ -69,7 +64,7 @@ def wait_for_ends(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
 def test_main_thread_that_stands_still_is_named(cluster: Cluster, undisturbed: dict[str, np.ndarray]) -> None:
     """Its watch thread beats on; within distribute.timeout nobody would notice."""
     limit = ("distribute.timeout=10", "distribute.stall_timeout=8")
-    first, other = start_pair(cluster, "still", f"train.steps={STEPS}", *limit, changes="stand-still-on-1")
+    first, other = start_pair(cluster.command("still", f"train.steps={STEPS}", *limit, changes="stand-still-on-1"))
     for status, errors in wait_for_ends([first, other]):
         assert status == STOPPED_AFTER_SAVING
         [line] = told(errors)
@@ -85,7 +80,7 @@ def test_worker_lost_between_a_checkpoints_name_and_what_is_best(
     cluster: Cluster, undisturbed: dict[str, np.ndarray]
 ) -> None:
     """The first worker's watch ends it only after the save: which checkpoint is best is not forgotten."""
-    first, other = start_pair(cluster, "best", f"train.steps={STEPS}", changes="slow-after-rename")
+    first, other = start_pair(cluster.command("best", f"train.steps={STEPS}", changes="slow-after-rename"))
     run = cluster.folder / "best"
     wait_until(lambda: (run / "checkpoints/step-00000001").exists(), first)
     assert not (run / "saved-1").exists()
@@ -100,19 +95,13 @@ def test_worker_lost_between_a_checkpoints_name_and_what_is_best(
 
 def test_port_of_a_worker_taken(cluster: Cluster) -> None:
     ports = free_ports(2)
-    task = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]}}
     with socket.create_server(("127.0.0.1", ports[1])):
-        workers = [
-            popen(
-                cluster.command("taken", changes=""),
-                env={**os.environ, "TF_CONFIG": json.dumps({**task, "task": {"type": "worker", "index": index}})},
-            )
-            for index in range(2)
-        ]
+        workers = start_pair(cluster.command("taken", changes=""), ports)
         (first, first_errors), (status, errors) = wait_for_ends(workers)
     why = f"127.0.0.1:{ports[1]}, this worker's own address, cannot be opened (Address already in use)"
     assert (first, status) == (FAULT, FAULT)
-    assert [why in line for line in told(errors)] == [True] and [why in line for line in told(first_errors)] == [True]
+    for [line] in (told(errors), told(first_errors)):  # nothing from TensorFlow beside it
+        assert why in line
 
 
 def test_dead_proxy_in_the_environment(
@@ -125,17 +114,18 @@ def test_dead_proxy_in_the_environment(
     assert_same_bits(cluster.folder / "proxy", undisturbed)
 
 
-@pytest.mark.parametrize("seconds", [1, 3, 6])
+@pytest.mark.parametrize("seconds", [0.7, 2, 4, 8])
 def test_sigterm_before_the_first_step(cluster: Cluster, seconds: float) -> None:
-    """While gathering, loading TensorFlow, building or compiling: one line each, and 75."""
-    run = f"early {seconds}"
-    pair = start_pair(cluster, run, f"train.steps={STEPS}")
+    """While gathering, loading TensorFlow, building or compiling the whole network: one line each, and 75."""
+    run = cluster.folder / f"early {seconds}"
+    arguments = cluster.arguments(run.name, f"train.steps={STEPS}", "distribute.timeout=60")
+    pair = start_pair([sys.executable, "train.py", *arguments])
     time.sleep(seconds)
     pair[1].send_signal(signal.SIGTERM)
     for status, errors in wait_for_ends(pair):
         assert status == STOPPED_AFTER_SAVING and len(told(errors)) == 1, errors
         assert "stopped by" in errors
-    shutil.rmtree(cluster.folder / f"{run}-traces")
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def test_first_process_of_a_container_stops_after_saving(cluster: Cluster) -> None:
@@ -156,7 +146,7 @@ def test_kills_at_random_moments(cluster: Cluster) -> None:
     draw = random.Random(2012)
     run, seconds = cluster.folder / "hunted", ("distribute.timeout=10",)
     for hunt in range(KILLS):
-        pair = start_pair(cluster, "hunted", "train.epochs=1000", *seconds)
+        pair = start_pair(cluster.command("hunted", "train.epochs=1000", *seconds, changes=""))
         number, victim = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]), draw.randrange(2)
         if draw.random() < 0.3:  # while it starts
             time.sleep(draw.uniform(0, 12))
