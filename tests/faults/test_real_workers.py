@@ -66,7 +66,7 @@ def test_main_thread_that_stands_still_is_named(cluster: Cluster, undisturbed: d
     limit = ("distribute.timeout=10", "distribute.stall_timeout=8")
     first, other = start_pair(cluster.command("still", f"train.steps={STEPS}", *limit, changes="stand-still-on-1"))
     for status, errors in wait_for_ends([first, other]):
-        assert status == STOPPED_AFTER_SAVING
+        assert status == STOPPED_AFTER_SAVING, errors
         [line] = told(errors)
         assert re.match(
             r"worker 1 \(127.0.0.1:\d+\) was given up: it has done nothing for \d+ s since a checkpoint after step 3 ",
