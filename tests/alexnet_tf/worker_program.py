@@ -55,7 +55,7 @@ def stand_still_on_1(patch: pytest.MonkeyPatch) -> None:
 
 
 def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
-    """A save takes 3 s more once its checkpoint has its name, and leaves RUN/saved-STEP when it has ended."""
+    """A save takes 3 s more once its checkpoint has its name, and leaves RUN-saved-STEP when it has ended."""
     replace, save = os.replace, TrainingFolder.save
 
     def slow(source: object, target: object, **options: object) -> None:
@@ -65,7 +65,7 @@ def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
 
     def note(folder: TrainingFolder, checkpoint: object, state: TrainingState, **options: object) -> None:
         save(folder, checkpoint, state, **options)
-        (folder.path / f"saved-{state.step}").touch()
+        folder.path.with_name(f"{folder.path.name}-saved-{state.step}").touch()
 
     patch.setattr(os, "replace", slow)
     patch.setattr(TrainingFolder, "save", note)
