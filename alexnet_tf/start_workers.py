@@ -33,7 +33,7 @@ from alexnet_tf.config import DistributeConfig, WorkerAddress
 from alexnet_tf.errors import DONE, STOPPED_AFTER_SAVING, UserError, run_command
 from alexnet_tf.signs_of_work import SignsOfWork
 from alexnet_tf.standard_streams import outlive_readers
-from alexnet_tf.stop_signals import answered
+from alexnet_tf.stop_signals import STOP, answered
 
 LOOPBACK = "127.0.0.1"
 GRACE_SECONDS = 180.0
@@ -49,12 +49,13 @@ def main(argv: list[str]) -> int:
     """Runs the workers to their end."""
     outlive_readers()
     arguments = _parser().parse_args(argv)
-    if arguments.local:
-        workers = _free_addresses(arguments.local)
-        here = list(range(len(workers)))
-    else:
-        workers = _addresses(arguments.workers)
-        here = workers_here(workers, "--workers", DistributeConfig().timeout)
+    with STOP:  # names may have to be waited for
+        if arguments.local:
+            workers = _free_addresses(arguments.local)
+            here = list(range(len(workers)))
+        else:
+            workers = _addresses(arguments.workers)
+            here = workers_here(workers, "--workers", DistributeConfig().timeout)
     return LocalWorkers(workers, here, arguments.command).run()
 
 

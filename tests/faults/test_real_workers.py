@@ -3,6 +3,7 @@
 python -m pytest -m slow tests/faults/test_real_workers.py     # 20 minutes on 2 cores
 """
 
+import contextlib
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -49,11 +51,19 @@ def assert_same_bits(run: Path, undisturbed: dict[str, np.ndarray], steps: int =
         assert value.tobytes() == found[name].tobytes(), name
 
 
-def start_pair(command: list[str], ports: list[int] | None = None) -> list[subprocess.Popen]:
-    """Two workers without `start_workers`, so that each one's own status is seen."""
-    jobs = {"worker": [f"127.0.0.1:{port}" for port in ports or free_ports(2)]}
-    tasks = [json.dumps({"cluster": jobs, "task": {"type": "worker", "index": index}}) for index in range(2)]
-    return [popen(command, env={**os.environ, "TF_CONFIG": task}) for task in tasks]
+def start_pair(command: list[str], *ports: list[int]) -> list[subprocess.Popen]:
+    """Two workers without `start_workers`, so that each one's own status is seen.
+
+    Args:
+      command: of both.
+      ports: of both, or as the first sees them and as the second does.
+    """
+    seen = ports if len(ports) == 2 else [ports[0] if ports else free_ports(2)] * 2
+    tasks = [
+        {"cluster": {"worker": [f"127.0.0.1:{port}" for port in seen[index]]}, "task": {"index": index}}
+        for index in range(2)
+    ]
+    return [popen(command, env={**os.environ, "TF_CONFIG": json.dumps(task)}) for task in tasks]
 
 
 def wait_for_ends(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
@@ -74,6 +84,55 @@ def test_main_thread_that_stands_still_is_named(cluster: Cluster, undisturbed: d
         )
     cluster.train(2, "still", f"train.steps={STEPS}", *limit)  # nor is anybody given up who only compiles
     assert_same_bits(cluster.folder / "still", undisturbed)
+
+
+class Forwarder:
+    """A port that leads to another one, until it swallows what comes: no connection breaks, nothing arrives."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.swallowing = False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:  # not there yet
+                    near.close()
+                    continue
+                for source, sink in ((near, far), (far, near)):
+                    Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not self.swallowing:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+def test_ports_of_the_collectives_alone_are_dropped(cluster: Cluster) -> None:
+    """As by a firewall that lets the watch through: everybody is there, and all wait for each other."""
+    ports = free_ports(2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        watch = free.getsockname()[1]
+    between = Forwarder(ports[1])
+    with between.listener:
+        limit = (f"distribute.watch_port={watch}", "distribute.timeout=20", "distribute.stall_timeout=8")
+        command = cluster.command("dropped", "train.epochs=1000", *limit, changes="")
+        pair = start_pair(command, [ports[0], between.port], ports)
+        wait_for_step(cluster, "dropped", 3, pair[0])
+        between.swallowing = True
+        for status, errors in wait_for_ends(pair):
+            assert status == STOPPED_AFTER_SAVING, errors
+            [line] = told(errors)
+            assert line.startswith("all workers are there and have waited for each other for ")
+    shutil.rmtree(cluster.folder / "dropped")
 
 
 def test_worker_lost_between_a_checkpoints_name_and_what_is_best(
