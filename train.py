@@ -10,23 +10,27 @@ from alexnet_tf.cluster import Cluster, find_cluster
 from alexnet_tf.config import Config, load_config
 from alexnet_tf.errors import DONE, run_command
 from alexnet_tf.pattern_paths import refuse_pattern
+from alexnet_tf.standard_streams import outlive_readers
+from alexnet_tf.stop_signals import STOP
 from alexnet_tf.watch import keep_watch
 
 
 def main(argv: list[str]) -> int:
     """Runs an experiment to its end, from wherever it stands."""
+    outlive_readers()
     parser = argparse.ArgumentParser(prog="train.py", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="a YAML file, as in configs/")
     parser.add_argument("--run", type=Path, required=True, help="the run's folder, made or resumed")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="as in data.batch_size=64")
     arguments = parser.parse_args(argv)
     refuse_pattern("--run", arguments.run)
-    # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
-    config, cluster = find_cluster(load_config(arguments.config, arguments.overrides))
-    if config.train.init_from:
-        refuse_pattern("train.init_from", config.train.init_from)
-    with keep_watch(cluster, config):
-        train(config, cluster, arguments.run)
+    with STOP:
+        # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
+        config, cluster = find_cluster(load_config(arguments.config, arguments.overrides))
+        if config.train.init_from:
+            refuse_pattern("train.init_from", config.train.init_from)
+        with keep_watch(cluster, config):
+            train(config, cluster, arguments.run)
     return DONE
 
 

@@ -17,7 +17,8 @@ def commit() -> str | None:
             text=True,
             timeout=10,
             check=True,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # look, and leave the index alone
+            # Look, and leave the index alone; GIT_DIR, as in a hook of git, would name another repository.
+            env={**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, "GIT_OPTIONAL_LOCKS": "0"},
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -58,7 +59,8 @@ def find_cluster(config: Config) -> tuple[Config, Cluster]:
         config = _with_workers(config, workers)
     elif config.distribute.workers:
         workers = config.distribute.workers
-        index = own_index(workers) if config.distribute.index is None else config.distribute.index
+        given_index = config.distribute.index
+        index = own_index(workers, config.distribute.timeout) if given_index is None else given_index
     else:
         return config, ALONE
     return config, Cluster(workers, index) if len(workers) > 1 else ALONE
@@ -74,23 +76,45 @@ def port_of(worker: str) -> int:
     return int(worker.rpartition(":")[2])
 
 
-def workers_here(workers: tuple[str, ...]) -> list[int]:
-    """The indices of the workers whose host is this machine, by its names or by its addresses."""
-    return [index for index, worker in enumerate(workers) if _is_this_machine(host_of(worker))]
+def watch_port(workers: tuple[str, ...], config: DistributeConfig) -> int:
+    """Where the first worker's host lets all keep watch over each other."""
+    return config.watch_port or max(port_of(worker) for worker in workers) + 1
 
 
-def own_index(workers: tuple[str, ...]) -> int:
-    """Which of the workers this process is.
+def workers_here(workers: tuple[str, ...], field: str, timeout: float) -> list[int]:
+    """The indices of the workers whose host is this machine, by its names or by its addresses.
+
+    Args:
+      workers: host:port of each.
+      field: what they were given in, for the message.
+      timeout: seconds to wait for the addresses of names that are not known yet, as a new host's may be.
+
+    Raises:
+      UserError: it is none of them.
+    """
+    until = time.monotonic() + timeout
+    while True:
+        found = {host: _is_this_machine(host) for host in {host_of(worker) for worker in workers}}
+        unknown = sorted(host for host, known in found.items() if known is None)
+        here = [index for index, worker in enumerate(workers) if found[host_of(worker)]]
+        if here:
+            return here
+        if not unknown or time.monotonic() > until:
+            why = f"; {', '.join(unknown)} could not be resolved within {timeout:g} s" if unknown else ""
+            raise UserError(
+                f"{field}: none of {', '.join(workers)} is this machine ({socket.gethostname()}){why}; list it by its "
+                "name or address, or set distribute.index"
+            )
+        time.sleep(0.5)
+
+
+def own_index(workers: tuple[str, ...], timeout: float) -> int:
+    """Which of the workers this process is; waits so many seconds for names that are not known yet.
 
     Raises:
       UserError: none of them is on this machine, or more than one is.
     """
-    here = workers_here(workers)
-    if not here:
-        raise UserError(
-            f"distribute.workers: none of {', '.join(workers)} is this machine ({socket.gethostname()}); list it by "
-            "its name or address, or set distribute.index"
-        )
+    here = workers_here(workers, "distribute.workers", timeout)
     if len(here) > 1:
         raise UserError(
             f"distribute.workers: {len(here)} workers are on this machine; start them with python -m "
@@ -99,13 +123,14 @@ def own_index(workers: tuple[str, ...]) -> int:
     return here[0]
 
 
-def _is_this_machine(host: str) -> bool:
+def _is_this_machine(host: str) -> bool | None:
+    """None: its name has no address, at least not yet."""
     if host in (socket.gethostname(), socket.gethostname().partition(".")[0], socket.getfqdn()):
         return True
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False  # a name that only other machines know
+    except (OSError, UnicodeError):
+        return None
     return any(_is_own_address(family, address) for family, _, _, _, address in found)
 
 
@@ -128,7 +153,7 @@ def _of_tf_config(text: str) -> tuple[tuple[str, ...], int]:
         chiefs = list(jobs.get("chief", jobs.get("master", [])))
         workers = (*chiefs, *jobs.get("worker", []))
         kind, index = task.get("type", "worker"), int(task.get("index", 0))
-    except (ValueError, TypeError, AttributeError) as fault:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as fault:
         raise UserError(
             'TF_CONFIG cannot be read; it must look like {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
             f'"worker", "index": 0}}}}: {fault}'

@@ -131,6 +131,9 @@ class DistributeConfig(Section):
     """On the first worker's host, where all keep watch over each other; None: the highest port in `workers`, plus 1."""
     timeout: float = Field(60, ge=2)
     """Seconds within which a worker that is lost (killed, frozen, cut off or never started) ends all others."""
+    stall_timeout: float = Field(600, ge=2)
+    """Seconds without a step, a validated batch or a part of a checkpoint after which a worker that is there, but
+    stands still, ends all. While it compiles or loads, a busy processor or disk counts as well."""
     rate_scaling: Literal["none", "linear"] = "none"
     """"linear": every rate times data.batch_size / base_batch_size (Goyal et al., arXiv 1706.02677, section 2.1)."""
     base_batch_size: int = Field(128, ge=1)
@@ -239,6 +242,7 @@ def check_workers(config: Config, source: str) -> None:
     if beyond:
         port = beyond[0].rpartition(":")[2]
         raise UserError(f"{source}: distribute.workers: port {port} of {beyond[0]} is above 65535")
+    _check_watch_port(config, source)
     if config.distribute.index is not None and config.distribute.index >= max(1, len(workers)):
         raise UserError(
             f"{source}: distribute.index: {config.distribute.index} is none of {len(workers)} workers, counted from 0"
@@ -250,6 +254,22 @@ def check_workers(config: Config, source: str) -> None:
         )
     if len(workers) > 1 and config.train.cache_features:
         raise UserError(f"{source}: train.cache_features: is for one process; leave distribute.workers empty")
+
+
+def _check_watch_port(config: Config, source: str) -> None:
+    workers, port = config.distribute.workers, config.distribute.watch_port
+    if len(workers) < 2:
+        return
+    if port is None and any(worker.endswith(":65535") for worker in workers):
+        raise UserError(
+            f"{source}: distribute.workers: the port after 65535, the highest one listed, would be the watch's; list a "
+            "lower one or name a free port in distribute.watch_port"
+        )
+    host = workers[0].rpartition(":")[0]
+    if f"{host}:{port}" in workers:
+        raise UserError(
+            f"{source}: distribute.watch_port: {port} is the port of {host}:{port}, a worker; name another one"
+        )
 
 
 def dump_config(config: Config) -> str:

@@ -24,6 +24,7 @@ from alexnet_tf.model import AlexNet, Images
 from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
+from alexnet_tf.pulse import Pulse
 from alexnet_tf.sanity import shifted_labels
 from alexnet_tf.whole_files import write_whole
 from alexnet_tf.workdir import Classes, Run, open_run
@@ -139,7 +140,7 @@ def _answers_of_model(
 
 
 def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | Pulse | None" = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 

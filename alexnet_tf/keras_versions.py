@@ -10,6 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from alexnet_tf.keras_settings import check_settings
+
+check_settings(keras)
 KERAS_3 = keras.__version__.startswith("3.")
 
 

@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from alexnet_tf.environment import without
 from alexnet_tf.errors import DONE, UserError, run_command
 from alexnet_tf.runs.metrics import read_lines
 from alexnet_tf.whole_files import write_whole
@@ -16,6 +15,9 @@ FIGURES = {
     "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
 }  # fmt: skip
 """What is drawn of a line, by its kind."""
+
+with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a backend that may not be installed here
+    from matplotlib.figure import Figure
 
 
 def main(argv: list[str]) -> int:

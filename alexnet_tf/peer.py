@@ -20,6 +20,10 @@ class Peer:
         self.connection = connection
         self.heard = time.monotonic()
         self.closed = False
+        self.name = "somebody who is gone"
+        """Its address."""
+        with contextlib.suppress(OSError):
+            self.name = str(connection.getpeername()[0])
         self._unread = b""
 
     def send(self, **message: Any) -> None:
@@ -43,7 +47,7 @@ class Peer:
         for line in lines:
             try:
                 message = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError, MemoryError):  # no JSON, or brackets without end
                 message = None
             if isinstance(message, dict):
                 yield message

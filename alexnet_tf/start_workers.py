@@ -4,9 +4,10 @@ Put before `train.py`'s own command, it runs that command once a worker, with TF
 
     python -m alexnet_tf.start_workers --local 4 -- python train.py --config ... --run ...
 
-Every line that a worker prints comes out with its index in front. SIGINT and SIGTERM go to all workers, which then save
-and stop. When one fails, the others, told by their own watch, end by themselves, or else are killed a little later. The
-exit status is that of the first to fail.
+Every line that a worker prints comes out with its index in front; where nobody reads them any more, the work goes on.
+SIGINT and SIGTERM go to all workers, which then save and stop; SIGHUP, of a closed terminal, reaches them as SIGTERM.
+When one fails, the others, told by their own watch, end by themselves; one without any sign of work is killed. The exit
+status is that of the first to fail.
 """
 
 import argparse
@@ -28,12 +29,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.arguments import at_least
 from alexnet_tf.cluster import workers_here
-from alexnet_tf.config import WorkerAddress
+from alexnet_tf.config import DistributeConfig, WorkerAddress
 from alexnet_tf.errors import DONE, STOPPED_AFTER_SAVING, UserError, run_command
+from alexnet_tf.signs_of_work import SignsOfWork
+from alexnet_tf.standard_streams import outlive_readers
+from alexnet_tf.stop_signals import STOP, answered
 
 LOOPBACK = "127.0.0.1"
-GRACE_SECONDS = 15.0
-"""What the others have to end by themselves once one has failed."""
+GRACE_SECONDS = 180.0
+"""Once one has failed, another is killed after so long without a sign of work: it may be saving."""
+FROZEN_SECONDS = 15.0
+"""The same for one that is stopped (SIGSTOP), which cannot even try."""
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 """Of Linux' prctl: the signal that a process gets when its parent dies."""
@@ -41,15 +47,15 @@ PR_SET_PDEATHSIG = 1
 
 def main(argv: list[str]) -> int:
     """Runs the workers to their end."""
+    outlive_readers()
     arguments = _parser().parse_args(argv)
-    if arguments.local:
-        workers = _free_addresses(arguments.local)
-        here = list(range(len(workers)))
-    else:
-        workers = _addresses(arguments.workers)
-        here = workers_here(workers)
-        if not here:
-            raise UserError(f"--workers: none of {', '.join(workers)} is this machine ({socket.gethostname()})")
+    with STOP:  # names may have to be waited for
+        if arguments.local:
+            workers = _free_addresses(arguments.local)
+            here = list(range(len(workers)))
+        else:
+            workers = _addresses(arguments.workers)
+            here = workers_here(workers, "--workers", DistributeConfig().timeout)
     return LocalWorkers(workers, here, arguments.command).run()
 
 
@@ -84,21 +90,21 @@ class LocalWorkers:
         self.command = command
         self.processes: dict[int, subprocess.Popen[str]] = {}
         self.printing = threading.Lock()
+        self.forwarded = 0
+        """The latest signal that went to all."""
 
     def run(self) -> int:
         """Starts them and returns the exit status when the last has ended: 0, or that of the first to fail."""
-        signals = (signal.SIGINT, signal.SIGTERM)
-        handlers = {number: signal.signal(number, self._forward) for number in signals}
-        try:
-            printers = [printer for index in self.here for printer in self._start(index)]
-            status = self._wait()
-            for printer in printers:
-                printer.join()
-        finally:
-            for process in self.processes.values():
-                process.kill()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        with answered(self._forward):
+            try:
+                printers = [printer for index in self.here for printer in self._start(index)]
+                status = self._wait()
+                for printer in printers:
+                    printer.join()
+            finally:
+                for process in self.processes.values():
+                    if process.poll() is None:
+                        _signal_all(process, signal.SIGKILL)
         return status
 
     def _start(self, index: int) -> Iterator[threading.Thread]:
@@ -113,39 +119,53 @@ class LocalWorkers:
         except OSError as fault:
             raise UserError(f"{self.command[0]} cannot be started: {fault.strerror}") from fault
         self.processes[index] = process
+        if self.forwarded:  # in between
+            _signal_all(process, self.forwarded)
         for pipe, stream in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
             printer = threading.Thread(target=self._print, args=(index, pipe, stream), daemon=True)
             printer.start()
             yield printer
 
     def _wait(self) -> int:
-        status, kill_at = DONE, float("inf")
+        status = DONE
         running = dict(self.processes)
+        signs: dict[int, SignsOfWork] = {}
         while running:
             ended = {index: process.poll() for index, process in running.items() if process.poll() is not None}
             running = {index: process for index, process in running.items() if index not in ended}
-            failures = [code for code in ended.values() if code]
+            failures = [self._status(code) for code in ended.values() if code]
             if failures and not status:
                 # Of those that end at once, the cause: 75 is what the watch ends the others with.
-                first = next((code for code in failures if code != STOPPED_AFTER_SAVING), failures[0])
-                status = first if first > 0 else 128 - first  # killed by a signal: as a shell tells it
-                kill_at = time.monotonic() + GRACE_SECONDS
-            if time.monotonic() > kill_at:
-                for process in running.values():
-                    process.kill()
+                status = next((code for code in failures if code != STOPPED_AFTER_SAVING), failures[0])
+                signs = {index: SignsOfWork(process.pid) for index, process in running.items()}
+            for index, process in running.items():
+                if index in signs and signs[index].absent_for(GRACE_SECONDS, FROZEN_SECONDS):
+                    _signal_all(process, signal.SIGKILL)
             time.sleep(0.05)
         return status
 
+    def _status(self, code: int) -> int:
+        if -code == self.forwarded:
+            return STOPPED_AFTER_SAVING  # it had not begun yet: there was nothing to save
+        return code if code > 0 else 128 - code  # killed by a signal: as a shell tells it
+
     def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.forwarded = signal.SIGTERM if number == signal.SIGHUP else number
         for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
+            if process.returncode is None:
+                _signal_all(process, self.forwarded)
 
     def _print(self, index: int, pipe: IO[str], stream: IO[str]) -> None:
         with pipe:
             for line in pipe:
                 with self.printing:
                     print(f"[{index}] {line}", end="" if line.endswith("\n") else "\n", file=stream, flush=True)
+
+
+def _signal_all(process: subprocess.Popen[str], number: int) -> None:
+    """Sends a signal to a worker and to what it has started itself, such as the Python behind a shell."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _free_addresses(count: int) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ lowers the rate, saves, and stops cleanly on a signal or a loss that is not fini
 
 import math
 import signal
-from types import FrameType
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -24,8 +23,10 @@ from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
 from alexnet_tf.preparation import TrainingPictures, prepare_training
 from alexnet_tf.presets import Preset
 from alexnet_tf.progress import NoProgress, Progress
+from alexnet_tf.pulse import PULSE
 from alexnet_tf.record_files import RecordBatches
 from alexnet_tf.sanity import PixelCheck, not_finite_advice, stuck_advice
+from alexnet_tf.stop_signals import STOP
 from alexnet_tf.workdir import TrainingFolder, TrainingState, open_run
 from alexnet_tf.workers import ONE_WORKER, OneWorker
 from tfrecords.manifest import Manifest
@@ -158,7 +159,6 @@ class Trainer:
             self.step.from_features = True
         self.first_step = self.checked = self.state.step
         """Steps whose loss has been looked at."""
-        self.signal: int | None = None
         self.pixels = PixelCheck(statistics.mean_image)
 
     def run(self) -> None:
@@ -175,17 +175,15 @@ class Trainer:
             return
         if self.state.step and not complete:
             self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
-        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self.progress = self._new_progress()
         try:
-            if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
-                self._validate()
-            if not complete:
-                self._run_steps()
+            with STOP.saving_first():
+                if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
+                    self._validate()
+                if not complete:
+                    self._run_steps()
         finally:
             self.progress.close()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
     def _begin_alike(self) -> None:
         """Gives this worker the state and the weights with which the first one begins."""
@@ -218,20 +216,24 @@ class Trainer:
                 images, labels = next(batches)
             self._check_batch(images)
             rates, warm_up = self._rates(), self._warm_up()
-            loss = self.step(images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()})
+            with PULSE.together(compiled=self.state.step > self.first_step):
+                loss = self.step(
+                    images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()}
+                )
             # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
             if pending is not None:
                 self._read_loss(pending)
             pending = loss
             self.state.step += 1
+            PULSE.reach(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
-            stopping = self.workers.told_to_stop(self.signal)  # asked once: a signal after this waits for the next step
+            stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
             if stopping or self._time_to_save():
                 self._read_loss(loss)
                 pending = None
                 self._save()
             if stopping and self.state.step < self.last_step:
-                cause = signal.Signals(self.signal).name if self.signal else "a signal to another worker"
+                cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
                 raise StoppedBySignal(
                     f"stopped by {cause}, saved at step {self.state.step}; the same command goes on from there"
                 )
@@ -271,7 +273,8 @@ class Trainer:
         if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not tell yet
             self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
         self.state.validation_due = self._ends_epoch()
-        self.folder.save(self.step.checkpoint, self.state)
+        with PULSE.saving():
+            self.folder.save(self.step.checkpoint, self.state)
         if self.state.validation_due:  # after the save, so that no fault in it loses the epoch
             self._validate()
         self.progress.restart_clock()
@@ -285,7 +288,7 @@ class Trainer:
             self.progress.say(warning)
 
     def _read_loss(self, told: tf.Tensor) -> None:
-        self._check_loss(self.workers.read_loss(told, self.signal))
+        self._check_loss(self.workers.read_loss(told, STOP.number))
 
     def _check_loss(self, loss: float) -> None:
         step = self.checked + 1
@@ -307,12 +310,13 @@ class Trainer:
         first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
         own = np.zeros(4)
         if end > first:
-            own = error_sums(*class_probabilities(self.predict, self._validation_batches()))
+            own = error_sums(*class_probabilities(self.predict, self._validation_batches(), PULSE))
         rates = rates_of_sums(self.workers.sum(own))
         self._follow_plateau(rates.top1_error)
         self.state.validation_due = False
         self.progress.validated(self._epoch(), rates)  # before the checkpoint says that it was done
-        self.folder.add_validation(self.state, rates.top1_error)
+        with PULSE.saving():
+            self.folder.add_validation(self.state, rates.top1_error)
 
     def _follow_plateau(self, top1_error: float) -> None:
         state, recipe = self.state, self.preset.train
@@ -330,6 +334,3 @@ class Trainer:
             self.config.data.dir, self.manifest,
             split="val", batch_size=self.config.data.eval_batch_size, share=self.workers.share,
         )  # fmt: skip
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number  # the loop saves after the step under way

@@ -1,6 +1,8 @@
 """How the client reaches a model server: over gRPC or REST, with a deadline, and again where it is unavailable."""
 
 import base64
+import contextlib
+import ipaddress
 import json
 import random
 import time
@@ -29,6 +31,14 @@ class Answer:
 
 class Unavailable(Exception):
     """The server cannot answer now, and may soon; the message says why."""
+
+
+def on_this_machine(server: str) -> bool:
+    """Whether HOST:PORT is the machine's own loopback, which no proxy can reach."""
+    host = server.rpartition(":")[0].strip("[]").lower().rstrip(".")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 class Transport(ABC):
@@ -117,7 +127,7 @@ class RestTransport(Transport):
         return 4 * -(-len(file) // 3) + 40
 
     def __enter__(self) -> "RestTransport":
-        self.http = httpx.Client(base_url=f"http://{self.server}", trust_env=False)
+        self.http = httpx.Client(base_url=f"http://{self.server}", trust_env=False)  # without http_proxy's proxy
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -176,6 +186,8 @@ class GrpcTransport(Transport):
 
         # gRPC's own limit of 4 MB is for what this side receives; the requests' size is this client's to bound.
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        if on_this_machine(self.server):
+            options.append(("grpc.enable_http_proxy", 0))  # gRPC would ask http_proxy's even for localhost
         self.grpc = grpc
         self.channel = grpc.insecure_channel(self.server, options)
         self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)

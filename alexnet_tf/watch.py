@@ -4,7 +4,7 @@ TensorFlow's collective operations wait for a frozen worker without end, and of 
 sockets. Here a thread of every worker talks to the first worker over a connection of its own, a line of JSON at a time:
 
     {"worker": 2, "config": {...}}       to the first worker: I have come, with this config
-    {"beat": 1}                          both ways: I am alive
+    {"beat": [...]}                      both ways: I am alive, and this is what my main thread does (pulse.Report)
     {"end": "why", "status": 75}         both ways: it is over, for all
     {"done": 1}                          to the first worker: my work is complete
 
@@ -16,23 +16,27 @@ import contextlib
 import os
 import selectors
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 from alexnet_tf import LOG_LEVEL
-from alexnet_tf.cluster import ALONE, Cluster, host_of, port_of
+from alexnet_tf.cluster import ALONE, Cluster, host_of, watch_port
 from alexnet_tf.config import Config
+from alexnet_tf.entrance import Entrance
 from alexnet_tf.errors import FAULT, STOPPED_AFTER_SAVING, StoppedBySignal, UserError, WorkerLost
 from alexnet_tf.peer import Peer
+from alexnet_tf.pulse import PULSE, Report
+from alexnet_tf.stop_signals import StoppedAtOnce
+from alexnet_tf.verdict import AGAIN, Ended, as_exception, end_process, judge_pulses, lost
 
 SILENCE = 0.75
 """Of distribute.timeout: a worker that is silent for so long is lost. The rest is for telling the others."""
 LEAVE_SECONDS = 2.0
 """In which a worker may end by itself after another's fault, for it is often the same one."""
+LONGEST_SHOWN = 200
+"""Characters of another's value in a message."""
 OWN_TO_A_WORKER = {
     "data.dir", "data.statistics", "train.init_from", "devices.towers", "devices.threads",
     "distribute.workers", "distribute.index",
@@ -66,7 +70,9 @@ class Watch:
         self.limit = SILENCE * self.timeout
         self.beat = min(1.0, self.timeout / 20)
         self.beat_at = 0.0
-        self.address = host_of(cluster.workers[0]), _port(cluster, config)
+        self.stall_timeout = config.distribute.stall_timeout
+        self.address = host_of(cluster.workers[0]), watch_port(cluster.workers, config.distribute)
+        self.own_pulse = PULSE.look()
         self.peers: dict[int, Peer] = {}
         """Connections by the worker at the other end."""
         self.leaving = threading.Event()
@@ -81,74 +87,95 @@ class Watch:
         except WorkerLost as lost:
             self._tell(str(lost), STOPPED_AFTER_SAVING)
             raise
+        except StoppedAtOnce as stopped:
+            self._tell(f"{self._own_name} was {stopped}", STOPPED_AFTER_SAVING)
+            raise
         except UserError as fault:
             self._tell(f"error: {fault}", FAULT)
             raise
+        PULSE.reach("the arrival of all workers")
+        self.own_pulse = PULSE.look()
         self.thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        own = fault is None or isinstance(fault, UserError | StoppedBySignal)
+        own = fault is None or isinstance(fault, UserError | StoppedBySignal | WorkerLost)
         if not own and self.verdict.wait(LEAVE_SECONDS):
             # TensorFlow's complaint about a broken connection: the thread has the reason, and is about to end all this.
             self.thread.join()
         self.leaving.set()
         self.thread.join()
-        if fault is None or isinstance(fault, StoppedBySignal):
+        if isinstance(fault, StoppedAtOnce):
+            self._tell(f"{self._own_name} was {fault}", STOPPED_AFTER_SAVING)
+        elif isinstance(fault, WorkerLost):
+            self._tell(str(fault), STOPPED_AFTER_SAVING)
+        elif fault is None or isinstance(fault, StoppedBySignal):
             self._part()
         else:
-            status = STOPPED_AFTER_SAVING if isinstance(fault, KeyboardInterrupt) else FAULT
             reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
-            self._tell(f"error: {self.cluster.name(self.cluster.index)} failed: {reason}", status)
+            status = STOPPED_AFTER_SAVING if isinstance(fault, KeyboardInterrupt) else FAULT
+            self._tell(f"error: {self._own_name} failed: {reason}", status)
 
     def _watch(self) -> None:
         try:
             while not self.leaving.is_set():
                 self._turn()
-        except _Ended as end:
-            self.verdict.set()
-            if end.lost is not None:
-                del self.peers[end.lost]  # it will not answer
-            self._tell(end.line, end.status)
-            if end.status == FAULT and self.leaving.wait(LEAVE_SECONDS):
-                return
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()
-            print(end.line, file=sys.stderr, flush=True)
-            os._exit(end.status)  # the main thread may be waiting inside TensorFlow, where no exception reaches it
+                self._judge()
+        except Ended as end:
+            self._end(end)
+        except Exception as fault:  # unwatched, the work could wait for ever
+            reason = str(fault) or type(fault).__name__
+            self._end(Ended(f"error: {self._own_name} cannot keep watch any more: {reason}; {AGAIN}", FAULT))
+
+    def _end(self, end: Ended) -> None:
+        self.verdict.set()
+        if end.lost is not None:
+            self.peers.pop(end.lost, None)  # it will not answer
+        self._tell(end.line, end.status)
+        if end.status == FAULT and self.leaving.wait(LEAVE_SECONDS):
+            return
+        end_process(end, self.stall_timeout)
+
+    def _judge(self) -> None:
+        """Judges whether the main threads of all get on: the first worker does, for all."""
 
     def _turn(self) -> None:
         """Hears what has come in, sends a beat, and judges who has been silent for too long.
 
         Raises:
-          _Ended: a worker is lost, or another has told that it is over.
+          Ended: a worker is lost, or another has told that it is over.
         """
         before = time.monotonic()
         self._listen(max(0.0, self.beat_at - before))
         now = time.monotonic()
         if now - before > self.limit:
-            raise _lost(None, f"{self._own_name}, this one, stood still for {now - before:.0f} s and was given up")
+            raise lost(None, f"{self._own_name}, this one, stood still for {now - before:.0f} s and was given up")
         for index, peer in list(self.peers.items()):
             if now - peer.heard > self.limit:
-                raise _lost(
-                    index, f"{self.cluster.name(index)} was lost: not a sign of it for {now - peer.heard:.0f} s"
-                )
+                raise lost(index, f"{self.cluster.name(index)} was lost: not a sign of it for {now - peer.heard:.0f} s")
         if now >= self.beat_at:  # and not whenever one comes in: two would answer each other without end
             self.beat_at = now + self.beat
+            self.own_pulse = PULSE.look()
             for peer in self.peers.values():
-                peer.send(beat=1)
+                peer.send(beat=self.own_pulse)
+
+    def _turn_of_gathering(self) -> None:
+        """The same in the main thread, whose work this is."""
+        PULSE.reach("the start")
+        with as_exception():
+            self._turn()
 
     def _hear(self, index: int) -> None:
         """Takes in what a peer has sent."""
         peer = self.peers[index]
         for message in peer.receive():
             if "end" in message:
-                raise _Ended(str(message["end"]), int(message["status"]))
+                raise Ended(str(message["end"]), int(message["status"]))
             self._heard(index, message)
         if peer.closed and index in self.peers:
-            raise _lost(index, f"{self.cluster.name(index)} was lost: its connection broke")
+            raise lost(index, f"{self.cluster.name(index)} was lost: its connection broke")
 
     def _tell(self, line: str, status: int) -> None:
         """Tells the others that it is over, and waits a moment for them to have read it."""
@@ -184,30 +211,21 @@ class FirstWorkersWatch(Watch):
     def __init__(self, cluster: Cluster, config: Config) -> None:
         super().__init__(cluster, config)
         self.selector = selectors.DefaultSelector()
-        self.strangers: list[Peer] = []
-        """Connected, and have not said yet who they are."""
         self.configs: dict[int, dict[str, Any]] = {}
         """The others', by worker."""
+        self.pulses: dict[int, Report] = {}
+        """The others' latest, by worker."""
 
     def _gather(self) -> None:
-        family = socket.getaddrinfo(*self.address, type=socket.SOCK_STREAM)[0][0]
-        try:
-            # On all of this machine's addresses: the others may know it by another one than it does itself.
-            self.listener = socket.create_server(("", self.address[1]), family=family, backlog=self.cluster.size)
-        except OSError as fault:
-            raise UserError(
-                f"distribute.watch_port: port {self.address[1]} cannot be opened ({fault.strerror}); name a free one"
-            ) from fault
-        self.listener.setblocking(False)
-        self.selector.register(self.listener, selectors.EVENT_READ)
+        self.entrance = Entrance(self.cluster, self.config, self.address[1], self.selector)
         until = time.monotonic() + self.timeout
         while missing := [index for index in range(1, self.cluster.size) if index not in self.peers]:
             if time.monotonic() > until:
                 names = ", ".join(self.cluster.name(index) for index in missing)
-                raise WorkerLost(f"{names} did not come within {self.timeout:g} s; {AGAIN}")
-            with _in_the_main_thread():
-                self._turn()
-        self._close_listener()
+                refused = "".join(f"; {why}" for index, why in self.entrance.refused.items() if index in missing)
+                raise WorkerLost(f"{names} did not come within {self.timeout:g} s{refused}; {AGAIN}")
+            self._turn_of_gathering()
+        self.entrance.close()
         for index, theirs in self.configs.items():  # now that there is nobody left who would not hear of it
             self._check_config(index, theirs)
         for peer in self.peers.values():
@@ -216,48 +234,34 @@ class FirstWorkersWatch(Watch):
     def _listen(self, seconds: float) -> None:
         for key, _ in self.selector.select(seconds):
             if key.data is None:
-                self._accept()
-            elif isinstance(key.data, Peer):
-                self._introduce(key.data)
-            else:
+                self.entrance.accept()
+            elif isinstance(key.data, int):
                 self._hear(key.data)
-
-    def _accept(self) -> None:
-        connection, _ = self.listener.accept()
-        stranger = Peer(connection)
-        self.strangers.append(stranger)
-        self.selector.register(connection, selectors.EVENT_READ, stranger)
-
-    def _introduce(self, stranger: Peer) -> None:
-        for message in stranger.receive():
-            index, config = message.get("worker"), message.get("config")
-            if not (type(index) is int and 0 < index < self.cluster.size and isinstance(config, dict)):
-                stranger.close()
-            elif index in self.peers:
-                stranger.send(end=f"error: {self.cluster.name(index)} is already there; {ONCE}", status=FAULT)
-            else:
-                self.selector.modify(stranger.connection, selectors.EVENT_READ, index)
-                self.peers[index] = stranger
-                self.strangers.remove(stranger)
-                self.configs[index] = config
-                return
-        if stranger.closed:
-            self.selector.unregister(stranger.connection)
-            self.strangers.remove(stranger)
+            elif key.data in self.entrance.strangers:  # not dropped a moment ago
+                introduced = self.entrance.hear(key.data, set(self.peers))
+                if introduced is not None:
+                    self.peers[introduced.worker] = introduced.peer
+                    self.configs[introduced.worker] = introduced.config
 
     def _check_config(self, index: int, theirs: dict[str, Any]) -> None:
         for section, fields in self.config.items():
             for key, value in fields.items():
-                name, other = f"{section}.{key}", theirs.get(section, {}).get(key)
+                name, other = f"{section}.{key}", theirs[section][key]
                 if name not in OWN_TO_A_WORKER and other != value:
                     raise UserError(
-                        f"{name} is {value} on {self._own_name} and {other} on {self.cluster.name(index)}; start all "
-                        "with the same config"
+                        f"{name} is {value} on {self._own_name} and {str(other)[:LONGEST_SHOWN]} on "
+                        f"{self.cluster.name(index)}; start all with the same config"
                     )
 
+    def _judge(self) -> None:
+        judge_pulses(self.cluster, {0: self.own_pulse, **self.pulses}, self.stall_timeout)
+
     def _heard(self, index: int, message: dict[str, Any]) -> None:
+        if "beat" in message:
+            self.pulses[index] = Report.of(message["beat"])
         if "done" in message:
             peer = self.peers.pop(index)
+            self.pulses.pop(index, None)
             self.selector.unregister(peer.connection)
             peer.close()
 
@@ -265,17 +269,10 @@ class FirstWorkersWatch(Watch):
         if index in self.peers:
             super()._hear(index)
 
-    def _close_listener(self) -> None:
-        self.selector.unregister(self.listener)
-        self.listener.close()
-        for stranger in self.strangers:
-            self.selector.unregister(stranger.connection)
-            stranger.close()
-
     def _part(self) -> None:
         # The others need this end until their own work is complete.
         until = time.monotonic() + self.timeout
-        with contextlib.suppress(_Ended):
+        with contextlib.suppress(Ended):
             while self.peers and time.monotonic() < until:
                 self._turn()
 
@@ -288,17 +285,25 @@ class OtherWorkersWatch(Watch):
         self.peers[0].send(worker=self.cluster.index, config=self.config)
         self.welcome = False
         while not self.welcome:
-            with _in_the_main_thread():
-                self._turn()
+            self._turn_of_gathering()
 
     def _connect(self) -> socket.socket:
         until = time.monotonic() + self.timeout
-        while time.monotonic() < until:
+        why = "did not come"
+        while (left := until - time.monotonic()) > 0:
             try:
-                return socket.create_connection(self.address, timeout=self.timeout)
+                connection = socket.create_connection(self.address, timeout=left)
+                if connection.getsockname() != connection.getpeername():
+                    return connection
+                connection.close()  # a port of this machine may be connected with itself while nobody listens
+            except socket.gaierror as fault:  # its name may be known a little later
+                why = f"has a name that could not be resolved ({fault.strerror})"
             except OSError:  # not there yet
-                time.sleep(0.2)
-        raise WorkerLost(f"{self.cluster.name(0)} did not come within {self.timeout:g} s; {AGAIN}")
+                why = "did not come"
+            except UnicodeError as fault:
+                raise UserError(f"distribute.workers: {self.cluster.name(0)} is no name of a host: {fault}") from fault
+            time.sleep(0.2)
+        raise WorkerLost(f"{self.cluster.name(0)} {why} within {self.timeout:g} s; {AGAIN}")
 
     def _listen(self, seconds: float) -> None:
         with selectors.DefaultSelector() as selector:
@@ -312,36 +317,3 @@ class OtherWorkersWatch(Watch):
     def _part(self) -> None:
         self.peers[0].send(done=1)
         self.peers[0].wait_for_close(time.monotonic() + LEAVE_SECONDS)
-
-
-class _Ended(Exception):
-    """It is over: the line that says why, the exit status, and the worker that was lost."""
-
-    def __init__(self, line: str, status: int, lost: int | None = None) -> None:
-        super().__init__(line)
-        self.line = line
-        self.status = status
-        self.lost = lost
-
-
-AGAIN = "start all workers again to go on from the last checkpoint"
-ONCE = "start each worker once, with an index of its own"
-
-
-def _lost(index: int | None, line: str) -> _Ended:
-    return _Ended(f"{line}; {AGAIN}", STOPPED_AFTER_SAVING, index)
-
-
-@contextlib.contextmanager
-def _in_the_main_thread() -> Iterator[None]:
-    """There the end is an exception like any other."""
-    try:
-        yield
-    except _Ended as end:
-        if end.status == FAULT:
-            raise UserError(end.line.removeprefix("error: ")) from end
-        raise WorkerLost(end.line) from end
-
-
-def _port(cluster: Cluster, config: Config) -> int:
-    return config.distribute.watch_port or max(port_of(worker) for worker in cluster.workers) + 1

@@ -6,21 +6,28 @@ tower's own device: the strategy's `all_reduce` would bring all gradients of a w
 """
 
 import hashlib
+import os
+import socket
+import time
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.cluster import ALONE, Cluster
+from alexnet_tf.cluster import ALONE, Cluster, host_of, port_of
 from alexnet_tf.config import DistributeConfig
 from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
+from alexnet_tf.errors import UserError, WorkerLost
 from alexnet_tf.model import own_seed
+from alexnet_tf.pulse import PULSE
 from alexnet_tf.share import WHOLE, Share
+from alexnet_tf.verdict import AGAIN
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
 HOST = "/device:CPU:0"
+WITHOUT_PROXY = "no_grpc_proxy"
+"""gRPC's variable for the hosts that are reached directly."""
 
 
 class OneWorker:
@@ -92,6 +99,9 @@ class ManyWorkers(OneWorker):
         self.cluster = cluster
         self.devices = {"a": towers.a or HOST, "b": towers.b or HOST, "host": HOST}
         self.wire_type = tf.bfloat16 if config.gradient_dtype == "bfloat16" else None
+        _wait_for_names(cluster, config.timeout)
+        _check_own_port(cluster)
+        _bypass_proxies(cluster)
         self.strategy = _connect(cluster, towers)
         self.instances: dict[str, int] = {}
         """Numbers of what is sent, by its name, in the order of first use: the same on all workers."""
@@ -120,7 +130,8 @@ class ManyWorkers(OneWorker):
         return {name: means[name] for name in gradients}, told
 
     def read_loss(self, told: tf.Tensor, signal: int | None) -> float:
-        loss, stop = told.numpy()
+        with PULSE.together():
+            loss, stop = told.numpy()
         self.agreed_to_stop |= bool(stop > 0)
         if signal is not None:
             self.stop.assign(1.0)
@@ -130,7 +141,8 @@ class ManyWorkers(OneWorker):
         return self.agreed_to_stop
 
     def sum(self, numbers: np.ndarray) -> np.ndarray:
-        return self._total(tf.constant(numbers, tf.float64)).numpy()
+        with PULSE.together():
+            return self._total(tf.constant(numbers, tf.float64)).numpy()
 
     def of_first(self, numbers: np.ndarray) -> np.ndarray:
         [value] = self._of_first({f"numbers {numbers.shape}": tf.constant(numbers, tf.float64)})
@@ -160,7 +172,8 @@ class ManyWorkers(OneWorker):
             with tf.device(HOST):
                 return [self._sent_or_received(f"first {name}", value) for name, value in values.items()]
 
-        return sent_or_received()
+        with PULSE.together():
+            return sent_or_received()
 
     def _sent_or_received(self, name: str, value: tf.Tensor | tf.Variable) -> tf.Tensor:
         keys = {
@@ -204,6 +217,46 @@ def join(cluster: Cluster, towers: Towers, config: DistributeConfig) -> OneWorke
     return ONE_WORKER if cluster is ALONE else ManyWorkers(cluster, towers, config)
 
 
+def _wait_for_names(cluster: Cluster, timeout: float) -> None:
+    """Returns when the addresses of all workers are known: a new host's name may come later than the host itself."""
+    until = time.monotonic() + timeout
+    for index, worker in enumerate(cluster.workers):
+        while index != cluster.index:
+            PULSE.mark("a look for names")
+            try:
+                socket.getaddrinfo(host_of(worker), port_of(worker), type=socket.SOCK_STREAM)
+                break
+            except OSError as fault:
+                if time.monotonic() > until:
+                    raise WorkerLost(
+                        f"{cluster.name(index)} has a name that could not be resolved ({fault.strerror}) on "
+                        f"{cluster.name(cluster.index)} within {timeout:g} s; {AGAIN}"
+                    ) from fault
+                time.sleep(0.2)
+
+
+def _check_own_port(cluster: Cluster) -> None:
+    """Of a port that is taken TensorFlow tells in three lines of C++ before it raises anything."""
+    try:
+        socket.create_server(("", port_of(cluster.workers[cluster.index]))).close()
+    except OSError as fault:
+        raise _own_port_taken(cluster, os.strerror(fault.errno or 0)) from fault
+
+
+def _own_port_taken(cluster: Cluster, why: str) -> UserError:
+    return UserError(
+        f"distribute.workers: {cluster.workers[cluster.index]}, this worker's own address, cannot be opened ({why}); "
+        "free its port or list another"
+    )
+
+
+def _bypass_proxies(cluster: Cluster) -> None:
+    """Keeps gRPC, which heeds http_proxy, from sending gradients to a proxy."""
+    before = os.environ.get(WITHOUT_PROXY, os.environ.get("no_proxy", ""))  # gRPC heeds one of them
+    hosts = sorted({host_of(worker) for worker in cluster.workers})
+    os.environ[WITHOUT_PROXY] = ",".join([before, *hosts] if before else hosts)
+
+
 def _connect(cluster: Cluster, towers: Towers) -> tf.distribute.MultiWorkerMirroredStrategy:
     from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
     from tensorflow.python.eager import context
@@ -223,11 +276,7 @@ def _connect(cluster: Cluster, towers: Towers) -> tf.distribute.MultiWorkerMirro
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.UnknownError as fault:
-        own = cluster.workers[cluster.index]
-        raise UserError(
-            f"distribute.workers: {own}, this worker's own address, cannot be opened ({fault.message}); free its "
-            "port or list another"
-        ) from fault
+        raise _own_port_taken(cluster, fault.message) from fault
 
 
 def _is_gpu(device: str) -> bool:

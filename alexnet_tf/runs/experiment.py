@@ -20,6 +20,7 @@ CHANGEABLE_ON_RESUME = {
     "data.dir", "data.statistics", "data.eval_batch_size",
     "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.stuck_after",
     "devices.towers", "devices.threads", "distribute.index", "distribute.watch_port", "distribute.timeout",
+    "distribute.stall_timeout",
 }  # fmt: skip
 """Fields that leave the course of a run as it is, however often they change."""
 WORKERS = "distribute.workers"

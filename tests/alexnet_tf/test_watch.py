@@ -1,44 +1,18 @@
 """Workers watching each other, as real processes that do nothing else: who is lost, who is told, how soon."""
 
 import contextlib
-import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-LONG, SHORT = 40, 2
-"""Timeouts in seconds: where none is to run out, and where nobody need come in time."""
-PROGRAM = """
-import os, sys, time
-from alexnet_tf.cluster import find_cluster
-from alexnet_tf.config import parse_config
-from alexnet_tf.errors import UserError, run_command
-from alexnet_tf.watch import keep_watch
+from tests.alexnet_tf.watch_program import LONG, SHORT, Start, starter, together
 
-def main(argv):
-    config, cluster = find_cluster(parse_config("", "test", argv[1:]))
-    with keep_watch(cluster, config):
-        print("together", flush=True)
-        for line in sys.stdin:
-            if line == "fail\\n":
-                raise UserError("a label is wrong")
-            if line == "break\\n":
-                raise RuntimeError("Socket closed")
-    assert "tensorflow" not in sys.modules
-    return 0
-
-run_command(main)
-"""
-"""A worker that waits for words on its standard input."""
 AGAIN = "; start all workers again to go on from the last checkpoint"
 
 
@@ -47,63 +21,10 @@ def slow(*values: object) -> object:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-class Worker:
-    def __init__(self, index: int, ports: list[int], *overrides: str) -> None:
-        self.name = f"worker {index} (127.0.0.1:{ports[index]})"
-        task = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]}, "task": {"index": index}}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "-", "data.batch_size=12", *overrides],
-            cwd=ROOT, env={**os.environ, "TF_CONFIG": json.dumps(task)}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def wait_for_others(self) -> None:
-        assert self.process.stdout.readline() == "together\n", self.process.stderr.read()
-
-    def say(self, word: str) -> None:
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
-
-    def end(self) -> tuple[int, str]:
-        """Its exit status and what it wrote to stderr."""
-        return self.process.wait(timeout=30), self.process.stderr.read()
-
-
-Start = Callable[..., list[Worker]]
-
-
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts workers of these indices; they are killed in the end."""
-    started: list[Worker] = []
-    ports = free_ports(3)
-
-    def workers(*indices: int, timeout: float = LONG, overrides: tuple[str, ...] = ()) -> list[Worker]:
-        new = [Worker(index, ports, f"distribute.timeout={timeout}", *overrides) for index in indices]
-        started.extend(new)
-        return new
-
-    yield workers
-    for worker in started:
-        with worker.process as process:  # closes its pipes
-            process.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Neighbors, with one more free after them."""
-    while True:
-        with contextlib.ExitStack() as opened, contextlib.suppress(OSError):
-            first = opened.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            for port in range(first + 1, first + count + 1):
-                opened.enter_context(socket.create_server(("127.0.0.1", port)))
-            return list(range(first, first + count))
-
-
-def together(start: Start, timeout: float = LONG) -> list[Worker]:
-    workers = start(0, 1, 2, timeout=timeout)
-    for worker in workers:
-        worker.wait_for_others()
-    return workers
+    with starter() as started:
+        yield started
 
 
 @pytest.mark.parametrize("lost", [pytest.param(0, marks=pytest.mark.slow), 2])
@@ -227,7 +148,7 @@ def test_the_same_worker_twice(start: Start) -> None:
 
 def test_strangers_do_no_harm(start: Start) -> None:
     (first,) = start(0)
-    port = int(first.name.rpartition(":")[2].rstrip(")")) + 3  # after those of three workers
+    port = first.port + 3  # after those of three workers
     until = time.monotonic() + LONG
     greetings = (b"GET / HTTP/1.1\r\n\r\n", b'{"worker": 7}\n', b'{"worker": true, "config": {}}\n', b"[]\n", b"")
     with contextlib.ExitStack() as staying:

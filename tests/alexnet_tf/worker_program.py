@@ -12,6 +12,7 @@ CHANGES are names of functions in `CHANGES`, with commas between them.
 
 import json
 import os
+import time
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as train.py has set it by the time that it loads TensorFlow
 
@@ -25,6 +26,7 @@ from alexnet_tf.errors import run_command
 from alexnet_tf.placement import measure_placement
 from alexnet_tf.preparation import TrainingPictures
 from alexnet_tf.trainer import Trainer, TrainingStep
+from alexnet_tf.workdir import TrainingFolder, TrainingState
 from tests.alexnet_tf.conftest import switch_dropout_off
 from tests.narrow_nets import shrink_net
 
@@ -41,7 +43,38 @@ def end_few_epochs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trainer, "_ends_epoch", lambda trainer: trainer.state.step % 15 == 0)
 
 
+def stand_still_on_1(patch: pytest.MonkeyPatch) -> None:
+    """Worker 1's main thread does nothing after step 3."""
+    check = Trainer._check_batch
+
+    def stand(trainer: Trainer, images: object, labels: object) -> None:
+        if trainer.workers.index == 1 and trainer.state.step == 3:
+            time.sleep(120)
+        check(trainer, images, labels)
+
+    patch.setattr(Trainer, "_check_batch", stand)
+
+
+def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
+    """A save takes 3 s more once its checkpoint has its name, and leaves RUN-saved-STEP when it has ended."""
+    replace, save = os.replace, TrainingFolder.save
+
+    def slow(source: object, target: object, **options: object) -> None:
+        replace(source, target, **options)
+        if Path(str(target)).name.startswith("step-"):
+            time.sleep(3)
+
+    def note(folder: TrainingFolder, checkpoint: object, state: TrainingState, **options: object) -> None:
+        save(folder, checkpoint, state, **options)
+        folder.path.with_name(f"{folder.path.name}-saved-{state.step}").touch()
+
+    patch.setattr(os, "replace", slow)
+    patch.setattr(TrainingFolder, "save", note)
+
+
 CHANGES = {
+    "stand-still-on-1": stand_still_on_1,
+    "slow-after-rename": be_slow_after_rename,
     "no-dropout": switch_dropout_off,
     "float64": compute_in_float64,
     "few-epochs": end_few_epochs,

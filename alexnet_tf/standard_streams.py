@@ -1,0 +1,75 @@
+"""stdout and stderr that outlive their reader: a closed terminal, `| head`, a full disk behind `> log`.
+
+For commands whose work is not what they print. With Python's own streams a training ends, hours in and before its next
+save, because a line could not be printed.
+"""
+
+import contextlib
+import io
+import os
+import select
+import sys
+from typing import Any
+
+PATIENCE_SECONDS = 1.0
+"""For a stream that another program has set not to wait."""
+
+
+def outlive_readers() -> None:
+    """Puts streams in place of this process's own that drop what nobody takes, and tell so once, on stderr.
+
+    Streams that a caller has put there, such as a test's or a notebook's, stay.
+    """
+    for name in ("stderr", "stdout"):
+        stream = getattr(sys, name)
+        if stream is None or stream is not getattr(sys, f"__{name}__"):
+            continue
+        with contextlib.suppress(OSError):
+            stream.flush()
+        raw = _Outliving(stream.fileno(), name)
+        lasting = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True, write_through=True)
+        setattr(sys, name, lasting)
+
+
+class _Outliving(io.RawIOBase):
+    """Writes to a file's number as long as that takes anything."""
+
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__()
+        self.number = number
+        self.name = name
+        self.told = False
+
+    def fileno(self) -> int:
+        """The number in the operating system."""
+        return self.number
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self.number)
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Writes all, or drops the rest; never fails."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        while left:
+            try:
+                left = left[os.write(self.number, left) :]
+            except BlockingIOError:
+                if not select.select([], [self.number], [], PATIENCE_SECONDS)[1]:
+                    break
+            except OSError as fault:
+                self._tell(fault)
+                break
+        return size
+
+    def _tell(self, fault: OSError) -> None:
+        if self.name == "stdout" and not self.told:
+            self.told = True
+            print(
+                f"stdout cannot be written ({fault.strerror}): its lines are dropped, the work goes on", file=sys.stderr
+            )

@@ -1,0 +1,172 @@
+"""What other projects leave in the environment: settings of Keras, a proxy. Each in a real process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_tf import checkout
+from tests.alexnet_tf.run_files import tensors
+from tests.narrow_nets import NARROW_COMMAND
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHERS_SETTINGS = {"floatx": "float64", "epsilon": 1e-3, "backend": "jax", "image_data_format": "channels_first"}
+OTHERS_VARIABLES = {
+    "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "all of them", "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1",
+}  # fmt: skip
+SHOW_SETTINGS = """
+import sys
+from alexnet_tf import model
+import keras, os
+b = keras.backend
+print(b.backend(), b.floatx(), b.image_data_format(), b.epsilon(), keras.mixed_precision.global_policy().name,
+      os.environ.get("KERAS_HOME"))
+"""
+OWN_SETTINGS = "tensorflow float32 channels_last 1e-07 float32"
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Callable[[bytes | None], str]:
+    """Makes a home with a keras.json; None: a folder of that name, which no process can read as a file."""
+
+    def make(content: bytes | None) -> str:
+        file = tmp_path / "home/.keras/keras.json"
+        file.parent.mkdir(parents=True)
+        file.mkdir() if content is None else file.write_bytes(content)
+        return str(tmp_path / "home")
+
+    return make
+
+
+def test_training_under_anothers_keras_settings_has_the_same_bits(
+    tmp_path: Path, tiny_data: Path, home: Callable[[bytes], str]
+) -> None:
+    def train(run: str, **environment: str) -> dict[str, np.ndarray]:
+        ended = python(
+            "-c", NARROW_COMMAND, "train", "--config", "configs/demo.yaml", "--run", str(tmp_path / run),
+            f"data.dir={tiny_data}", "data.batch_size=6", "train.steps=1", "devices.towers=two-cpus", **environment,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        return tensors(tmp_path / run, 1)
+
+    expected = train("undisturbed")
+    found = train("disturbed", HOME=home(json.dumps(OTHERS_SETTINGS).encode()), **OTHERS_VARIABLES)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes(), name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"{{{", id="no JSON"),
+        pytest.param(b'{"floatx": "float8", "epsilon": 1}', id="unknown values", marks=pytest.mark.slow),
+        pytest.param(b"\xff\xfe[", id="no text", marks=pytest.mark.slow),
+        pytest.param(None, id="unreadable", marks=pytest.mark.slow),
+    ],
+)
+def test_broken_keras_json_does_no_harm(home: Callable[[bytes | None], str], content: bytes | None) -> None:
+    ended = python("-c", SHOW_SETTINGS, HOME=home(content))
+    assert (ended.returncode, ended.stdout) == (0, f"{OWN_SETTINGS} None\n"), ended.stderr
+
+
+@pytest.mark.slow
+def test_the_users_keras_home_stays_theirs(home: Callable[[bytes], str]) -> None:
+    """Downloads of a notebook go there, after this project's import as before it."""
+    where = home(json.dumps(OTHERS_SETTINGS).encode())
+    after = "print(getattr(sys.modules.get('keras.src.backend.config'), '_KERAS_DIR', os.environ['HOME']))"
+    ended = python("-c", SHOW_SETTINGS + after, HOME=where)
+    assert ended.stdout.splitlines()[-1].startswith(where), ended.stderr
+
+
+@pytest.mark.slow
+def test_notebook_that_imported_keras_first(home: Callable[[bytes], str]) -> None:
+    settings = {**OTHERS_SETTINGS, "backend": "tensorflow"}
+    first = "import keras; assert keras.backend.floatx() == 'float64'; keras.layers.Dense(1);"
+    ended = python("-c", first + SHOW_SETTINGS, HOME=home(json.dumps(settings).encode()))
+    assert (ended.returncode, ended.stdout) == (0, f"{OWN_SETTINGS} None\n"), ended.stderr
+
+
+DEAD_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"), "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    return str(tmp_path / "picture.png")
+
+
+class NoSuchModel(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(b'{"error": "here is the server"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_rest_client_asks_no_proxy_for_this_machine(picture: str, host: str) -> None:
+    with HTTPServer(("127.0.0.1", 0), NoSuchModel) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        ended = ask(f"{host}:{server.server_port}", "--rest", picture)
+        server.shutdown()
+    assert ended.returncode == 1 and "answers NOT_FOUND" in ended.stderr and "here is the server" in ended.stderr
+
+
+@pytest.mark.parametrize("host", ["localhost", pytest.param("127.0.0.1", marks=pytest.mark.slow)])
+def test_grpc_client_asks_no_proxy_for_this_machine(picture: str, host: str) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    ended = ask(f"{host}:{port}", "--grpc", picture)
+    server.stop(None)
+    assert ended.returncode == 1 and "answers UNIMPLEMENTED" in ended.stderr, ended.stderr
+
+
+def ask(server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The client, where the environment names a proxy that is not there."""
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    return subprocess.run(
+        [sys.executable, "-m", "alexnet_tf.client", "--server", server, "--retries=1", "--timeout=20", *arguments],
+        cwd=ROOT, env={**environment, **DEAD_PROXY}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_backend_of_a_notebooks_terminal() -> None:
+    code = "import alexnet_tf.learning_curve, os; print(os.environ['MPLBACKEND'])"
+    ended = python("-c", code, MPLBACKEND="module://not_installed.here")
+    assert (ended.returncode, ended.stdout) == (0, "module://not_installed.here\n"), ended.stderr
+
+
+def test_commit_of_this_checkout_inside_a_hook_of_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = checkout.commit()
+    if expected is None:
+        pytest.skip("NO CHECKOUT: this is not a folder of git")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    assert checkout.commit() == expected
+
+
+def test_streams_that_are_closed_take_no_files_number() -> None:
+    """`train.py <&- >&- 2>&-`: the next file opened would be the one that errors are written to."""
+    code = "import os, alexnet_tf; file = open(os.devnull); os._exit(file.fileno())"
+    ended = subprocess.run(["sh", "-c", f'exec "{sys.executable}" -c "{code}" <&- >&- 2>&-'], cwd=ROOT)
+    assert ended.returncode == 3
