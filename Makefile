@@ -53,6 +53,7 @@ lint: .venv/test-installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

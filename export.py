@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from alexnet_tf.arguments import at_least
-from alexnet_tf.errors import DONE, run_command
-from alexnet_tf.pattern_paths import refuse_pattern
+from alexnet_tf.program.arguments import at_least
+from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
 
 
 def main(argv: list[str]) -> int:
@@ -23,8 +23,8 @@ def main(argv: list[str]) -> int:
     for option, path in (*(("--run", run) for run in arguments.run), ("--out", arguments.out)):
         refuse_pattern(option, path)
 
+    from alexnet_tf.runs.run import open_run
     from alexnet_tf.serving.export import export_run  # late, so that --help needs no TensorFlow
-    from alexnet_tf.workdir import open_run
 
     version = export_run(
         [open_run(path) for path in arguments.run], arguments.out, arguments.version, arguments.checkpoint,

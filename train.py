@@ -6,13 +6,13 @@ With distribute.workers, run it once a worker, on every host.
 import argparse
 from pathlib import Path
 
-from alexnet_tf.cluster import Cluster, find_cluster
-from alexnet_tf.config import Config, load_config
-from alexnet_tf.errors import DONE, run_command
-from alexnet_tf.pattern_paths import refuse_pattern
-from alexnet_tf.standard_streams import outlive_readers
-from alexnet_tf.stop_signals import STOP
-from alexnet_tf.watch import keep_watch
+from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.standard_streams import outlive_readers
+from alexnet_tf.program.stop_signals import STOP
+from alexnet_tf.settings.cluster import Cluster, find_cluster
+from alexnet_tf.settings.config import Config, load_config
+from alexnet_tf.workers.watch import keep_watch
 
 
 def main(argv: list[str]) -> int:
@@ -36,11 +36,12 @@ def main(argv: list[str]) -> int:
 
 def train(config: Config, cluster: Cluster, run: Path) -> None:
     """Trains in the folder `run`, together with the cluster's other workers."""
-    from alexnet_tf.devices import set_up_towers
-    from alexnet_tf.fine_tuning import load_statistics
-    from alexnet_tf.trainer import Trainer
-    from alexnet_tf.workdir import Classes, OthersFolder, TrainingFolder
-    from alexnet_tf.workers import join
+    from alexnet_tf.runs.classes import Classes
+    from alexnet_tf.runs.folder import OthersFolder, TrainingFolder
+    from alexnet_tf.towers import set_up_towers
+    from alexnet_tf.training.fine_tuning import load_statistics
+    from alexnet_tf.training.loop import Trainer
+    from alexnet_tf.workers.together import join
     from tfrecords.manifest import check_shards, load_manifest
 
     manifest = load_manifest(config.data.dir)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 
-from alexnet_tf.keras_settings import own_settings
+from alexnet_tf.program.keras_settings import own_settings
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 os.environ.setdefault(LOG_LEVEL, "2")  # TensorFlow's notes are no news to a user, its errors are

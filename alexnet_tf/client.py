@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from alexnet_tf.answers import answer_table, read_picture
-from alexnet_tf.arguments import at_least
-from alexnet_tf.errors import DONE, FAULT, UserError, run_command
-from alexnet_tf.transport import GrpcTransport, RestTransport, Transport
+from alexnet_tf.program.arguments import at_least
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
+from alexnet_tf.serving.answers import answer_table, read_picture
+from alexnet_tf.serving.transport import GrpcTransport, RestTransport, Transport
 
 REST_PORT = "8501"
 """TensorFlow Serving's usual port for REST; at any other, gRPC is spoken unless told otherwise."""

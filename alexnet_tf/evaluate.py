@@ -7,43 +7,27 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from alexnet_tf.config import Config, DevicesConfig
-from alexnet_tf.devices import Towers, set_up_towers
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.exported_model import ExportedModel
-from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files
-from alexnet_tf.model import AlexNet, Images
-from alexnet_tf.pattern_paths import refuse_pattern
-from alexnet_tf.preparation import prepare_evaluation
-from alexnet_tf.presets import STORED_SIZE, Augmentation
-from alexnet_tf.pulse import Pulse
-from alexnet_tf.sanity import shifted_labels
-from alexnet_tf.whole_files import write_whole
-from alexnet_tf.workdir import Classes, Run, open_run
+from alexnet_tf.evaluation.error_rates import error_rates, shifted_labels
+from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.run import Run, open_run
+from alexnet_tf.serving.exported_model import ExportedModel
+from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords.manifest import Manifest, check_shards, load_manifest
-from tfrecords.statistics import Statistics
 
 FILES_AT_ONCE = 32
 """Pictures in one call of an exported model."""
-
-
-@dataclass(frozen=True)
-class ErrorRates:
-    """Shares of images, from 0 to 1."""
-
-    top1_error: float
-    top5_error: float
-    loss: float
-    """Mean cross-entropy of the averaged probabilities, in nats."""
-    images: int
 
 
 def main(argv: list[str]) -> int:
@@ -117,7 +101,7 @@ def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manife
 def _answers_of_run(
     run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
-    model, _ = run.load_model(towers, arguments.checkpoint)
+    model, _ = trained_network(run, towers, arguments.checkpoint)
     batches = evaluation_batches(
         data, manifest, split=arguments.split, batch_size=pictures_at_once(run.config, arguments.views)
     )
@@ -126,109 +110,12 @@ def _answers_of_run(
     return class_probabilities(forward, batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None))
 
 
-def pictures_at_once(config: Config, views: int) -> int:
-    """How many pictures make a batch of about `data.eval_batch_size` views."""
-    return max(1, config.data.eval_batch_size // views)
-
-
 def _answers_of_model(
     model: ExportedModel, data: Path, manifest: Manifest, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     files = evaluation_files(data, manifest, split=arguments.split, batch_size=FILES_AT_ONCE)
     bar = tqdm(total=manifest.splits[arguments.split].records, unit="img", desc=str(model.path), disable=None)
     return class_probabilities(lambda files: model.answer(files, arguments.views)[0], files, bar)
-
-
-def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | Pulse | None" = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax outputs, averaged over an image's views (paper section 4.1).
-
-    Args:
-      forward: from `prediction_function`, made once for a network: making it compiles.
-      batches: of (what `forward` takes of n images, labels (n,)).
-      progress: a bar to move on by images.
-
-    Returns:
-      Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
-
-    Raises:
-      UserError: the network's output is not finite, or there are no batches.
-    """
-    probabilities, labels = [], []
-    for images, batch_labels in batches:
-        probabilities.append(forward(images).numpy().astype(np.float64))
-        labels.append(batch_labels.numpy())
-        if progress is not None:
-            progress.update(len(batch_labels))
-    if progress is not None:
-        progress.close()
-    if not labels:
-        raise UserError("no pictures came to be evaluated; convert again, with some in this split")
-    joined = np.concatenate(probabilities)
-    if not np.isfinite(joined).all():
-        raise UserError("the network's output is not finite: its weights are broken; use an earlier checkpoint")
-    return joined, np.concatenate(labels)
-
-
-def prediction_function(
-    model: AlexNet, augment: Augmentation, statistics: Statistics, views: int = 1
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from pictures, uint8 (n, 256, 256, 3), to probabilities (n, classes), over 1 or 10 views."""
-
-    @tf.function(input_signature=[tf.TensorSpec((None, STORED_SIZE, STORED_SIZE, 3), tf.uint8)])
-    def probabilities(pictures: tf.Tensor) -> tf.Tensor:
-        return view_average(
-            model,
-            model.on_each_tower(
-                "views", lambda device: prepare_evaluation(pictures, views, augment, statistics, device)
-            ),
-        )
-
-    return probabilities
-
-
-def view_average(model: AlexNet, views: Images) -> tf.Tensor:
-    """Softmax per view, then the mean over the views: (n, views, size, size, 3) -> (n, classes).
-
-    Args:
-      model: the network.
-      views: the images, or for each tower its own, as `AlexNet` takes them.
-    """
-    shape = tf.shape(tf.nest.flatten(views)[0])
-    flat = tf.nest.map_structure(lambda of_tower: tf.reshape(of_tower, (-1, *of_tower.shape[2:])), views)
-    softmax = tf.nn.softmax(model(flat))  # (n * views, classes)
-    return tf.reduce_mean(tf.reshape(softmax, (shape[0], shape[1], model.num_classes)), axis=1)
-
-
-def error_rates(probabilities: np.ndarray, labels: np.ndarray) -> ErrorRates:
-    """Error rates from sums over every image; of equal probabilities the lower class index comes first.
-
-    Args:
-      probabilities: (images, classes).
-      labels: (images,), from 0.
-    """
-    return rates_of_sums(error_sums(probabilities, labels))
-
-
-def error_sums(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What error rates are made of, and what may be added up over parts of a split; arguments as for `error_rates`.
-
-    Returns:
-      float64 (4,): images wrong at top-1, images wrong at top-5, cross-entropy in nats, images.
-    """
-    images = len(labels)
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
-    hits = order == labels[:, None]
-    of_label = probabilities[np.arange(images), labels]
-    loss = -np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).sum()
-    return np.array([images - hits[:, 0].sum(), images - hits.any(axis=1).sum(), loss, images], np.float64)
-
-
-def rates_of_sums(sums: np.ndarray) -> ErrorRates:
-    """Error rates of all images that went into `error_sums`."""
-    top1, top5, loss, images = sums.tolist()
-    return ErrorRates(top1_error=top1 / images, top5_error=top5 / images, loss=loss / images, images=int(images))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ The other presets' networks have layers that Caffe has not: padding on two sides
 import argparse
 from pathlib import Path
 
-from alexnet_tf.caffemodel import CaffeLayer, write_caffemodel, write_mean_image
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.model import named_variables
-from alexnet_tf.pattern_paths import refuse_pattern
-from alexnet_tf.weight_layout import CAFFE, LayerWeights, to_published
-from alexnet_tf.whole_files import write_whole
-from alexnet_tf.workdir import open_run
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.networks.network import named_variables
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.towers import Towers
+from alexnet_tf.weights.caffemodel import CaffeLayer, write_caffemodel, write_mean_image
+from alexnet_tf.weights.layouts import CAFFE, LayerWeights, to_published
 
 NET_NAMES = {"caffe": "AlexNet", "caffenet": "CaffeNet"}
 """By preset, as the published files have them."""
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
     preset = run.config.model.preset
     if preset not in NET_NAMES:
         raise UserError(f"run {run.path} has preset {preset}; Caffe's layers can express caffe and caffenet only")
-    model, _ = run.load_model(Towers.unplaced(), arguments.checkpoint)
+    model, _ = trained_network(run, Towers.unplaced(), arguments.checkpoint)
     values = {name: variable.numpy() for name, variable in named_variables(model).items()}
     layers = caffe_layers(preset, to_published(values, CAFFE))
     write_caffemodel(arguments.caffemodel, NET_NAMES[preset], layers)

@@ -17,18 +17,20 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from alexnet_tf.caffemodel import read_caffemodel, read_mean_image
-from alexnet_tf.config import Config, parse_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.pattern_paths import refuse_pattern
-from alexnet_tf.presets import STORED_SIZE
-from alexnet_tf.text_files import read_text
-from alexnet_tf.torch_state_dict import read_state_dict
-from alexnet_tf.trainer import TrainingStep
-from alexnet_tf.weight_layout import CAFFE, LAYERS, TORCHVISION, LayerWeights, check_published, from_published
-from alexnet_tf.whole_files import UNFINISHED, cannot_be_written, held, make_folder, put_in_place, remove
-from alexnet_tf.workdir import LOCK_FILE, Classes, TrainingFolder, TrainingState
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.text_files import read_text
+from alexnet_tf.program.whole_files import UNFINISHED, cannot_be_written, held, make_folder, put_in_place, remove
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.folder import LOCK_FILE, TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.settings.config import Config, parse_config
+from alexnet_tf.settings.presets import STORED_SIZE
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.step import TrainingStep
+from alexnet_tf.weights.caffemodel import read_caffemodel, read_mean_image
+from alexnet_tf.weights.layouts import CAFFE, LAYERS, TORCHVISION, LayerWeights, check_published, from_published
+from alexnet_tf.weights.torch_state_dict import read_state_dict
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 

@@ -1,23 +1,15 @@
 """Draws a run's metrics.jsonl: training loss, validation loss and error rates over the epochs."""
 
 import argparse
-import itertools
-import math
 from pathlib import Path
-from typing import Any
 
-from alexnet_tf.environment import without
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.runs.metrics import read_lines
-from alexnet_tf.whole_files import write_whole
-
-FIGURES = {
-    "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
-}  # fmt: skip
-"""What is drawn of a line, by its kind."""
+from alexnet_tf.evaluation.figures import learning_curve, read_metrics
+from alexnet_tf.program.environment import without
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.whole_files import write_whole
 
 with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a backend that may not be installed here
-    from matplotlib.figure import Figure
+    pass
 
 
 def main(argv: list[str]) -> int:
@@ -29,54 +21,10 @@ def main(argv: list[str]) -> int:
     training, validation = read_metrics(arguments.run / "metrics.jsonl")
     if not training or not validation:
         raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
-    figure = _draw(training, validation, arguments.run.name)
+    figure = learning_curve(training, validation, arguments.run.name)
     kind = arguments.out.suffix[1:] or "png"
     write_whole(arguments.out, lambda file: figure.savefig(file, dpi=120, format=kind))
     return DONE
-
-
-def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The lines of a metrics.jsonl: those of training, those of validation; broken ones are passed over.
-
-    Raises:
-      UserError: the file is missing or cannot be read.
-    """
-    if not path.exists():
-        raise UserError(f"{path} is missing; training writes it")
-    lines = [fields for _, fields in read_lines(path) if fields is not None]
-    training, validation = (
-        [line for line in lines if line["kind"] == kind and all(_is_figure(line.get(name)) for name in figures)]
-        for kind, figures in FIGURES.items()
-    )
-    return training, validation
-
-
-def _is_figure(value: object) -> bool:
-    try:
-        return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:  # more digits than any figure has
-        return False
-
-
-def _draw(training: list[dict[str, Any]], validation: list[dict[str, Any]], title: str) -> Figure:
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    losses, errors = figure.subplots(1, 2)
-    epochs = [line["epoch"] for line in training]
-    losses.plot(epochs, [line["loss"] for line in training], linewidth=0.8, label="training (crops, dropout, noise)")
-    ends = [line["epoch"] for line in validation]
-    losses.plot(ends, [line["loss"] for line in validation], marker="o", markersize=3, label="validation (center)")
-    losses.set(xlabel="epoch", ylabel="cross-entropy in nats", ylim=(0, None))
-    for key, label in (("top1_error", "top-1"), ("top5_error", "top-5")):
-        errors.plot(ends, [100 * line[key] for line in validation], marker="o", markersize=3, label=label)
-    errors.set(xlabel="epoch", ylabel="validation error in percent (center)", ylim=(0, 100))
-    for axes in (losses, errors):
-        for before, after in itertools.pairwise(training):
-            if after["weight_rate"] < before["weight_rate"]:
-                axes.axvline(before["epoch"], color="gray", linestyle=":", linewidth=1)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(f"{title} (dotted: the learning rate drops)")
-    return figure
 
 
 if __name__ == "__main__":

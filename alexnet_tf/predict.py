@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.answers import answer_table, read_picture
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.exported_model import ExportedModel
-from alexnet_tf.pattern_paths import refuse_pattern
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.serving.answers import answer_table, read_picture
+from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import OK
-from alexnet_tf.workdir import Classes
 
 
 def main(argv: list[str]) -> int:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from alexnet_tf.arguments import at_least
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.pattern_paths import refuse_pattern
+from alexnet_tf.program.arguments import at_least
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_pattern
 
 if TYPE_CHECKING:
     from alexnet_tf.local_server.service import Service

@@ -27,13 +27,13 @@ from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
-from alexnet_tf.arguments import at_least
-from alexnet_tf.cluster import workers_here
-from alexnet_tf.config import DistributeConfig, WorkerAddress
-from alexnet_tf.errors import DONE, STOPPED_AFTER_SAVING, UserError, run_command
-from alexnet_tf.signs_of_work import SignsOfWork
-from alexnet_tf.standard_streams import outlive_readers
-from alexnet_tf.stop_signals import STOP, answered
+from alexnet_tf.program.arguments import at_least
+from alexnet_tf.program.errors import DONE, STOPPED_AFTER_SAVING, UserError, run_command
+from alexnet_tf.program.standard_streams import outlive_readers
+from alexnet_tf.program.stop_signals import STOP, answered
+from alexnet_tf.settings.cluster import workers_here
+from alexnet_tf.settings.config import DistributeConfig, WorkerAddress
+from alexnet_tf.workers.signs_of_work import SignsOfWork
 
 LOOPBACK = "127.0.0.1"
 GRACE_SECONDS = 180.0

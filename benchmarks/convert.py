@@ -26,8 +26,8 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.input_pipeline import picture_from_file
+from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.program.errors import DONE, UserError, run_command
 from benchmarks.report import (
     Figure,
     add_report_options,

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from alexnet_tf.devices import set_up_towers
-from alexnet_tf.errors import DONE, run_command
-from alexnet_tf.evaluate import class_probabilities, pictures_at_once, prediction_function
-from alexnet_tf.input_pipeline import evaluation_batches
-from alexnet_tf.workdir import open_run
+from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.towers import set_up_towers
 from benchmarks.report import (
     Figure,
     add_report_options,
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     run = open_run(options.run)
     data = options.data or run.config.data.dir
     manifest = load_manifest(data)
-    model, _ = run.load_model(set_up_towers(run.config.devices))
+    model, _ = trained_network(run, set_up_towers(run.config.devices))
     machine = describe_machine()
     print(format_machine(machine))
     rates: dict[int, list[float]] = {1: [], 10: []}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from alexnet_tf.model import AlexNet, named_variables
+from alexnet_tf.networks.network import AlexNet, named_variables
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm import tqdm
 
-from alexnet_tf.augmentation import noise_axes
-from alexnet_tf.errors import DONE, run_command
-from alexnet_tf.input_pipeline import training_batches
-from alexnet_tf.presets import PRESETS
-from alexnet_tf.record_files import RecordBatches
+from alexnet_tf.pictures.augmentation import noise_axes
+from alexnet_tf.pictures.input_pipeline import training_batches
+from alexnet_tf.pictures.record_files import RecordBatches
+from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.settings.presets import PRESETS
 from benchmarks import input_sides
 from benchmarks.report import (
     Figure,

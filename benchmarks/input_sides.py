@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.augmentation import noise_axes
-from alexnet_tf.decoding import decode_jpeg, decode_picture
-from alexnet_tf.preparation import prepare_training
-from alexnet_tf.presets import Augmentation
+from alexnet_tf.pictures.augmentation import noise_axes
+from alexnet_tf.pictures.decoding import decode_jpeg, decode_picture
+from alexnet_tf.pictures.preparation import prepare_training
+from alexnet_tf.settings.presets import Augmentation
 from tfrecords.manifest import Manifest, shard_paths
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics

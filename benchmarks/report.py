@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from alexnet_tf.checkout import commit
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.checkout import commit
+from alexnet_tf.program.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_tf.config import DevicesConfig
-from alexnet_tf.devices import set_up_towers
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.placement import Placement, measure_placement, short_name
-from alexnet_tf.presets import PRESETS, STORED_SIZE
-from alexnet_tf.trainer import TrainingStep
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.presets import PRESETS, STORED_SIZE
+from alexnet_tf.towers import set_up_towers
+from alexnet_tf.training.placement_report import Placement, measure_placement, short_name
+from alexnet_tf.training.step import TrainingStep
 from benchmarks.cluster import GPUS_PER_WORKER, LINKS, WIRE_BYTES, Cluster, Network, ring_bytes
 from benchmarks.figures import (
     EPOCHS,

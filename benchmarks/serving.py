@@ -25,9 +25,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from alexnet_tf.errors import DONE, UserError, run_command
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.serving.transport import GrpcTransport, RestTransport, Transport
 from alexnet_tf.serving.versions import newest_version
-from alexnet_tf.transport import GrpcTransport, RestTransport, Transport
 from benchmarks.engines import engines_of
 from benchmarks.report import (
     Figure,

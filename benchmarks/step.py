@@ -26,12 +26,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from alexnet_tf.config import DevicesConfig
-from alexnet_tf.devices import Towers, set_up_towers
-from alexnet_tf.errors import DONE, UserError, run_command
-from alexnet_tf.optimizer import learning_rates
-from alexnet_tf.presets import PRESETS, Augmentation, Precision, Preset
-from alexnet_tf.trainer import TrainingStep
+from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.presets import PRESETS, Augmentation, Precision, Preset
+from alexnet_tf.towers import Towers, set_up_towers
+from alexnet_tf.training.optimizers import learning_rates
+from alexnet_tf.training.step import TrainingStep
 from benchmarks.flops import count_work, gflop_per_image
 from benchmarks.report import (
     Figure,

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.presets import PRESETS, Network
+from alexnet_tf.settings.presets import PRESETS, Network
 
 Step = Callable[[], Any]
 """One step of training on the same batch; what it returns, float() makes the loss before the step, in nats."""

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet_tf.errors import UserError, run_command
+from alexnet_tf.program.errors import UserError, run_command
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

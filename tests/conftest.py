@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.config import DevicesConfig
-from alexnet_tf.devices import Towers, set_up_towers
+from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords import convert
 
 pytest_plugins = ["tests.suite_cost"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alexnet_tf.presets import PRESETS, Network, Preset, Widths
+from alexnet_tf.settings.presets import PRESETS, Network, Preset, Widths
 
 NARROW = Widths(conv1=8, conv2=16, conv3=16, conv4=16, conv5=16, fc6=16, fc7=16)
 """Of a tower. Enough channels for a window of five, and for the towers to meet at their edges."""

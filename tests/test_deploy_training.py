@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from alexnet_tf.config import load_config
-from alexnet_tf.errors import FAULT, STOPPED_AFTER_SAVING, WRONG_USAGE
+from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, WRONG_USAGE
+from alexnet_tf.settings.config import load_config
 from tests.alexnet_tf.run_files import metrics, steps_of
 from tests.narrow_nets import NARROW_COMMAND
 

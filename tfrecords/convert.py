@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from alexnet_tf.errors import DONE, StoppedBySignal, UserError, run_command
+from alexnet_tf.program.errors import DONE, StoppedBySignal, UserError, run_command
 from tfrecords.command_line import make_source, parse_arguments
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest

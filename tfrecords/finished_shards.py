@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from alexnet_tf.whole_files import put_in_place
+from alexnet_tf.program.whole_files import put_in_place
 from tfrecords.plan import ShardResult, ShardSummary, ShardTask
 from tfrecords.statistics import PixelSums, npz_bytes
 

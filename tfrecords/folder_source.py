@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.text_files import read_text
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.text_files import read_text
 from tfrecords.pictures import UnreadablePicture
 from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, draw, in_label_order, printable, read_names
 

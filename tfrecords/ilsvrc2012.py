@@ -25,7 +25,7 @@ import numpy as np
 import scipy.io
 from tqdm import tqdm
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.sources import FilePart, printable
 
 MD5 = {

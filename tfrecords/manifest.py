@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.text_files import read_text
-from alexnet_tf.whole_files import write_whole
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.text_files import read_text
+from alexnet_tf.program.whole_files import write_whole
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""

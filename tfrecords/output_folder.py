@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.text_files import read_text
-from alexnet_tf.whole_files import cannot_be_written, held, make_folder, write_whole
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.text_files import read_text
+from alexnet_tf.program.whole_files import cannot_be_written, held, make_folder, write_whole
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 

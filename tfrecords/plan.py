@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.manifest import Encoding, Shard, Unreadable
 from tfrecords.sources import Item
 from tfrecords.statistics import PixelSums

@@ -5,7 +5,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.plan import Advance
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.whole_files import write_whole
+from alexnet_tf.program.whole_files import write_whole
 from tfrecords.manifest import MANIFEST_FILE, Manifest
 from tfrecords.plan import Repaired
 from tfrecords.sources import WHOLE_NUMBER

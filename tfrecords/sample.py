@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.manifest import Manifest, Shard, shard_problem
 from tfrecords.record_check import CheckedRecord, check_record, one_line
 from tfrecords.sources import draw

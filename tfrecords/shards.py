@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.whole_files import put_in_place
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import put_in_place
 from tfrecords.finished_shards import save_result
 from tfrecords.manifest import Shard, Unreadable, file_sha256
 from tfrecords.output_folder import WORK_FOLDER

@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.text_files import read_text
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.text_files import read_text
 from tfrecords.pictures import UnreadablePicture
 
 MAX_FILE_BYTES = 256 << 20

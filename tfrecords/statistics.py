@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.whole_files import write_whole
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import write_whole
 
 STATISTICS_FILE = "statistics.npz"
 

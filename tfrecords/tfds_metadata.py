@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from alexnet_tf.whole_files import to_disk
+from alexnet_tf.program.whole_files import to_disk
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.pictures import UnreadablePicture
 from tfrecords.record_check import one_line
 from tfrecords.sources import FilePart, printable

@@ -19,7 +19,7 @@ from pathlib import Path
 import tensorflow as tf
 from tqdm import tqdm
 
-from alexnet_tf.errors import DONE, FAULT, UserError, run_command
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from tfrecords.command_line import whole_number
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.record_check import check_shard

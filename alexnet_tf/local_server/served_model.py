@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
-from alexnet_tf.errors import UserError
 from alexnet_tf.local_server.request_error import RequestError
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.saved_model import PROTO
 from alexnet_tf.serving.versions import versions
 from alexnet_tf.serving.warm_up import read_warm_up

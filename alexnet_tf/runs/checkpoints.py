@@ -15,7 +15,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import UNFINISHED, cannot_be_written, make_folder, put_in_place, remove, write_whole
 from alexnet_tf.runs.experiment import Experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, read_lines
 from alexnet_tf.runs.records import (
@@ -29,7 +30,6 @@ from alexnet_tf.runs.records import (
     read_record,
     step_of,
 )
-from alexnet_tf.whole_files import UNFINISHED, cannot_be_written, make_folder, put_in_place, remove, write_whole
 from tfrecords.manifest import file_sha256
 
 BEST_FILE = "best.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from alexnet_tf.config import Config
 from alexnet_tf.runs.classes import Classes
+from alexnet_tf.settings.config import Config
 from tfrecords.manifest import Manifest, Split
 from tfrecords.statistics import Statistics
 

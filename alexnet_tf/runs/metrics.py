@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.whole_files import write_whole
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 

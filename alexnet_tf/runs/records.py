@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.experiment import Experiment
 
 STATE_FILE = "state.json"

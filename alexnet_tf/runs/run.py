@@ -7,14 +7,12 @@ from typing import Literal
 
 import tensorflow as tf
 
-from alexnet_tf.config import Config, parse_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.model import AlexNet, build_alexnet, named_variables
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
 from alexnet_tf.runs.records import Record, read_record
+from alexnet_tf.settings.config import Config, parse_config
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 CONFIG_FILE = "config.yaml"
@@ -37,31 +35,26 @@ class Run:
         """How many classes the network tells apart."""
         return len(self.classes.keys)
 
-    def load_model(self, towers: Towers, which: Which = "best") -> tuple[AlexNet, Path]:
-        """The network with its trained weights, and the checkpoint they came from.
-
-        Raises:
-          UserError: the run has no checkpoint, a damaged one, or one of other settings than the run's files tell.
-        """
-        checkpoint = self._checkpoint(which)  # a fault in it is told before the network is built
-        model = build_alexnet(self.config.preset.network, self.num_classes, towers)
-        self._load(named_variables(model), checkpoint)
-        return model, checkpoint
-
     def load_weights(self, variables: dict[str, tf.Variable], which: Which = "best") -> Path:
         """Gives variables their trained values, by their names, and returns the checkpoint they came from.
 
         Raises:
-          UserError: as for `load_model`.
+          UserError: the run has no checkpoint, a damaged one, or one of other settings than the run's files tell.
         """
-        checkpoint = self._checkpoint(which)
-        self._load(variables, checkpoint)
+        checkpoint = self.checkpoint(which)
+        self.load(variables, checkpoint)
         return checkpoint
 
-    def _load(self, variables: dict[str, tf.Variable], checkpoint: Path) -> None:
+    def load(self, variables: dict[str, tf.Variable], checkpoint: Path) -> None:
+        """Gives variables the values that a checkpoint, from `checkpoint`, has under their names."""
         Checkpoints(self.path).restore(tf.train.Checkpoint(weights=variables), checkpoint, whole=False)
 
-    def _checkpoint(self, which: Which) -> Path:
+    def checkpoint(self, which: Which = "best") -> Path:
+        """The folder of the best or the latest checkpoint, which is checked.
+
+        Raises:
+          UserError: the run has no checkpoint, a damaged one, or one of other settings than the run's files tell.
+        """
         checkpoints = Checkpoints(self.path)
         checkpoint = checkpoints.best(_warn) if which == "best" else None
         checkpoint = checkpoint or checkpoints.latest()

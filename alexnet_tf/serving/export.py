@@ -8,16 +8,17 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.layers import Dense
-from alexnet_tf.model import AlexNet, named_variables
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.networks.layers import Dense
+from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
 from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
 from alexnet_tf.serving.versions import new_version, remove_old_versions
 from alexnet_tf.serving.warm_up import write_warm_up
-from alexnet_tf.workdir import Run, Which
+from alexnet_tf.towers import Towers
 
 
 def export_run(
@@ -48,7 +49,7 @@ def export_run(
     """
     _check_ensemble(runs)
     with new_version(out, version) as (folder, finished):
-        loaded = [run.load_model(Towers.unplaced(), which) for run in runs]
+        loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
         variables = [_lay_out(model) for model, _ in loaded]
         members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)

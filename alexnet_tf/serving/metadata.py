@@ -7,11 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from alexnet_tf.checkout import commit
-from alexnet_tf.learning_curve import read_metrics
+from alexnet_tf.evaluation.figures import read_metrics
+from alexnet_tf.program.checkout import commit
+from alexnet_tf.runs.records import CHECKPOINT_PREFIX
+from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
 from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MODEL_FILE
-from alexnet_tf.workdir import CHECKPOINT_PREFIX, Run
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from alexnet_tf.input_pipeline import picture_from_file
-from alexnet_tf.presets import STORED_SIZE
+from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.settings.presets import STORED_SIZE
 
 MAX_PIXELS = 50_000_000
 """Height times width of the largest picture taken: 150 MB decoded."""

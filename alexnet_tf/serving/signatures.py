@@ -22,12 +22,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from alexnet_tf.evaluate import view_average
-from alexnet_tf.input_pipeline import picture_from_pixels
-from alexnet_tf.model import AlexNet
-from alexnet_tf.preparation import center_crop, evaluation_views
+from alexnet_tf.evaluation.probabilities import view_average
+from alexnet_tf.networks.network import AlexNet
+from alexnet_tf.pictures.preparation import center_crop, evaluation_views
+from alexnet_tf.pictures.resizing import picture_from_pixels
+from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import OK, judge_size, read_files
-from alexnet_tf.workdir import Run
 from tfrecords.schema import KEY_IMAGE
 
 TOP = 5

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alexnet_tf.errors import UserError
-from alexnet_tf.whole_files import held, make_folder
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import held, make_folder
 
 ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"

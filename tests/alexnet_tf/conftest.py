@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import train
-from alexnet_tf import model
+from alexnet_tf.networks import alexnet as model
 from tests.narrow_nets import shrink_net
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.config import parse_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.model import build_alexnet, named_variables
-from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState
+from alexnet_tf.networks.network import named_variables
+from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.settings.config import parse_config
+from alexnet_tf.towers import Towers
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet_tf import evaluate
-from alexnet_tf.keras_versions import KERAS_3
+from alexnet_tf.networks.keras_versions import KERAS_3
 from tests.alexnet_tf.run_files import tensors
 from tests.narrow_nets import NARROW_COMMAND
 

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from alexnet_tf.cluster import ALONE, Cluster, find_cluster
-from alexnet_tf.config import Config, parse_config
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.cluster import ALONE, Cluster, find_cluster
+from alexnet_tf.settings.config import Config, parse_config
 
 TWO = {"worker": ["hostA:2222", "hostB:2222"]}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.config import Config, dump_config, load_config, parse_config
-from alexnet_tf.errors import UserError
-from alexnet_tf.presets import PRESETS, Preset
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.config import Config, dump_config, load_config, parse_config
+from alexnet_tf.settings.presets import PRESETS, Preset
 
 ROOT = Path(__file__).resolve().parents[2]
 

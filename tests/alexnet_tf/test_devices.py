@@ -5,10 +5,10 @@ import os
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.cluster import Cluster
-from alexnet_tf.config import DevicesConfig
-from alexnet_tf.devices import Towers, set_up_towers
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.cluster import Cluster
+from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.towers import Towers, set_up_towers
 
 FIRST, SECOND = "/device:CPU:0", "/device:CPU:1"
 

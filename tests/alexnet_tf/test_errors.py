@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from alexnet_tf.errors import StoppedBySignal, UserError, run_command
+from alexnet_tf.program.errors import StoppedBySignal, UserError, run_command
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,14 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf import evaluate
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.evaluate import class_probabilities, error_rates, view_average
-from alexnet_tf.input_pipeline import evaluation_batches
-from alexnet_tf.preparation import evaluation_views
-from alexnet_tf.workdir import open_run
+from alexnet_tf.evaluation.error_rates import error_rates
+from alexnet_tf.evaluation.probabilities import class_probabilities, view_average
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.pictures.preparation import evaluation_views
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.towers import Towers
 from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.closeness import ONE_LAYER, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL
@@ -105,7 +107,7 @@ def probabilities_by_hand(run_path: Path, towers: Towers, views: int) -> tuple[n
     """Every view through the network by itself, all else in NumPy."""
     run = open_run(run_path)
     data = run.config.data.dir
-    model, _ = run.load_model(towers)
+    model, _ = trained_network(run, towers)
     probabilities, labels = [], []
     for pictures, label in evaluation_batches(data, load_manifest(data), split="val", batch_size=1):
         images = evaluation_views(pictures[0], views, run.config.preset.augment, run.statistics)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.augmentation import draw_augmentation
-from alexnet_tf.config import load_config, parse_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.evaluate import class_probabilities, prediction_function
-from alexnet_tf.input_pipeline import evaluation_batches
-from alexnet_tf.presets import PRESETS, Recipe
-from alexnet_tf.workdir import open_run
+from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.augmentation import draw_augmentation
+from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import load_config, parse_config
+from alexnet_tf.settings.presets import PRESETS, Recipe
+from alexnet_tf.towers import Towers
 from tests.alexnet_tf.run_files import metrics, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
@@ -119,8 +120,8 @@ class TestFrozenPart:
 
     @pytest.mark.parametrize("preset", ["2012-code", "owt"])
     def test_network_in_two_parts_is_the_network(self, preset: str, two_cpus: Towers) -> None:
-        from alexnet_tf.model import build_alexnet
-        from alexnet_tf.presets import FEATURE_LAYERS
+        from alexnet_tf.networks.registry import build_alexnet
+        from alexnet_tf.settings.presets import FEATURE_LAYERS
 
         model = build_alexnet(PRESETS[preset].network, 5, two_cpus)
         images = tf.random.stateless_normal((2, 224, 224, 3), (1, 2)) * 60
@@ -155,7 +156,7 @@ class TestStoredFeatures:
 
     def _evaluates_like_its_own_validation(self, path: Path, data: Path, towers: Towers, line: dict) -> None:
         run = open_run(path)
-        model, checkpoint = run.load_model(towers, "best")
+        model, checkpoint = trained_network(run, towers, "best")
         batches = evaluation_batches(data, load_manifest(data), split="val", batch_size=3)
         forward = prediction_function(model, run.config.preset.augment, run.statistics)
         probabilities, labels = class_probabilities(forward, batches)

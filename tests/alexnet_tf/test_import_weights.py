@@ -17,13 +17,14 @@ from PIL import Image
 import export
 import train
 from alexnet_tf import evaluate, export_weights, import_weights
-from alexnet_tf.caffemodel import read_caffemodel
-from alexnet_tf.decoding import decode_picture
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.evaluate import prediction_function
-from alexnet_tf.input_pipeline import picture_from_file
-from alexnet_tf.workdir import open_run
+from alexnet_tf.evaluation.probabilities import prediction_function
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.decoding import decode_picture
+from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.towers import Towers
+from alexnet_tf.weights.caffemodel import read_caffemodel
 from tests.alexnet_tf.published_files import (
     ORDER,
     REST,
@@ -124,7 +125,7 @@ def served(run: Path, files: list[bytes]) -> np.ndarray:
 def predicted(run_path: Path, files: list[bytes]) -> np.ndarray:
     """The same by the run itself."""
     run = open_run(run_path)
-    model, _ = run.load_model(Towers.unplaced())
+    model, _ = trained_network(run, Towers.unplaced())
     pictures = tf.cast(tf.stack([picture_from_file(content) for content in files]), tf.uint8)
     return prediction_function(model, run.config.preset.augment, run.statistics)(pictures).numpy()
 

@@ -12,20 +12,20 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.augmentation import Draws, draw_augmentation, noise_axes
-from alexnet_tf.decoding import decode_picture, decode_pictures
-from alexnet_tf.errors import UserError
-from alexnet_tf.input_pipeline import (
+from alexnet_tf.pictures.augmentation import Draws, draw_augmentation, noise_axes
+from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
+from alexnet_tf.pictures.input_pipeline import (
     SHUFFLE_MEMORY,
     evaluation_batches,
     ordered_records,
     records_within,
     training_batches,
 )
-from alexnet_tf.preparation import TrainingPictures, evaluation_views, prepare_training
-from alexnet_tf.presets import PRESETS, Augmentation
-from alexnet_tf.record_files import RecordFiles
-from alexnet_tf.share import Share
+from alexnet_tf.pictures.preparation import TrainingPictures, evaluation_views, prepare_training
+from alexnet_tf.pictures.record_files import RecordFiles
+from alexnet_tf.pictures.share import Share
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.presets import PRESETS, Augmentation
 from tests.closeness import ELEMENTWISE, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL, convert_folder
 from tfrecords.manifest import load_manifest, shard_paths

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf import layers
-from alexnet_tf.keras_versions import tensorflow_variable
-from alexnet_tf.layers import (
-    Dropout2012,
-    LocalResponseNormalization,
-    SpatialResponseNormalization,
-)
+from alexnet_tf.networks import layers
+from alexnet_tf.networks.keras_versions import tensorflow_variable
+from alexnet_tf.networks.layers import Dropout2012, LocalResponseNormalization, SpatialResponseNormalization
 from tests.closeness import ELEMENTWISE, ONE_LAYER, assert_close
 
 # Inputs of this size make the sums matter: 1e-4 * 5 * 60^2 = 1.8 beside a bias of 2.

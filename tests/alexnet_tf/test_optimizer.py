@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.optimizer import OPTIMIZERS, learning_rates
-from alexnet_tf.presets import PRESETS, Recipe
+from alexnet_tf.settings.presets import PRESETS, Recipe
+from alexnet_tf.training.optimizers import OPTIMIZERS, learning_rates
 
 PAPER, PROGRAM = PRESETS["paper"].train, PRESETS["2012-code"].train
 RATES = ((0.01, 0.01), (0.01, 0.02), (0.001, 0.02))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.devices import Towers
-from alexnet_tf.own_gradient import OwnGradient, with_gradient
-from alexnet_tf.presets import PRESETS
-from alexnet_tf.trainer import TrainingStep
+from alexnet_tf.networks.own_gradient import OwnGradient, with_gradient
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.step import TrainingStep
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf import devices, trainer
-from alexnet_tf.devices import Towers
-from alexnet_tf.placement import Placement, measure_placement
-from alexnet_tf.presets import PRESETS
-from alexnet_tf.trainer import TrainingStep
-from alexnet_tf.winograd import TILE_ROWS
+from alexnet_tf import devices
+from alexnet_tf.networks.winograd import TILE_ROWS
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.towers import Towers
+from alexnet_tf.training import loop as trainer
+from alexnet_tf.training.placement_report import Placement, measure_placement
+from alexnet_tf.training.step import TrainingStep
 from tfrecords.statistics import Statistics
 
 FLOAT = 4

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf import trainer as trainer_module
-from alexnet_tf.errors import UserError
-from alexnet_tf.record_files import label_fault
-from alexnet_tf.sanity import JUDGED, PixelCheck, not_finite_advice, shifted_labels, stuck_advice
+from alexnet_tf.evaluation.error_rates import shifted_labels
+from alexnet_tf.pictures.record_files import label_fault
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.training import loop as trainer_module
+from alexnet_tf.training.sanity import JUDGED, PixelCheck, not_finite_advice, stuck_advice
 
 Train = Callable[..., None]
 MEAN = np.array([122.0, 116.0, 104.0], np.float32)

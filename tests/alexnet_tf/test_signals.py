@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import train
-from alexnet_tf.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
-from alexnet_tf.trainer import Trainer
+from alexnet_tf.program.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
+from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.run_files import metrics, steps_of
 from tests.narrow_nets import NARROW_COMMAND
 

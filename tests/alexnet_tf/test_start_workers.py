@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_tf import start_workers
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "import json, os, signal, sys, time; task = json.loads(os.environ['TF_CONFIG']); own = task['task']['index']; "

@@ -12,12 +12,15 @@ import pytest
 import tensorflow as tf
 
 import train
-from alexnet_tf import trainer as trainer_module
-from alexnet_tf.config import load_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.trainer import Trainer
-from alexnet_tf.workdir import Classes, TrainingFolder, open_run
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import load_config
+from alexnet_tf.towers import Towers
+from alexnet_tf.training import loop as trainer_module
+from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest
@@ -226,7 +229,7 @@ class TestLosses:
         with pytest.raises(UserError, match=line):
             run_training(runs / "run", f"train.checkpoint_every={every}", "train.steps=8")
         assert steps_of(runs / "run") == saved
-        model, checkpoint = open_run(runs / "run").load_model(two_cpus)
+        model, checkpoint = trained_network(open_run(runs / "run"), two_cpus)
         assert checkpoint.name == "step-00000002"
         assert all(np.isfinite(value).all() for value in tensors(runs / "run", 2).values())
         assert np.isfinite(model(tf.zeros((1, 224, 224, 3)))).all()

@@ -9,13 +9,13 @@ import pytest
 import tensorflow as tf
 import torch
 
-from alexnet_tf import model as model_module
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.model import TwoTowerAlexNet
-from alexnet_tf.optimizer import learning_rates
-from alexnet_tf.presets import PRESETS, Recipe
-from alexnet_tf.trainer import TrainingStep
+from alexnet_tf.networks import alexnet as model_module
+from alexnet_tf.networks.alexnet import TwoTowerAlexNet
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.presets import PRESETS, Recipe
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.optimizers import learning_rates
+from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf import torch_alexnet
 from tests.alexnet_tf.test_model import VARIANTS, masks_of
 from tests.alexnet_tf.torch_alexnet import weights_from

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf import layers, winograd
-from alexnet_tf.winograd import TILE_ROWS
+from alexnet_tf.networks import layers, winograd
+from alexnet_tf.networks.winograd import TILE_ROWS
 from tests.closeness import ONE_LAYER, WHOLE_NETWORK, assert_close
 
 KERNEL_ROWS = pytest.mark.parametrize("kernel_rows", TILE_ROWS)

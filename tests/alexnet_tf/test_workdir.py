@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.config import Config, parse_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.model import build_alexnet, named_variables
-from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState, open_run
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.networks.network import named_variables
+from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import Config, parse_config
+from alexnet_tf.towers import Towers
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -261,7 +266,7 @@ class TestOpenRun:
         trained = named_variables(build_alexnet(network, 3, two_cpus, seed=8))
         checkpoint = tf.train.Checkpoint(weights=trained, velocities={name: tf.Variable(0.0) for name in trained})
         with opened() as folder:
-            line = refusal(lambda: open_run(runs / "run").load_model(two_cpus))
+            line = refusal(lambda: trained_network(open_run(runs / "run"), two_cpus))
             assert "has no checkpoint yet" in line
             trained["fc8_a/bias"].assign([1, 2, 3])
             folder.save(checkpoint, TrainingState(step=1))
@@ -270,10 +275,10 @@ class TestOpenRun:
             folder.save(checkpoint, TrainingState(step=2))
         run = open_run(runs / "run")
         for which, bias in (("best", [1, 2, 3]), ("latest", [4, 5, 6])):
-            model, _ = run.load_model(two_cpus, which)
+            model, _ = trained_network(run, two_cpus, which)
             found = named_variables(model)
             np.testing.assert_array_equal(found.pop("fc8_a/bias"), bias)
             for name, variable in found.items():
                 np.testing.assert_array_equal(variable, trained[name])
         (runs / "run/best.json").write_text("{")  # what is best follows from the checkpoints alone
-        assert run.load_model(two_cpus)[1].name == "step-00000001"
+        assert trained_network(run, two_cpus)[1].name == "step-00000001"

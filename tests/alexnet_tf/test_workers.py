@@ -21,8 +21,8 @@ import pytest
 import torch
 
 import train
-from alexnet_tf.errors import STOPPED_AFTER_SAVING
-from alexnet_tf.workers import ManyWorkers
+from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
+from alexnet_tf.workers.together import ManyWorkers
 from tests.alexnet_tf.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.alexnet_tf.worker_program import CHANGES, made_gradients

@@ -1,6 +1,6 @@
 """AlexNet written a second time, with PyTorch and its own kernels, to hold the first against.
 
-Shapes are (N, C, H, W); weights come by the names of `alexnet_tf.model.named_variables` and in
+Shapes are (N, C, H, W); weights come by the names of `alexnet_tf.networks.alexnet.named_variables` and in
 TensorFlow's layout.
 """
 

@@ -22,11 +22,13 @@ import numpy as np
 import pytest
 
 import train
-from alexnet_tf.errors import run_command
-from alexnet_tf.placement import measure_placement
-from alexnet_tf.preparation import TrainingPictures
-from alexnet_tf.trainer import Trainer, TrainingStep
-from alexnet_tf.workdir import TrainingFolder, TrainingState
+from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.program.errors import run_command
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.training.loop import Trainer
+from alexnet_tf.training.placement_report import measure_placement
+from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf.conftest import switch_dropout_off
 from tests.narrow_nets import shrink_net
 

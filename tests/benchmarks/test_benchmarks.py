@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.model import build_alexnet
-from alexnet_tf.presets import PRESETS
+from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.towers import Towers
 from benchmarks import convert as convert_benchmark
 from benchmarks import evaluation, report, step
 from benchmarks import input as input_benchmark

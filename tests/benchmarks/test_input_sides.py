@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.decoding import decode_picture
-from alexnet_tf.presets import PRESETS
+from alexnet_tf.pictures.decoding import decode_picture
+from alexnet_tf.settings.presets import PRESETS
 from benchmarks import input_sides, torch_input
 from tests.conftest import TINY_CLASSES, TINY_TRAIN
 from tfrecords.manifest import Manifest, load_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from benchmarks import scaling
 from benchmarks.cluster import Cluster, Network, ring_bytes
 from benchmarks.figures import MEASURED, PUBLISHED, SOURCES, WEIRD_TRICK, one_tower_parameters

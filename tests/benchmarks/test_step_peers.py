@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 import torch
 
-from alexnet_tf.devices import Towers
-from alexnet_tf.model import AlexNet, build_alexnet, named_variables
-from alexnet_tf.weight_layout import CAFFE, LAYERS, from_published, to_published
+from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.towers import Towers
+from alexnet_tf.weights.layouts import CAFFE, LAYERS, from_published, to_published
 from benchmarks import step, step_peers
 from benchmarks.flops import count_work
 from tests.closeness import WHOLE_NETWORK, assert_close

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from demo import generate_images as images
 
 KINDS = sorted(images.KINDS)

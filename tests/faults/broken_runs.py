@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]

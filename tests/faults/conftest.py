@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import train
-from alexnet_tf.workdir import TrainingFolder, TrainingState
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
 from tests.faults.broken_runs import config_text
 from tests.narrow_nets import shrink_net
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs import checkpoints as checkpoints_module
-from alexnet_tf.trainer import Trainer
-from alexnet_tf.workdir import open_run
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.run_files import metrics
 from tests.faults.broken_runs import (
     assert_same_bits,
@@ -31,7 +32,7 @@ DATA = "variables.data-00000-of-00001"
 
 
 def best_of(run: Path, towers: Towers) -> str:
-    return open_run(run).load_model(towers)[1].name
+    return trained_network(open_run(run), towers)[1].name
 
 
 class TestWhatIsNotOurs:
@@ -99,12 +100,12 @@ class TestDamage:
             damaged = {"cut": content[:middle], "flipped": flipped, "empty": b""}
             path.write_bytes(damaged.get(damage, b"\xff\xfe" if damage == "not UTF-8" else b"[" * 100_000))
         lines = [refusal(lambda: resume(run, steps=10))]
-        lines.append(refusal(lambda: open_run(run).load_model(two_cpus, "latest")))
+        lines.append(refusal(lambda: trained_network(open_run(run), two_cpus, "latest")))
         for line in lines:
             assert f"checkpoint {checkpoint(run, 9)} is damaged ({'its ' if 'of step' in line else ''}{file}" in line
             assert "move it out of" in line
         checkpoint(run, 9).rename(run.parent / f"away-{damage}")
-        assert open_run(run).load_model(two_cpus, "latest")[1] == checkpoint(run, 8)
+        assert trained_network(open_run(run), two_cpus, "latest")[1] == checkpoint(run, 8)
 
     def test_every_digit_of_state_json_counts(self, run: Path, resume: Resume) -> None:
         path = checkpoint(run, 9) / "state.json"

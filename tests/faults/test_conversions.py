@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords import convert
 from tfrecords.folder_source import FolderSource, LabelsSource
 from tfrecords.manifest import load_manifest

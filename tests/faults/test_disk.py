@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_tf.program.whole_files import put_in_place, write_whole
 from alexnet_tf.runs.metrics import Metrics
-from alexnet_tf.whole_files import put_in_place, write_whole
 from tests.faults.broken_runs import ROOT, assert_same_bits, checkpoint, names, refusal
 
 Resume = Callable[..., None]

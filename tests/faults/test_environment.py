@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_tf import checkout
+from alexnet_tf.program import checkout
 from tests.alexnet_tf.run_files import tensors
 from tests.narrow_nets import NARROW_COMMAND
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.config import Config, parse_config
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.frozen_features import FrozenFeatures
-from alexnet_tf.model import AlexNet, build_alexnet, named_variables
+from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.config import Config, parse_config
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.frozen_features import FrozenFeatures
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit
 from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest

@@ -21,7 +21,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from alexnet_tf.errors import FAULT, STOPPED_AFTER_SAVING
+from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING
 from tests.alexnet_tf.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step, wait_until
 from tests.alexnet_tf.run_files import tensors
 from tests.alexnet_tf.watch_program import free_ports

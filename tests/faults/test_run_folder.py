@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from alexnet_tf import evaluate, import_weights, learning_curve
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
-from alexnet_tf.learning_curve import read_metrics
-from alexnet_tf.workdir import open_run
+from alexnet_tf.evaluation.figures import read_metrics
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.towers import Towers
 from tests.conftest import convert_folder
 from tests.faults.broken_runs import INTERNAL, assert_same_bits, back_to, made_before_binding, refusal
 from tfrecords.manifest import load_manifest, write_manifest
@@ -57,7 +58,7 @@ class TestConfig:
     @pytest.mark.parametrize("content", TOO_MUCH)
     def test_broken(self, run: Path, resume: Resume, two_cpus: Towers, content: bytes) -> None:
         (run / "config.yaml").write_bytes(content)
-        for act in (lambda: resume(run), lambda: open_run(run).load_model(two_cpus)):
+        for act in (lambda: resume(run), lambda: trained_network(open_run(run), two_cpus)):
             assert str(run / "config.yaml") in refusal(act)
         (run / "config.yaml").unlink()  # as the line advises
         resume(run)
@@ -69,13 +70,13 @@ class TestConfig:
     @pytest.mark.parametrize(("name", "value"), [("augment__crop", "center"), ("train__seed", 3)])
     def test_changed_it_is_seen_by_evaluation_too(self, run: Path, two_cpus: Towers, name: str, value: object) -> None:
         changed(run, **{name: value})
-        line = refusal(lambda: open_run(run).load_model(two_cpus))
+        line = refusal(lambda: trained_network(open_run(run), two_cpus))
         assert f"{run / 'config.yaml'}: {name.replace('__', '.')} is {value}" in line
 
     def test_what_may_change_may_change(self, run: Path, resume: Resume, two_cpus: Towers) -> None:
         resume(run, "train.log_every=3", "devices.threads=2")
         assert open_run(run).config.train.log_every == 3
-        open_run(run).load_model(two_cpus)
+        trained_network(open_run(run), two_cpus)
 
     def test_deleted_in_a_run_of_an_earlier_version(self, run: Path, resume: Resume) -> None:
         made_before_binding(run)
@@ -117,11 +118,11 @@ class TestClassesAndStatistics:
         classes = json.loads((run / "classes.json").read_text())
         classes["keys"].reverse()
         (run / "classes.json").write_text(json.dumps(classes))
-        assert f"{run / 'classes.json'} is not the one" in refusal(lambda: open_run(run).load_model(two_cpus))
+        assert f"{run / 'classes.json'} is not the one" in refusal(lambda: trained_network(open_run(run), two_cpus))
 
     def test_another_mean_image_is_seen_by_evaluation(self, run: Path, two_cpus: Towers) -> None:
         Statistics.of_mean_image(np.full((256, 256, 3), 117.0)).save(run / "statistics.npz")
-        assert f"{run / 'statistics.npz'} is not the one" in refusal(lambda: open_run(run).load_model(two_cpus))
+        assert f"{run / 'statistics.npz'} is not the one" in refusal(lambda: trained_network(open_run(run), two_cpus))
 
     def test_any_bit_of_statistics_npz_is_refused_or_harmless(self, run: Path) -> None:
         path = run / "statistics.npz"

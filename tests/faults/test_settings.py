@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.config import Config, dump_config, load_config, parse_config
-from alexnet_tf.errors import UserError
-from alexnet_tf.pattern_paths import refuse_pattern
-from alexnet_tf.text_files import read_text
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.text_files import read_text
+from alexnet_tf.settings.config import Config, dump_config, load_config, parse_config
 from tfrecords.manifest import MANIFEST_FILE, load_manifest
 from tfrecords.sources import read_names
 

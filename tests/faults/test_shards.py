@@ -13,11 +13,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import train
-from alexnet_tf.errors import UserError
-from alexnet_tf.input_pipeline import evaluation_batches, evaluation_files, training_batches
-from alexnet_tf.presets import PRESETS
-from alexnet_tf.record_files import RecordBatches, RecordFiles
-from alexnet_tf.trainer import Trainer
+from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files, training_batches
+from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.run_files import steps_of
 from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_tf.errors import STOPPED_AFTER_SAVING
+from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.narrow_nets import NARROW_COMMAND
 

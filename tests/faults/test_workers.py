@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from alexnet_tf import start_workers
-from alexnet_tf.cluster import find_cluster
-from alexnet_tf.config import parse_config
-from alexnet_tf.errors import FAULT, STOPPED_AFTER_SAVING, UserError
+from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError
+from alexnet_tf.settings.cluster import find_cluster
+from alexnet_tf.settings.config import parse_config
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 import train
-from alexnet_tf.presets import PRESETS
-from alexnet_tf.progress import Progress
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.training.progress import Progress
 from tests.alexnet_tf.run_files import metrics, tensors
 from tests.narrow_nets import make_narrow
 from tfrecords import convert

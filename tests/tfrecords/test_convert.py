@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.tfrecords.made_pictures import CLASSES, SETTINGS, SIZE, write_pictures
 from tfrecords.convert import convert, main
 from tfrecords.folder_source import FolderItem, FolderSource

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords import folder_source
 from tfrecords.convert import main
 from tfrecords.folder_source import DrawnFolderSource, FolderItem, FolderSource, LabelsSource

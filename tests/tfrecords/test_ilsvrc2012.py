@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.tfrecords.made_archives import VAL_IDS, WORDS, Archives, make_archives, tar_bytes
 from tests.tfrecords.odd_pictures import odd_pictures, unreadable_pictures
 from tfrecords import ilsvrc2012

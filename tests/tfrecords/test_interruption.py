@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.tfrecords.made_pictures import noise
 from tfrecords import finished_shards
 from tfrecords.convert import main

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.manifest import check_shards, load_manifest, shard_paths, write_manifest
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.input_pipeline import picture_from_file
+from alexnet_tf.pictures.resizing import picture_from_file
 from tests.tfrecords.made_pictures import noise as made_noise
 from tests.tfrecords.odd_pictures import cmyk_jpeg, file_bytes, odd_pictures, smooth, unmarked_cmyk_jpeg, ycck_jpeg
 from tfrecords import pictures

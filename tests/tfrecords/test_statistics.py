@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tfrecords.statistics import PixelSums, Statistics, principal_axes
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.tfrecords.made_pictures import noise
 from tfrecords.convert import main
 from tfrecords.manifest import load_manifest, shard_paths

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.tfrecords.made_pictures import SIZE
 from tfrecords.convert import convert
 from tfrecords.folder_source import FolderSource

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.devices import Towers
-from alexnet_tf.input_pipeline import evaluation_batches
-from alexnet_tf.model import AlexNet
-from alexnet_tf.preparation import evaluation_views
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.networks.network import AlexNet
+from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.pictures.preparation import evaluation_views
+from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.export import export_run
-from alexnet_tf.workdir import Run, open_run
+from alexnet_tf.towers import Towers
 from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.alexnet_tf.serving.servers import Server, local_server, tensorflow_model_server
 from tests.narrow_nets import shrink_net
@@ -71,7 +72,7 @@ def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPa
             shrink_net(patch)
             write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3)
             run = open_run(folder / "run")
-            net, _ = run.load_model(Towers.unplaced())
+            net, _ = trained_network(run, Towers.unplaced())
             export_run([run], folder / "alexnet", None, license_text=LICENSE)
         return Exported(run, net, folder / "alexnet")
 

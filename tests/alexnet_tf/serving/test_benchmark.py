@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from benchmarks import serving
 from tests.alexnet_tf.serving.conftest import Exported
 

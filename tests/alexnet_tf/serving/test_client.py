@@ -18,8 +18,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from alexnet_tf import client, transport
-from alexnet_tf.errors import UserError
+from alexnet_tf import client
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.serving import transport
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.servers import ROOT, Server
 from tests.closeness import WHOLE_NETWORK, assert_close

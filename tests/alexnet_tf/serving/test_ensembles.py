@@ -11,10 +11,10 @@ import tensorflow as tf
 
 import export
 from alexnet_tf import evaluate
-from alexnet_tf.devices import Towers
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.metadata import MODEL_FILE
 from alexnet_tf.serving.warm_up import read_warm_up
+from alexnet_tf.towers import Towers
 from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import export
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.picture_files import MAX_PIXELS
 from alexnet_tf.serving.versions import new_version, newest_version, remove_old_versions, versions
 from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf import predict
-from alexnet_tf.errors import UserError
+from alexnet_tf.program.errors import UserError
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.closeness import WHOLE_NETWORK, assert_close
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.evaluate import class_probabilities, error_rates, prediction_function
+from alexnet_tf.evaluation.error_rates import error_rates
+from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.signatures import TOP
 from tests.alexnet_tf.serving.conftest import CLASSES, Exported, center_views, validation_batches

@@ -1,0 +1,1 @@
+"""From a network and pictures to error rates."""

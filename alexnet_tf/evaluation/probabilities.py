@@ -1,0 +1,82 @@
+"""What a network makes of pictures: probabilities, averaged over the views of each."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from alexnet_tf.networks.network import AlexNet, Images
+from alexnet_tf.pictures.preparation import prepare_evaluation
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.pulse import Pulse
+from alexnet_tf.settings.config import Config
+from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from tfrecords.statistics import Statistics
+
+
+def pictures_at_once(config: Config, views: int) -> int:
+    """How many pictures make a batch of about `data.eval_batch_size` views."""
+    return max(1, config.data.eval_batch_size // views)
+
+
+def class_probabilities(
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | Pulse | None" = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax outputs, averaged over an image's views (paper section 4.1).
+
+    Args:
+      forward: from `prediction_function`, made once for a network: making it compiles.
+      batches: of (what `forward` takes of n images, labels (n,)).
+      progress: a bar to move on by images.
+
+    Returns:
+      Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
+
+    Raises:
+      UserError: the network's output is not finite, or there are no batches.
+    """
+    probabilities, labels = [], []
+    for images, batch_labels in batches:
+        probabilities.append(forward(images).numpy().astype(np.float64))
+        labels.append(batch_labels.numpy())
+        if progress is not None:
+            progress.update(len(batch_labels))
+    if progress is not None:
+        progress.close()
+    if not labels:
+        raise UserError("no pictures came to be evaluated; convert again, with some in this split")
+    joined = np.concatenate(probabilities)
+    if not np.isfinite(joined).all():
+        raise UserError("the network's output is not finite: its weights are broken; use an earlier checkpoint")
+    return joined, np.concatenate(labels)
+
+
+def prediction_function(
+    model: AlexNet, augment: Augmentation, statistics: Statistics, views: int = 1
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A compiled function from pictures, uint8 (n, 256, 256, 3), to probabilities (n, classes), over 1 or 10 views."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, STORED_SIZE, STORED_SIZE, 3), tf.uint8)])
+    def probabilities(pictures: tf.Tensor) -> tf.Tensor:
+        return view_average(
+            model,
+            model.on_each_tower(
+                "views", lambda device: prepare_evaluation(pictures, views, augment, statistics, device)
+            ),
+        )
+
+    return probabilities
+
+
+def view_average(model: AlexNet, views: Images) -> tf.Tensor:
+    """Softmax per view, then the mean over the views: (n, views, size, size, 3) -> (n, classes).
+
+    Args:
+      model: the network.
+      views: the images, or for each tower its own, as `AlexNet` takes them.
+    """
+    shape = tf.shape(tf.nest.flatten(views)[0])
+    flat = tf.nest.map_structure(lambda of_tower: tf.reshape(of_tower, (-1, *of_tower.shape[2:])), views)
+    softmax = tf.nn.softmax(model(flat))  # (n * views, classes)
+    return tf.reduce_mean(tf.reshape(softmax, (shape[0], shape[1], model.num_classes)), axis=1)

@@ -1,0 +1,187 @@
+"""AlexNet as two towers, an output shape on every line. N is the batch; a and b are the two devices.
+
+`AlexNet.call` is the network, `TwoTowerAlexNet` and `Tower` its parts: read downward. Sizes: paper section 3.5,
+figure 2.
+Caffe's and torchvision's nets, whose weights are published, are in published_nets.py.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from alexnet_tf.networks.layers import (
+    BothTowers,
+    Cast,
+    Conv2D,
+    Dense,
+    Flatten,
+    LocalResponseNormalization,
+    MaxPooling2D,
+    ReLU,
+    SpatialResponseNormalization,
+    ZeroPadding2D,
+    dropout_layer,
+)
+from alexnet_tf.networks.network import DTYPES, AlexNet
+from alexnet_tf.program.seeds import own_seed
+from alexnet_tf.settings.presets import Network, Precision
+from alexnet_tf.towers import Towers
+
+
+class TwoTowerAlexNet(AlexNet):
+    """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes."""
+
+    number_of_towers = 2
+
+    def __init__(
+        self, network: Network, num_classes: int, towers: Towers, seed: int = 0, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(network, num_classes, towers)
+        dtype = DTYPES[precision]
+        self.a = self._tower("a", towers.a, network, seed, dtype)
+        self.b = self._tower("b", towers.b, network, seed, dtype)
+        self.join_fc8 = BothTowers(device=towers.a, name="join_fc8_a", dtype=dtype)
+        self.fc8 = _dense("fc8_a", num_classes, towers.a, network, seed, bias=0, activation=None, dtype=dtype)
+        self.logits = Cast(device=towers.a, name="logits_a", dtype=dtype and "float32")
+
+    def _tower(self, tower: str, device: str | None, network: Network, seed: int, dtype: str | None) -> "Tower":
+        return Tower(tower, device, network, seed, dtype)
+
+    def convolutions(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
+        """Images 2 x (N, 224, 224, 3) to pool5."""
+        x, y = self.blocks12(images, training)  # 2 x (N, 13, 13, 128)
+        return [tower.block345(x, y, training) for tower in (self.a, self.b)]  # 2 x (N, 4608); conv3 sees both
+
+    def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Fc6, which sees both towers."""
+        return [self.a.block6(*x), self.b.block6(*x)]  # 2 x (N, 2048)
+
+    def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Dropout, and fc7, which sees both towers."""
+        x = [self.a.dropout6(x[0], seed=dropout_seed), self.b.dropout6(x[1], seed=dropout_seed)]
+        return [self.a.block7(*x), self.b.block7(*x)]  # 2 x (N, 2048)
+
+    def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Dropout, and fc8 on the first device."""
+        x = [self.a.dropout7(x[0], seed=dropout_seed), self.b.dropout7(x[1], seed=dropout_seed)]
+        return self.logits(self.fc8(self.join_fc8(x)))  # (N, num_classes)
+
+    def blocks12(self, images: list[tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """The two blocks in which each tower is alone."""
+        a, b = self.a, self.b
+        x, y = a.block1(images[0], training), b.block1(images[1], training)  # 2 x (N, 27, 27, 48)
+        return a.block2(x, training), b.block2(y, training)  # 2 x (N, 13, 13, 128)
+
+
+class Tower(keras.layers.Layer):
+    """One tower: half the kernels of every layer but fc8, all on one device.
+
+    Its parts are called one by one, because the towers meet between them.
+    """
+
+    def __init__(self, tower: str, device: str | None, network: Network, seed: int, dtype: str | None) -> None:
+        super().__init__(name=f"tower_{tower}", dtype=dtype, autocast=False)
+
+        def named(name: str) -> dict[str, Any]:
+            return {"name": f"{name}_{tower}", "device": device, "dtype": dtype}
+
+        def conv(name: str, size: int, bias: float, **options: Any) -> Conv2D:
+            stddev = network.weight_stddev_conv345 if name in ("conv3", "conv4", "conv5") else network.weight_stddev
+            return Conv2D(
+                getattr(network.widths, name), size, **options, **named(name),
+                kernel_initializer=_normal(stddev, seed, f"{name}_{tower}"),
+                bias_initializer=keras.initializers.Constant(bias),
+            )  # fmt: skip
+
+        def response_norm(name: str, relu: bool) -> LocalResponseNormalization:
+            return LocalResponseNormalization(
+                network.lrn_depth_radius, network.lrn_bias, network.lrn_alpha, network.lrn_beta, relu, **named(name)
+            )
+
+        def fully_connected(name: str) -> Dense:
+            units = getattr(network.widths, name)
+            return _dense(
+                f"{name}_{tower}", units, device, network, seed, bias=nonzero, activation="relu", dtype=dtype
+            )  # fmt: skip
+
+        nonzero = network.nonzero_bias
+        self.relu_last = network.block1_order == "conv-lrn-pool-relu"
+        self.spatial_norm = network.spatial_norm_after_block2
+
+        self.cast1 = Cast(**named("cast1"))
+        # 224 + 3 = 227 gives conv1 its 55 outputs: the padding that the paper does not mention, bottom and right only.
+        self.pad1 = ZeroPadding2D(((0, 3), (0, 3)), **named("pad1"))
+        self.conv1 = conv("conv1", 11, bias=0, strides=4)
+        self.norm1 = response_norm("norm1", relu=not self.relu_last)
+        self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
+        self.relu1 = ReLU(**named("relu1"))
+
+        self.conv2 = conv("conv2", 5, bias=nonzero, padding="same")
+        self.norm2 = response_norm("norm2", relu=True)
+        self.spatial_norm2 = SpatialResponseNormalization(**named("spatial_norm2"))
+        self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
+
+        self.join_conv3 = BothTowers(**named("join_conv3"))
+        self.conv3 = conv("conv3", 3, bias=0, padding="same", activation="relu")
+        self.conv4 = conv("conv4", 3, bias=nonzero, padding="same", activation="relu")
+        self.conv5 = conv("conv5", 3, bias=nonzero, padding="same", activation="relu")
+        self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
+
+        self.flatten5 = Flatten(**named("flatten5"))
+        self.join_fc6 = BothTowers(**named("join_fc6"))
+        self.fc6 = fully_connected("fc6")
+        self.dropout6 = dropout_layer(network.dropout, network.dropout_rate, **named("dropout6"))
+
+        self.join_fc7 = BothTowers(**named("join_fc7"))
+        self.fc7 = fully_connected("fc7")
+        self.dropout7 = dropout_layer(network.dropout, network.dropout_rate, **named("dropout7"))
+
+    def block1(self, images: tf.Tensor, training: bool) -> tf.Tensor:
+        """Conv1, normalized and pooled; ReLU comes first, in norm1, or last, as the recipes differ."""
+        x = self.conv1(self.pad1(self.cast1(images)))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
+        x = self.pool1(self.norm1(x, training=training))  # (N, 27, 27, 48)
+        return self.relu1(x) if self.relu_last else x
+
+    def block2(self, x: tf.Tensor, training: bool) -> tf.Tensor:
+        """Conv2, rectified in norm2, normalized and pooled."""
+        x = self.norm2(self.conv2(x, training=training), training=training)  # (N, 27, 27, 128)
+        if self.spatial_norm:
+            x = self.spatial_norm2(x, training=training)  # (N, 27, 27, 128)
+        return self.pool2(x)  # (N, 13, 13, 128)
+
+    def block345(self, a: tf.Tensor, b: tf.Tensor, training: bool) -> tf.Tensor:
+        """Conv3, which sees both towers, conv4 and conv5, pooled."""
+        x = self.join_conv3([a, b])  # (N, 13, 13, 256)
+        x = self.conv3(x, training=training)  # (N, 13, 13, 192)
+        x = self.conv4(x, training=training)  # (N, 13, 13, 192)
+        x = self.conv5(x, training=training)  # (N, 13, 13, 128)
+        return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
+
+    def block6(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Fc6, which sees both towers."""
+        return self.fc6(self.join_fc6([a, b]))  # (N, 9216) -> (N, 2048)
+
+    def block7(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """Fc7, which sees both towers."""
+        return self.fc7(self.join_fc7([a, b]))  # (N, 4096) -> (N, 2048)
+
+
+def _dense(
+    name: str, units: int, device: str | None, network: Network, seed: int, *,
+    bias: float, activation: str | None, dtype: str | None,
+) -> Dense:  # fmt: skip
+    stddev = network.weight_stddev_fc67 if name.startswith(("fc6", "fc7")) else network.weight_stddev
+    return Dense(
+        units,
+        activation=activation,
+        kernel_initializer=_normal(stddev, seed, name),
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _normal(stddev: float, seed: int, name: str) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(0.0, stddev, seed=own_seed(seed, name))

@@ -1,0 +1,1 @@
+"""From records to what a network sees: reading, chance, decoding, crops and colors."""

@@ -1,0 +1,204 @@
+"""From records to batches of uint8 pixels: read -> shuffle -> batch -> parse -> draw -> decode.
+
+What is left, crop, mirroring, mean and noise, runs on the network's own device: see `preparation`.
+
+All randomness is a function of (seed, epoch, position of the image in its epoch), so any step of any run can be drawn
+again; only the order of the records passes through a shuffle buffer, itself seeded by (seed, epoch).
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from alexnet_tf.pictures.augmentation import Draws, draw_augmentation, noise_axes
+from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
+from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
+from alexnet_tf.pictures.share import WHOLE, Share
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from tfrecords.manifest import Manifest
+from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
+from tfrecords.statistics import Statistics
+
+SHUFFLE_MEMORY = 512 * 2**20
+"""Bytes that the records in a shuffle buffer may take."""
+READ_AHEAD, READ_AHEAD_MEMORY = 1024, 32 * 2**20
+"""Records that are ready before they are needed, and the bytes that they may take."""
+
+
+def training_batches(
+    data_dir: Path,
+    manifest: Manifest,
+    statistics: Statistics,
+    augment: Augmentation,
+    *,
+    batch_size: int,
+    seed: int,
+    shuffle_buffer: int,
+    first_step: int = 0,
+    share: Share = WHOLE,
+) -> RecordBatches:
+    """An endless stream of training batches, beginning with that of step `first_step` (counted from 0).
+
+    Epochs follow each other without a gap: a batch may hold the last images of one epoch and the first of the next, so
+    every image is seen equally often and no batch is smaller than the others. With a share, the images are this
+    worker's alone, and `batch_size` is its own.
+
+    Yields:
+      (TrainingPictures of batch_size pictures, labels int64 (batch_size,)).
+
+    Raises:
+      UserError: there are no such pictures; and while reading, as `RecordBatches`.
+    """
+    files = _files(data_dir, manifest, "train")
+    axes = noise_axes(augment, statistics)
+    specs = TrainingPictures.specs(batch_size)
+
+    def draw(epochs: np.ndarray, positions: np.ndarray) -> Draws:
+        return draw_augmentation(augment, axes, seed, epochs, positions)
+
+    def decode(epochs: tf.Tensor, positions: tf.Tensor, records: tf.Tensor) -> tuple[TrainingPictures, tf.Tensor]:
+        examples = parse_examples(records)
+        draws = tf.numpy_function(draw, (epochs, positions), [spec.dtype for spec in specs[1:]], stateful=False)
+        parts = decode_pictures(examples[KEY_IMAGE], manifest.encoding), *draws
+        shaped = (tf.ensure_shape(part, spec.shape) for part, spec in zip(parts, specs, strict=True))
+        return TrainingPictures(*shaped), examples[KEY_LABEL]
+
+    buffer = records_within(SHUFFLE_MEMORY, shuffle_buffer, manifest)
+    records = ordered_records(files, seed, buffer, first_step * batch_size, share)
+    # Read ahead, so that the shuffle buffer of the next epoch fills while the last images of this one are decoded.
+    records = records.prefetch(records_within(READ_AHEAD_MEMORY, READ_AHEAD, manifest))
+    batches = records.batch(batch_size, drop_remainder=True)
+    return RecordBatches(files, _decoded(batches, decode))
+
+
+def records_within(memory: int, most: int, manifest: Manifest) -> int:
+    """How many training records, as they are stored, may be held in `memory` bytes: from 1 to `most`."""
+    train = manifest.splits["train"]
+    stored = sum(shard.bytes for shard in train.shards)
+    return max(1, min(most, memory * train.records // max(stored, 1)))
+
+
+def ordered_records(
+    files: RecordFiles, seed: int, shuffle_buffer: int, read: int, share: Share = WHOLE
+) -> tf.data.Dataset:
+    """Epoch after epoch without end, after the first `read` records; each epoch has an order of its own.
+
+    The order depends on the seed, the epoch and the number of records in each file, not on what they hold. A worker
+    reads its share of the files as they are ordered for all, and shuffles that.
+
+    Yields:
+      (epoch int64, position in the epoch of all workers int64, the record as stored), all scalars.
+    """
+    per_epoch = sum(files.records)
+    first_epoch, first_place = share.place_after(read, per_epoch)
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        skipped = tf.where(epoch == first_epoch, tf.constant(first_place, tf.int64), 0)
+        start, end = share.range_in_epoch(epoch, per_epoch)
+        records = _shuffled_records(files, seed, epoch, shuffle_buffer, start, end)
+        positions = tf.data.Dataset.range(start, tf.int64.max)  # the records end an epoch: so all of them are counted
+        return tf.data.Dataset.zip((positions, records)).skip(skipped).map(lambda p, record: (epoch, p, record))
+
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
+
+
+def evaluation_batches(
+    data_dir: Path, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
+) -> RecordBatches:
+    """Every image of a split (or of this worker's share of it) once, in stored order; the last batch may be smaller.
+
+    Yields:
+      (pictures uint8 (n, 256, 256, 3), labels int64 (n,)).
+
+    Raises:
+      UserError: as `training_batches`.
+    """
+    files = _files(data_dir, manifest, split)
+
+    def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        examples = parse_examples(records)
+        return decode_pictures(examples[KEY_IMAGE], manifest.encoding), examples[KEY_LABEL]
+
+    return RecordBatches(files, _decoded(stored_records(files, share).batch(batch_size), decode))
+
+
+def stored_records(files: RecordFiles, share: Share = WHOLE) -> tf.data.Dataset:
+    """Every record (or this worker's share of them) once, in stored order, each a scalar string."""
+    between = _read_between(files, tf.range(len(files.paths)), *share.range_of(sum(files.records)))
+    return between.flat_map(files.read)
+
+
+def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_size: int) -> RecordBatches:
+    """Every picture of a split once, in stored order, as a file that decodes to exactly what is stored.
+
+    Yields:
+      (files string (n,), labels int64 (n,)).
+
+    Raises:
+      UserError: as `training_batches`.
+    """
+
+    def file(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = parse_example(record)
+        if manifest.encoding == "jpeg":
+            return example[KEY_IMAGE], example[KEY_LABEL]
+        return tf.io.encode_png(decode_picture(example[KEY_IMAGE], manifest.encoding)), example[KEY_LABEL]
+
+    files = _files(data_dir, manifest, split)
+    return RecordBatches(files, stored_records(files).map(file).batch(batch_size).prefetch(1))
+
+
+def _decoded(batches: tf.data.Dataset, decode: Callable[..., Any]) -> tf.data.Dataset:
+    """Batches decoded on every core, in order, two of them ahead."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of an iterator, and so of an epoch, by seconds
+    cores = len(os.sched_getaffinity(0))
+    return batches.map(decode, num_parallel_calls=cores, deterministic=True).prefetch(2).with_options(options)
+
+
+def _files(data_dir: Path, manifest: Manifest, split: str) -> RecordFiles:
+    if manifest.size != STORED_SIZE:
+        raise UserError(
+            f"{data_dir} holds pictures of {manifest.size}x{manifest.size}, AlexNet takes {STORED_SIZE}x{STORED_SIZE}; "
+            f"convert again with --size {STORED_SIZE}"
+        )
+    return RecordFiles.of_split(data_dir, manifest, split)
+
+
+def _shuffled_records(
+    files: RecordFiles, seed: int, epoch: tf.Tensor, buffer: int, start: tf.Tensor, end: tf.Tensor
+) -> tf.data.Dataset:
+    """Records `start` to `end` of an epoch: files in an order of the epoch's own, read side by side, then a buffer."""
+    number = tf.range(len(files.paths))
+    order = tf.random.experimental.stateless_shuffle(number, seed=_epoch_seed(seed, epoch))
+    at_once = min(4, len(files.paths))
+    records = _read_between(files, order, start, end).interleave(
+        files.read, cycle_length=at_once, num_parallel_calls=at_once, deterministic=True
+    )
+    return records.shuffle(buffer, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
+
+
+def _read_between(
+    files: RecordFiles, order: tf.Tensor, start: tf.Tensor | int, end: tf.Tensor | int
+) -> tf.data.Dataset:
+    """Where records `start` to before `end` are, counted through the files in `order`; others are not opened.
+
+    Yields:
+      (number of the file, records to skip in it, records to read after them), all int64 scalars.
+    """
+    records = tf.gather(tf.constant(files.records, tf.int64), order)  # (S,)
+    before = tf.cumsum(records, exclusive=True)
+    skipped = tf.clip_by_value(start - before, 0, records)
+    read = tf.clip_by_value(end - before, 0, records) - skipped
+    places = tf.cast(order, tf.int64), skipped, read
+    return tf.data.Dataset.from_tensor_slices(tuple(tf.boolean_mask(part, read > 0) for part in places))
+
+
+def _epoch_seed(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])

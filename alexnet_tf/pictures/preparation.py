@@ -1,0 +1,148 @@
+"""From uint8 pictures to what the network sees: crop, mirroring, mean, color noise; and the views of evaluation.
+
+This runs on the device that the network runs on, a whole batch at a time, in training, at evaluation and in an exported
+model: so a third of the bytes are fed, and there is one way to prepare a picture.
+
+Pixels stay on the 0-255 scale and are never divided by 255; for torchvision's net alone they are scaled, at the end.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from alexnet_tf.towers import on_cpu
+from tfrecords.statistics import Statistics
+
+
+class TrainingPictures(NamedTuple):
+    """N pictures as the input pipeline yields them, and what is to be done with each: see augmentation.Draws."""
+
+    pixels: tf.Tensor
+    """uint8 (N, 256, 256, 3)."""
+    offset: tf.Tensor
+    """int32 (N, 2)."""
+    mirrored: tf.Tensor
+    """bool (N,)."""
+    color_shift: tf.Tensor
+    """float32 (N, 3)."""
+    noisy: tf.Tensor
+    """bool (N,)."""
+
+    @staticmethod
+    def specs(batch_size: int) -> "TrainingPictures":
+        """Types and shapes of a batch."""
+
+        def spec(dtype: tf.DType, *shape: int) -> tf.TensorSpec:
+            return tf.TensorSpec((batch_size, *shape), dtype)
+
+        return TrainingPictures(
+            pixels=spec(tf.uint8, STORED_SIZE, STORED_SIZE, 3), offset=spec(tf.int32, 2), mirrored=spec(tf.bool),
+            color_shift=spec(tf.float32, 3), noisy=spec(tf.bool),
+        )  # fmt: skip
+
+
+def prepare_training(
+    pictures: TrainingPictures, augment: Augmentation, statistics: Statistics, device: str | None
+) -> tf.Tensor:
+    """`training_images` for a device. On a CPU passes over memory are all that they cost, so XLA makes them one."""
+    return (_compiled_training_images if on_cpu(device) else training_images)(pictures, augment, statistics)
+
+
+def training_images(pictures: TrainingPictures, augment: Augmentation, statistics: Statistics) -> tf.Tensor:
+    """A batch of training images, float32 (N, crop_size, crop_size, 3), each cropped, mirrored and colored as drawn."""
+    mean, size = _mean_image(augment, statistics), augment.crop_size
+    images = tf.cast(pictures.pixels, tf.float32)  # first, for not every GPU operation takes uint8
+    if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
+        images = _crop_and_mirror(images, pictures, size) - center_crop(mean, size)
+    else:
+        images = _crop_and_mirror(images - mean, pictures, size)
+    if augment.noise != "none":
+        images += pictures.color_shift[:, None, None]
+        if augment.noise_divisor != 1.0:
+            images *= tf.where(pictures.noisy, 1.0 / augment.noise_divisor, 1.0)[:, None, None, None]
+    return _divided(images, augment)
+
+
+_compiled_training_images = tf.function(training_images, jit_compile=True, autograph=False)
+
+
+def _crop_and_mirror(images: tf.Tensor, pictures: TrainingPictures, size: int) -> tf.Tensor:
+    place = tf.range(size)
+    rows = pictures.offset[:, :1] + place  # (N, size)
+    columns = pictures.offset[:, 1:] + tf.where(pictures.mirrored[:, None], size - 1 - place, place)  # (N, size)
+    images = tf.gather(images, rows, axis=1, batch_dims=1)  # (N, size, 256, 3)
+    return tf.gather(images, columns, axis=2, batch_dims=1)  # (N, size, size, 3)
+
+
+def prepare_evaluation(
+    pictures: tf.Tensor, views: int, augment: Augmentation, statistics: Statistics, device: str | None
+) -> tf.Tensor:
+    """`evaluation_views` for a device; on a CPU one pass over memory, like `prepare_training`."""
+    return (_compiled_evaluation_views if on_cpu(device) else evaluation_views)(pictures, views, augment, statistics)
+
+
+def evaluation_views(pictures: tf.Tensor, views: int, augment: Augmentation, statistics: Statistics) -> tf.Tensor:
+    """The center crop, or the ten views: four corners and the center, and their mirror images (paper section 4.1).
+
+    Args:
+      pictures: (..., 256, 256, 3), uint8 or float32 on the 0-255 scale.
+      views: 1 or 10.
+
+    Returns:
+      float32 (..., views, crop_size, crop_size, 3), less the mean as the recipe subtracts it.
+    """
+    mean, size = _mean_image(augment, statistics), augment.crop_size
+    crops = _crops(tf.cast(pictures, tf.float32), views, size)
+    if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
+        means = mirrored_means = center_crop(mean, size)
+    else:
+        means = _crops(mean, views, size)
+        mirrored_means = _mirrored(means)
+    prepared = crops - means
+    if views == 10:
+        prepared = tf.concat([prepared, _mirrored(crops) - mirrored_means], axis=-4)
+    return _divided(prepared, augment)
+
+
+_compiled_evaluation_views = tf.function(evaluation_views, jit_compile=True, autograph=False)
+
+
+def center_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
+    """The central (..., size, size, 3) of (..., 256, 256, 3)."""
+    [(y, x)] = _offsets(1, size)
+    return _crop(picture, y, x, size)
+
+
+def _offsets(views: int, size: int) -> list[tuple[int, int]]:
+    far = STORED_SIZE - size
+    center = (far // 2, far // 2)
+    return [center] if views == 1 else [(0, 0), (0, far), (far, 0), (far, far), center]
+
+
+def _crops(pictures: tf.Tensor, views: int, size: int) -> tf.Tensor:
+    """(..., 256, 256, 3) to (..., 1 or 5, size, size, 3)."""
+    return tf.stack([_crop(pictures, y, x, size) for y, x in _offsets(views, size)], axis=-4)
+
+
+def _mirrored(crops: tf.Tensor) -> tf.Tensor:
+    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # sooner done than [..., ::-1, :]
+
+
+def _crop(picture: tf.Tensor, y: int, x: int, size: int) -> tf.Tensor:
+    return picture[..., y : y + size, x : x + size, :]
+
+
+def _mean_image(augment: Augmentation, statistics: Statistics) -> tf.Tensor:
+    """What is subtracted, float32 (256, 256, 3)."""
+    mean = statistics.mean_image
+    if augment.mean == "color":
+        mean = np.broadcast_to(mean.mean(axis=(0, 1)), mean.shape)
+    return tf.constant(mean, tf.float32)
+
+
+def _divided(images: tf.Tensor, augment: Augmentation) -> tf.Tensor:
+    if set(augment.color_divisors) == {1.0}:
+        return images
+    return images / tf.constant(augment.color_divisors, tf.float32)

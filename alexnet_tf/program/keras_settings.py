@@ -1,0 +1,59 @@
+"""Keras as this project needs it: TensorFlow, float32, channels last, whatever other projects left behind for Keras.
+
+Keras reads ~/.keras/keras.json and several variables of the environment while it is imported. They belong to no
+project: a floatx set there years ago would change the precision of every weight; another image_data_format or backend,
+or a file that is no JSON, would end in a traceback. So Keras is imported without them. No import of Keras here.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alexnet_tf.program.environment import without
+from alexnet_tf.program.errors import UserError
+
+BACKEND, FLOATX, DATA_FORMAT, EPSILON = "tensorflow", "float32", "channels_last", 1e-7
+"""Keras' own defaults."""
+NOWHERE = os.path.join(os.devnull, "keras")
+"""No folder, and none can be made there."""
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Meanwhile Keras, which is imported inside, finds no keras.json and no variables but those of this project."""
+    with without("KERAS_"):
+        os.environ.update(KERAS_BACKEND=BACKEND, KERAS_HOME=NOWHERE)
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]
+    os.environ["KERAS_BACKEND"] = BACKEND
+    _restore_home()
+
+
+def check_settings(keras: Any) -> None:
+    """Sets what Keras, imported perhaps before this project by a notebook, has otherwise.
+
+    Raises:
+      UserError: it runs on another backend, which cannot be changed any more.
+    """
+    if keras.backend.backend() != BACKEND:
+        raise UserError(
+            f"Keras was imported on the backend {keras.backend.backend()} before this project; import alexnet_tf "
+            f"first, or set KERAS_BACKEND={BACKEND} in the environment"
+        )
+    keras.backend.set_floatx(FLOATX)
+    keras.backend.set_image_data_format(DATA_FORMAT)
+    keras.backend.set_epsilon(EPSILON)
+    if keras.mixed_precision.global_policy().name != FLOATX:  # it was made when floatx was another
+        keras.mixed_precision.set_global_policy(FLOATX)
+
+
+def _restore_home() -> None:
+    """Lets Keras 3, which remembers it, put downloads where the user expects them. Keras 2 asks every time."""
+    config = sys.modules.get("keras.src.backend.config")
+    if getattr(config, "_KERAS_DIR", None) == NOWHERE:
+        home = os.environ.get("KERAS_HOME", os.path.join(os.path.expanduser("~"), ".keras"))
+        config._KERAS_DIR = home  # type: ignore[union-attr]

@@ -1,0 +1,29 @@
+"""Text files as people and programs leave them: whatever cannot be read ends in a line that names the file."""
+
+from pathlib import Path
+
+from alexnet_tf.program.errors import UserError
+
+
+def read_text(path: Path, what: str = "") -> str:
+    """A file's text; the mark that some editors put before UTF-8 text is left out.
+
+    Args:
+      path: the file.
+      what: goes before its path in messages, as in "config".
+
+    Raises:
+      UserError: it cannot be read, or is no UTF-8 text.
+      FileNotFoundError: it is not there; what that means is for the caller to say.
+    """
+    name = f"{what} {path}".strip()
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as fault:
+        raise UserError(
+            f"{name} is no UTF-8 text (byte {fault.object[fault.start]:#04x} at {fault.start}): save it as UTF-8"
+        ) from fault
+    except OSError as fault:
+        raise UserError(f"{name} cannot be read: {fault.strerror}") from fault

@@ -1,0 +1,164 @@
+"""Files and folders that are there whole or not at all, after a power cut too; and folders that one process holds."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from alexnet_tf.program.errors import UserError
+
+UNFINISHED = ".unfinished-"
+"""Begins the name of what is being written; where nobody writes, it was left by a program that was killed."""
+
+
+FREE_SPACE = "; free some space there, then run the same command again"
+MAKE_WRITABLE = "; make its folder writable for this user, or choose another folder"
+ADVICE = {
+    errno.ENOSPC: FREE_SPACE, errno.EDQUOT: FREE_SPACE, errno.EROFS: MAKE_WRITABLE, errno.EACCES: MAKE_WRITABLE,
+    errno.EPERM: MAKE_WRITABLE, errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
+    errno.ENOTDIR: "; a part of this path is a file: choose another folder",
+    errno.EEXIST: "; a file is in its place: choose another folder",
+    errno.EIO: "; look at the disk, or choose a folder on another one",
+    errno.EMFILE: "; raise the limit on open files (ulimit -n)",
+}  # fmt: skip
+"""What helps, by the system's number of the fault."""
+
+
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Writes a file beside and renames it, so that whoever reads meanwhile finds the old one.
+
+    What is no file, such as /dev/stdout or a pipe, is written as it stands; behind a symbolic link, what it leads to.
+
+    Args:
+      path: the file.
+      content: its bytes, or a function that writes them into the open file.
+
+    Raises:
+      UserError: it cannot be written; nothing of it stays, and an older file of that name stays as it was.
+    """
+    try:
+        final = path.resolve()
+        if final.exists() and not final.is_file():
+            _write(final, content)
+            return
+        unfinished = final.with_name(f"{UNFINISHED}{final.name}")
+        try:
+            _write(unfinished, content)
+            put_in_place(unfinished, final)
+        finally:
+            remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
+    except OSError as fault:
+        raise cannot_be_written(path, fault) from fault
+
+
+def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    with path.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
+
+
+def cannot_be_written(path: Path, fault: OSError) -> UserError:
+    """What a file or folder that the file system does not take is told as: which one, why, and what helps."""
+    reason = fault.strerror or "the file system gives no reason"
+    return UserError(f"{path} cannot be written: {reason}{ADVICE.get(fault.errno or 0, '')}")
+
+
+def put_in_place(unfinished: Path, final: Path) -> None:
+    """Renames a finished file or folder once all that it holds is on the disk, and then its new name, too.
+
+    Without this order a power cut may leave the name without the content. `final` must not be a folder that holds
+    files.
+
+    Raises:
+      OSError: as the file system has it.
+    """
+    if unfinished.is_dir():
+        for folder, _, files in os.walk(unfinished, topdown=False):
+            for file in files:
+                to_disk(Path(folder, file))
+            to_disk(Path(folder))
+    else:
+        to_disk(unfinished)
+    os.replace(unfinished, final)
+    to_disk(final.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all that is in it, as far as the file system lets it; missing is no fault."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def hold(lock: Path, busy: str) -> TextIO:
+    """Takes a lock file for this process; closing the file, or the end of the process however it comes, releases it.
+
+    Args:
+      lock: the file, made where it is missing.
+      busy: the message when another process holds it.
+
+    Raises:
+      UserError: another process holds it, it cannot be made, or the file system has no locks.
+    """
+    try:
+        file = lock.open("a")
+    except OSError as fault:
+        raise cannot_be_written(lock, fault) from fault
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as fault:
+        file.close()
+        if fault.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise UserError(busy) from None
+        raise UserError(
+            f"{lock} cannot be locked ({fault.strerror}): its file system has no locks, so two processes could write "
+            "there at once; use a folder on another file system, or mount this one with locks"
+        ) from fault
+    return file
+
+
+@contextlib.contextmanager
+def held(lock: Path, busy: str) -> Iterator[None]:
+    """`hold` for a block."""
+    with hold(lock, busy):
+        yield
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it that are missing, so that a power cut does not take it away again.
+
+    Raises:
+      UserError: it cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            to_disk(folder.parent)
+    except OSError as fault:
+        raise cannot_be_written(path, fault) from fault
+
+
+def to_disk(path: Path) -> None:
+    """Waits until a file's content, or the names in a folder, would outlast a power cut.
+
+    Raises:
+      OSError: as the file system has it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as fault:
+        # Some network and user-space file systems cannot do it for a folder; they have no better way.
+        if not (fault.errno in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS) and path.is_dir()):
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,311 @@
+"""A run's folder, held by the one process that trains in it.
+
+    RUN/config.yaml        every setting as it was when the run began, and as it is now where it may change
+    RUN/classes.json       class keys and names, in label order
+    RUN/statistics.npz     mean image and colors of the training data
+    RUN/metrics.jsonl      a line every few steps and every validation
+    RUN/tensorboard/       the same for TensorBoard
+    RUN/checkpoints/       step-00001234/, each whole: written beside and renamed in
+    RUN/saved.json         that there are checkpoints, so that their loss is no fresh start
+    RUN/best.json          which checkpoint has the lowest validation error, for people and scripts
+
+With it a run can be evaluated, exported and resumed, the first two without the training data.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import UNFINISHED, cannot_be_written, hold, make_folder, write_whole
+from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
+from alexnet_tf.runs.classes import Classes, load_classes
+from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
+from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
+from alexnet_tf.runs.records import CHECKPOINT_PREFIX, TrainingState, step_of
+from alexnet_tf.runs.run import CLASSES_FILE, CONFIG_FILE, Run, Which, latest_record, open_run, unbound_line
+from alexnet_tf.settings.config import Config, dump_config
+from tfrecords.manifest import Manifest
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+LOCK_FILE = "lock"
+SAVED_FILE = "saved.json"
+
+__all__ = [
+    "CHECKPOINT_PREFIX", "LOCK_FILE", "Classes", "OthersFolder", "Run", "TrainingFolder", "TrainingState", "Which",
+    "load_classes", "open_run",
+]  # fmt: skip
+
+
+class TrainingFolder:
+    """A run's folder, held by the one process that trains in it.
+
+    Use as a context manager; the lock goes with the process however it ends.
+    """
+
+    def __init__(
+        self, path: Path, config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None = None
+    ) -> None:
+        """Makes the folder, or reopens it after checking that it is the same experiment.
+
+        Args:
+          path: the folder.
+          config: in force now.
+          classes: of the data.
+          statistics: trained with.
+          manifest: of the data; None where nothing is trained, as when weights are imported.
+
+        Raises:
+          UserError: another process trains here, settings, classes, statistics or data changed since the latest
+            checkpoint was saved, that one is damaged, or all are gone.
+        """
+        self.path = path
+        self.classes = classes
+        self._said: set[str] = set()
+        self._metrics: Metrics | None = None
+        make_folder(path)
+        self._lock = hold(
+            path / LOCK_FILE, f"run {path} is being trained by another process; wait for it or use another --run"
+        )
+        try:
+            self.checkpoints = make_checkpoints(path)
+            self.experiment = Experiment.of(config, classes, statistics, manifest)
+            self._prepare(config, classes, statistics)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _prepare(self, config: Config, classes: Classes, statistics: Statistics) -> None:
+        self.checkpoints.remove_leftovers(self._say_once)
+        self._name_foreign()
+        self.latest = latest_record(self.checkpoints)
+        if self.latest is None and self._saved_before():
+            raise UserError(f"the checkpoints of run {self.path} are gone; restore them or use another --run")
+        self._check_nothing_in_the_way()
+        if (self.path / CONFIG_FILE).exists():
+            _check_same_experiment(open_run(self.path), config, classes, statistics)
+        if self.latest is not None:
+            self._check_bound(config)
+            self._mark_saved()
+            self.checkpoints.best(self._say_once)
+            self.checkpoints.write_best(self._say_once)
+        self._write_own(config, classes, statistics)
+
+    def _check_bound(self, config: Config) -> None:
+        """Sees that the latest checkpoint was saved in this experiment."""
+        assert self.latest is not None
+        checkpoint, record = self.latest
+        saved, now = record.experiment, self.experiment
+        if saved is None:
+            if not (self.path / CONFIG_FILE).exists():
+                raise UserError(
+                    f"{self.path / CONFIG_FILE} is missing, and checkpoint {checkpoint}, saved by an earlier version, "
+                    "does not tell the settings; restore the file"
+                )
+            self._say_once(unbound_line(checkpoint))
+            return
+        for name, before, value in changed_settings(saved.settings, now.settings):
+            raise UserError(
+                f"{name} was {before} when checkpoint {checkpoint} was saved and is {value} now; set it back or use "
+                "another --run"
+            )
+        if saved.classes != now.classes:
+            raise UserError(
+                f"{config.data.dir} has other classes than checkpoint {checkpoint} was trained on; use its own data or "
+                "another --run"
+            )
+        if saved.statistics != now.statistics:
+            raise UserError(
+                f"{config.data.statistics or config.data.dir / STATISTICS_FILE} is not the one that checkpoint "
+                f"{checkpoint} was trained with; restore it, set data.statistics={self.path / STATISTICS_FILE} or use "
+                "another --run"
+            )
+        if saved.data is not None and now.data is not None and (change := changed_data(saved.data, now.data)):
+            raise UserError(
+                f"{config.data.dir} {change}: other data than checkpoint {checkpoint} was trained on; use its own "
+                "or another --run"
+            )
+
+    def _check_nothing_in_the_way(self) -> None:
+        """What bears the name of a checkpoint to come would end the run only when that is saved."""
+        last = self.latest[1].step if self.latest else -1
+        for path in self.checkpoints.foreign():
+            if (step_of(path.name.removeprefix(UNFINISHED)) or 0) > last:
+                raise UserError(f"{path} is no checkpoint, but bears the name of one to come; move it out of there")
+
+    def _write_own(self, config: Config, classes: Classes, statistics: Statistics) -> None:
+        """Writes what belongs to a run, and nothing over another's file; config.yaml last, for it makes it a run."""
+        path = self.path / STATISTICS_FILE
+        if not path.exists():
+            statistics.save(path)
+        elif Statistics.load(path, "restore it or use another --run").digest() != statistics.digest():
+            raise UserError(f"{path} is not the one that this run trains with; use another --run")
+        path = self.path / CLASSES_FILE
+        if not path.exists():
+            write_whole(path, classes.model_dump_json(indent=1).encode())
+        elif load_classes(path).keys != classes.keys:
+            raise UserError(f"{path} does not tell the classes that this run trains on; use another --run")
+        path, content = self.path / CONFIG_FILE, dump_config(config).encode()
+        if not path.exists() or path.read_bytes() != content:
+            write_whole(path, content)
+
+    def _saved_before(self) -> bool:
+        if (self.path / SAVED_FILE).exists() or (self.path / BEST_FILE).exists():
+            return True
+        lines = read_lines(self.path / METRICS_FILE)
+        return any(fields is not None and fields["kind"] == "checkpoint" for _, fields in lines)
+
+    def _mark_saved(self) -> None:
+        """Once there is a checkpoint, never before: else a kill in between would leave a run that cannot begin."""
+        path = self.path / SAVED_FILE
+        if not path.exists():
+            write_whole(path, json.dumps({"checkpoints": True}).encode())
+
+    def _name_foreign(self) -> None:
+        new = [path for path in self.checkpoints.foreign() if str(path) not in self._said]
+        self._said |= {str(path) for path in new}
+        if new:
+            names = ", ".join(path.name for path in new[:20]) + (f" and {len(new) - 20} more" if len(new) > 20 else "")
+            _say(f"left alone in {self.checkpoints.folder}, for they are no checkpoints of this program: {names}")
+
+    def __enter__(self) -> "TrainingFolder":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._metrics:
+            try:
+                self._metrics.close()
+            except OSError as fault:
+                self._say_once(str(cannot_be_written(self._metrics.path, fault)))
+        self._lock.close()
+
+    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState) -> None:
+        """Writes a checkpoint whole or not at all, then drops all but the best and the two latest.
+
+        Raises:
+          UserError: it cannot be written; those from before are still there.
+        """
+        self.checkpoints.save(checkpoint, state, self.experiment)
+        if self._metrics:
+            self.log(kind="checkpoint", step=state.step)
+        self._tidy()
+
+    def add_validation(self, state: TrainingState, top1_error: float) -> None:
+        """Adds to the checkpoint of `state.step` what its validation came to.
+
+        Raises:
+          UserError: it cannot be written; the validation is done again when the run goes on.
+        """
+        self.checkpoints.add_validation(state, top1_error)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """What follows a good save; whatever goes wrong here is told and ends no run."""
+        if self._metrics:
+            self._log_to(Metrics.to_disk)
+        try:
+            self._mark_saved()
+            self._name_foreign()
+            self.checkpoints.write_best(self._say_once)
+            self.checkpoints.remove_old(self._say_once)
+        except UserError as fault:
+            self._say_once(f"{fault}; the checkpoint itself is saved")
+        except OSError as fault:
+            self._say_once(f"{self.checkpoints.folder}: {fault.strerror}; the checkpoint itself is saved")
+
+    def has_checkpoint(self) -> bool:
+        """Whether anything has been saved yet."""
+        return self.checkpoints.latest() is not None
+
+    def restore(self, checkpoint: tf.train.Checkpoint) -> TrainingState:
+        """Loads the latest checkpoint into `checkpoint`; a fresh state where there is none.
+
+        Raises:
+          UserError: the latest checkpoint is damaged, or of another network. Never starts over in silence.
+        """
+        latest = latest_record(self.checkpoints)
+        if latest is None:
+            return TrainingState()
+        folder, record = latest
+        check_files(folder, record)
+        self.checkpoints.restore(checkpoint, folder, whole=True)
+        return record.state
+
+    def start_metrics(self, state: TrainingState) -> None:
+        """Opens metrics.jsonl; what a killed run wrote after its last checkpoint is cut off, for it is done again."""
+        self._metrics = Metrics(self.path / METRICS_FILE, state.step, validated=not state.validation_due)
+        if self._metrics.broken:
+            self._say_once(f"{self._metrics.path}: {self._metrics.broken} broken lines were left out")
+        if self.latest is not None and state.step and "checkpoint" not in self._metrics.kinds:  # killed before it came
+            self.log(kind="checkpoint", step=state.step)
+
+    def log(self, **fields: Any) -> None:
+        """Adds a line to metrics.jsonl; where that cannot be written, it is told once and the run goes on."""
+        self._log_to(lambda metrics: metrics.log(**fields))
+
+    def _log_to(self, act: Callable[[Metrics], None]) -> None:
+        assert self._metrics is not None, "start_metrics comes first"
+        try:
+            act(self._metrics)
+        except OSError as fault:
+            self._say_once(str(cannot_be_written(self._metrics.path, fault)))
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            _say(line)
+
+
+class OthersFolder(TrainingFolder):
+    """A run's folder as workers other than the first have it: not at all. They get everything from the first."""
+
+    def __init__(self, path: Path, classes: Classes) -> None:
+        self.path = path
+        self.classes = classes
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is held."""
+
+    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState) -> None:
+        """The first worker saves."""
+
+    def add_validation(self, state: TrainingState, top1_error: float) -> None:
+        """The first worker saves."""
+
+    def has_checkpoint(self) -> bool:
+        """For this worker nothing is ever fresh."""
+        return True
+
+    def restore(self, checkpoint: tf.train.Checkpoint) -> TrainingState:
+        """The first worker's state is given to all."""
+        return TrainingState()
+
+    def log(self, **fields: Any) -> None:
+        """The first worker logs."""
+
+
+def _check_same_experiment(run: Run, config: Config, classes: Classes, statistics: Statistics) -> None:
+    if run.classes.keys != classes.keys:
+        raise UserError(
+            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} has {len(classes.keys)} "
+            "or other ones; use its own data or another --run"
+        )
+    if run.statistics.digest() != statistics.digest():
+        raise UserError(
+            f"{config.data.dir} holds other training pictures than run {run.path} began with (another mean image or "
+            "other colors); use its own data or another --run"
+        )
+    for name, before, value in changed_settings(deciding_settings(run.config), deciding_settings(config)):
+        raise UserError(
+            f"{name} was {before} when run {run.path} began and is {value} now; set it back or use another --run"
+        )
+
+
+def _say(line: str) -> None:
+    """Above a progress bar where there is one."""
+    tqdm.write(line, file=sys.stderr)

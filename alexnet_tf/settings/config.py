@@ -1,0 +1,362 @@
+"""The typed settings of a run: a YAML file, `section.key=value` overrides, and the preset's values for the rest.
+
+No TensorFlow here, so a wrong key is told in well under a second.
+"""
+
+import math
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.text_files import read_text
+from alexnet_tf.settings.plain_yaml import NOTHING, load_yaml
+from alexnet_tf.settings.presets import PRESETS, STORED_SIZE, Augmentation, Precision, Preset, Recipe
+
+Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+NotNegative = Annotated[float, Field(ge=0)]
+WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$")]
+
+
+def _expanded(path: Path) -> Path:
+    """With the home folder for a leading `~`."""
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL")
+    return Path(os.path.expanduser(path))
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are refused, values are checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    preset: Literal["paper", "2012-code", "caffe", "caffenet", "owt"] = "paper"
+
+
+class DataConfig(Section):
+    """Where the records are and how they are batched."""
+
+    dir: UserPath = Path("data")
+    statistics: UserPath | None = None
+    """The statistics.npz to train with; None: the data's own. Weights that came from elsewhere need theirs."""
+    batch_size: Count = 128
+    """Images of a step, over all workers: each takes an equal part, so that the recipe's 128 stay the recipe's."""
+    eval_batch_size: Count = 100
+    shuffle_buffer: Count = 10_000
+    """Records, still encoded, that wait in random order; fewer where so many take more than 512 MB, as raw ones do."""
+
+
+class AugmentConfig(Section):
+    """Overrides of the preset's augmentation; None keeps the preset's value. See presets.Augmentation."""
+
+    max_offset: int | None = Field(None, ge=0, le=32)
+    images_per_draw: Count | None = None
+    mean: Literal["per-offset", "center", "color"] | None = None
+    noise: Literal["eigenvalue", "standard-deviation", "none"] | None = None
+    noise_stddev: float | None = Field(None, ge=0)
+    noise_divisor: float | None = Field(None, gt=0)
+    noise_until_epoch: Count | None = None
+    crop: Literal["random", "center"] | None = None
+
+
+class TrainConfig(Section):
+    """The loop and the update rule; None keeps the preset's value. See presets.Recipe."""
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    """Stop after so many steps, even within an epoch."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    init_from: UserPath | None = None
+    """The run whose weights this one starts with; fc8 starts afresh where the classes are others."""
+    cache_features: bool = False
+    """Run the frozen part once and train the rest on what it puts out; the same result, many times as fast."""
+    learning_rate: float | None = Field(None, ge=0)
+    momentum: float | None = Field(None, gt=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0)
+    bias_rate_factor: float | None = Field(None, ge=0)
+    drop_bias_rate: bool | None = None
+    decay_biases: bool | None = None
+    schedule: Literal["plateau", "epochs"] | None = None
+    drop_epochs: tuple[int, ...] | None = None
+    drop_factor: float | None = Field(None, gt=0, le=1)
+    max_drops: int | None = Field(None, ge=0)
+    layer_drops: dict[Layer, dict[int, NotNegative]] | None = None
+    rate_multipliers: dict[Layer, NotNegative] | None = None
+    freeze: tuple[Layer, ...] | None = None
+    optimizer: Literal["paper", "sgdw"] | None = None
+    precision: Precision | None = None
+    patience: Count = 3
+    """With schedule "plateau": epochs without a new best validation error before the rate drops."""
+    log_every: Count = 20
+    """Steps between lines of metrics.jsonl and TensorBoard scalars."""
+    checkpoint_every: Count = 1000
+    """Steps between checkpoints within an epoch; the end of an epoch always makes one."""
+    stuck_after: Count = 1000
+    """Steps after which a loss still at ln(classes) is reported."""
+
+
+class DevicesConfig(Section):
+    """Which device each tower lives on."""
+
+    towers: Literal["auto", "two-gpus", "one-gpu", "two-cpus", "one-cpu"] = "auto"
+    threads: int = Field(0, ge=0)
+    """Threads inside an operation; 0: one per core, or just one where two towers have two cores."""
+
+
+class DistributeConfig(Section):
+    """Several workers, each a process with two towers, that train one network together; none listed: one process.
+
+    A TF_CONFIG in the environment takes the place of `workers` and `index`.
+    """
+
+    workers: tuple[WorkerAddress, ...] = ()
+    """host:port of every worker, the same list on all; the first is the one that writes the run's folder."""
+    index: int | None = Field(None, ge=0)
+    """This worker's place in the list, from 0; None: found by this machine's own names and addresses."""
+    watch_port: int | None = Field(None, ge=1, lt=2**16)
+    """On the first worker's host, where all keep watch over each other; None: the highest port in `workers`, plus 1."""
+    timeout: float = Field(60, ge=2)
+    """Seconds within which a worker that is lost (killed, frozen, cut off or never started) ends all others."""
+    stall_timeout: float = Field(600, ge=2)
+    """Seconds without a step, a validated batch or a part of a checkpoint after which a worker that is there, but
+    stands still, ends all. While it compiles or loads, a busy processor or disk counts as well."""
+    rate_scaling: Literal["none", "linear"] = "none"
+    """"linear": every rate times data.batch_size / base_batch_size (Goyal et al., arXiv 1706.02677, section 2.1)."""
+    base_batch_size: int = Field(128, ge=1)
+    """The batch that train.learning_rate is meant for."""
+    warmup_epochs: float = Field(5, ge=0)
+    """Epochs in which scaled-up rates rise from those for base_batch_size (section 2.2 there)."""
+    gradient_dtype: Literal["float32", "bfloat16"] = "float32"
+    """How gradients go from worker to worker; bfloat16 halves the bytes and rounds to 8 bits of precision."""
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    devices: DevicesConfig = DevicesConfig()
+    distribute: DistributeConfig = DistributeConfig()
+
+    @property
+    def preset(self) -> Preset:
+        """The preset with this config's overrides laid over it, its rate scaled to the batch."""
+        base = PRESETS[self.model.preset]
+        recipe = Recipe(**_laid_over(base.train, self.train))
+        return Preset(
+            network=base.network,
+            augment=Augmentation(**_laid_over(base.augment, self.augment)),
+            train=replace(recipe, learning_rate=recipe.learning_rate * self.rate_scale),
+        )
+
+    @property
+    def rate_scale(self) -> float:
+        """What the batch's size multiplies every rate with, after the warm-up."""
+        scaled = self.distribute.rate_scaling == "linear"
+        return self.data.batch_size / self.distribute.base_batch_size if scaled else 1.0
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Reads a YAML config and applies `section.key=value` overrides, the value of a list or table written as in YAML.
+
+    Raises:
+      UserError: the file is missing or no YAML, a key is unknown or a value has the wrong type; names it.
+    """
+    try:
+        text = read_text(path, "config")
+    except FileNotFoundError as fault:
+        raise UserError(f"config {path} cannot be read: {fault.strerror}") from fault
+    return parse_config(text, str(path), overrides)
+
+
+def parse_config(text: str, source: str, overrides: list[str] | None = None) -> Config:
+    """As `load_config`, from the YAML text itself; `source` names it in messages."""
+    tree = load_yaml(text, source)
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        kind = "list" if isinstance(tree, list) else "text"
+        raise UserError(f"{source} must hold sections ({', '.join(Config.model_fields)}), not a {kind}")
+    for override in overrides or []:
+        _apply_override(tree, override)
+    try:
+        config = Config.model_validate(_with_numbers(tree))
+    except ValidationError as fault:
+        raise UserError(f"{source}: {_first_fault(fault)}") from fault
+    _check_together(config, source)
+    return config
+
+
+def _check_together(config: Config, source: str) -> None:
+    """Refuses what no single field can tell."""
+    augment = config.preset.augment
+    if augment.max_offset + augment.crop_size > STORED_SIZE:
+        raise UserError(
+            f"{source}: augment.max_offset: preset {config.model.preset} cuts {augment.crop_size} pixels of "
+            f"{STORED_SIZE}, so {STORED_SIZE - augment.crop_size} at most, got {augment.max_offset}"
+        )
+    check_workers(config, source)
+    if not config.train.cache_features:
+        return
+    if config.preset.train.frozen_part is None:
+        raise UserError(
+            f"{source}: train.cache_features: nothing can be run only once unless train.freeze holds conv1 to conv5"
+        )
+    if config.preset.train.precision != "float32":
+        raise UserError(f"{source}: train.cache_features keeps features in float32: leave train.precision at float32")
+    if (augment.crop, augment.noise) != ("center", "none"):
+        raise UserError(
+            f"{source}: train.cache_features keeps one view of each picture: set augment.crop=center and "
+            "augment.noise=none"
+        )
+
+
+def check_workers(config: Config, source: str) -> None:
+    """Refuses a list of workers that cannot train together; `source` names where it comes from.
+
+    Raises:
+      UserError: names what is wrong.
+    """
+    workers, batch = config.distribute.workers, config.data.batch_size
+    twice = [worker for worker in workers if workers.count(worker) > 1]
+    if twice:
+        raise UserError(
+            f"{source}: distribute.workers: {twice[0]} is listed twice; each worker needs a port of its own"
+        )
+    beyond = [worker for worker in workers if int(worker.rpartition(":")[2]) >= 2**16]
+    if beyond:
+        port = beyond[0].rpartition(":")[2]
+        raise UserError(f"{source}: distribute.workers: port {port} of {beyond[0]} is above 65535")
+    _check_watch_port(config, source)
+    if config.distribute.index is not None and config.distribute.index >= max(1, len(workers)):
+        raise UserError(
+            f"{source}: distribute.index: {config.distribute.index} is none of {len(workers)} workers, counted from 0"
+        )
+    if workers and batch % len(workers):
+        raise UserError(
+            f"{source}: data.batch_size: {batch} images cannot be shared equally by {len(workers)} workers; take a "
+            "multiple of their number"
+        )
+    if len(workers) > 1 and config.train.cache_features:
+        raise UserError(f"{source}: train.cache_features: is for one process; leave distribute.workers empty")
+
+
+def _check_watch_port(config: Config, source: str) -> None:
+    workers, port = config.distribute.workers, config.distribute.watch_port
+    if len(workers) < 2:
+        return
+    if port is None and any(worker.endswith(":65535") for worker in workers):
+        raise UserError(
+            f"{source}: distribute.workers: the port after 65535, the highest one listed, would be the watch's; list a "
+            "lower one or name a free port in distribute.watch_port"
+        )
+    host = workers[0].rpartition(":")[0]
+    if f"{host}:{port}" in workers:
+        raise UserError(
+            f"{source}: distribute.watch_port: {port} is the port of {host}:{port}, a worker; name another one"
+        )
+
+
+def dump_config(config: Config) -> str:
+    """The config as YAML that `parse_config` reads back to an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equals and dot and section and key):
+        raise UserError(f"override {override!r} must read section.key=value, as in data.batch_size=64")
+    if not isinstance(tree.setdefault(section, {}), dict):
+        tree[section] = {}  # `section:` with nothing under it
+    if not _is_text(section, key):
+        tree[section][key] = load_yaml(value, f"override {override[:60]!r}")
+    elif value in NOTHING and (value != "~" or (section, key) != ("data", "dir")):
+        tree[section][key] = None  # `~` alone is the home folder where a folder must be named
+    else:
+        tree[section][key] = value  # as it stands, whatever it might mean in YAML
+
+
+def _is_text(section: str, key: str) -> bool:
+    """Whether a field is a path or a text, of which nothing is to be read but what stands there."""
+    fields = _fields_of(section)
+    return key in fields and bool({Path, str} & _kinds(fields[key].annotation))
+
+
+def _kinds(annotation: Any) -> set[type]:
+    """The types of which a value may be: {Path, NoneType} of `Path | None`, {str} of a Literal of texts."""
+    parts = get_args(annotation)
+    if getattr(annotation, "__origin__", None) in (tuple, dict):
+        return set()
+    if not parts:
+        return {annotation if isinstance(annotation, type) else type(annotation)}
+    return set().union(*map(_kinds, parts))
+
+
+def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same with numbers and truths in place of the texts that name them, except in fields that are texts."""
+    return {
+        section: {
+            key: value if _is_text(section, key) else _number(value) for key, value in fields.items()
+        } if isinstance(fields, dict) else _number(fields)
+        for section, fields in tree.items()
+    }  # fmt: skip
+
+
+def _number(value: Any) -> Any:
+    """What people read in a text: 010 is ten, 1e-3 a thousandth, 12:30 no number; in lists and tables, too."""
+    if isinstance(value, dict):
+        return {key: _number(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_number(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"[-+]?[0-9]{1,18}", value):
+        return int(value)
+    if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value):
+        number = float(value)
+        return number if math.isfinite(number) else value
+    return {"true": True, "false": False}.get(value.lower(), value)
+
+
+def _first_fault(fault: ValidationError) -> str:
+    first = fault.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {field}; known here: {', '.join(_known_keys(first['loc']))}"
+    given = repr(first["input"])
+    return f"{field}: {first['msg']}, got {given if len(given) <= 200 else given[:200] + ' ...'}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    return list(_fields_of(str(location[0])) if len(location) > 1 else Config.model_fields)
+
+
+def _fields_of(section: str) -> dict[str, FieldInfo]:
+    if section not in Config.model_fields:
+        return {}
+    kind = Config.model_fields[section].annotation
+    assert isinstance(kind, type) and issubclass(kind, BaseModel)
+    return kind.model_fields
+
+
+def _laid_over(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:
+    return {
+        name: value if (value := getattr(overrides, name, None)) is not None else getattr(base, name)
+        for name in base.__dataclass_fields__
+    }

@@ -1,0 +1,256 @@
+"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and three more.
+
+Every field is a row in which the sources differ, or a constant that the first two share. "Paper" is Krizhevsky,
+Sutskever and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its configuration files and logs. The
+others are those of weights that are published: "caffe" and "caffenet" are BVLC/caffe's models/bvlc_alexnet and
+models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one tower
+after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
+A config picks a preset by name and may override single fields of its `augment` and `train` parts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+STORED_SIZE = 256
+"""Side of the square pictures in the records, in pixels (paper section 2)."""
+
+FeatureLayer = Literal["conv5", "fc6", "fc7"]
+FEATURE_LAYERS: tuple[FeatureLayer, ...] = get_args(FeatureLayer)
+"""Where the network can be parted in two."""
+Precision = Literal["float32", "bfloat16"]
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Kernels of each convolution and units of each fully connected layer but fc8, in one tower."""
+
+    conv1: int
+    conv2: int
+    conv3: int
+    conv4: int
+    conv5: int
+    fc6: int
+    fc7: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the network itself needs to know of a recipe."""
+
+    block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu", "conv-relu-pool-lrn"]
+    """The last one holds in block 2 as well, where the other two recipes do what the first one says."""
+    lrn_alpha: float
+    """Factor on the plain sum of squares, as tf.nn.local_response_normalization takes it (never divided by n)."""
+    spatial_norm_after_block2: bool
+    weight_stddev: float
+    weight_stddev_conv345: float
+    weight_stddev_fc67: float
+    nonzero_bias: float = 1.0  # paper section 5: in conv2, conv4, conv5, fc6 and fc7
+    lrn_depth_radius: int = 2  # paper section 3.3: n = 5, so two channels to either side
+    lrn_bias: float = 2.0  # paper section 3.3: k
+    lrn_beta: float = 0.75  # paper section 3.3
+    lrn_across_towers: bool = False
+    """Whether the outermost channels of a tower count the neighbor tower's as their neighbors."""
+    dropout_rate: float = 0.5  # paper section 4.2
+    dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
+    image_size: int = 224  # paper section 3.5; side of the square crop that the network sees, in pixels
+    kind: str = "alexnet"
+    """Which class builds it, by `networks.registry.NETWORKS`."""
+    widths: Widths = Widths(48, 128, 192, 192, 128, 2048, 2048)  # paper section 3.5
+
+
+@dataclass(frozen=True)
+class OneTowerNetwork:
+    """torchvision's alexnet, in which nothing is left to choose; see networks.torchvision."""
+
+    dropout_rate: float = 0.5
+    image_size: int = 224
+    kind: str = "torchvision"
+    widths: Widths = Widths(64, 192, 384, 256, 256, 4096, 4096)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training picture is cropped, mirrored and coloured. Pixels stay on the 0-255 scale."""
+
+    max_offset: int
+    """Largest crop offset, inclusive, in each direction: a 224 crop of 256 has 33 positions, the paper uses 32."""
+    images_per_draw: int
+    """How many consecutive images share one crop offset and one mirroring."""
+    mean: Literal["per-offset", "center", "color"]
+    """Subtract the part of the mean image under the crop, its center at every offset, or its mean color everywhere."""
+    noise: Literal["eigenvalue", "standard-deviation", "none"]
+    """What multiplies a_i ~ N(0, 0.1) along the i-th eigenvector: the eigenvalue on the 0-1 scale, or its root."""
+    noise_divisor: float
+    """The noisy picture is divided by this in training."""
+    noise_until_epoch: int | None
+    """Epochs count from 1; the noise is off from this epoch on. None: never off."""
+    noise_stddev: float = 0.1  # paper section 4.1
+    crop: Literal["random", "center"] = "random"
+    """"center" shows the network the same crop of a picture in every epoch, never mirrored."""
+    color_divisors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """R, G and B are divided by these at the very end, in training and at test."""
+    crop_size: int = 224  # paper section 4.1; the network's image_size
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the optimizer and the loop need to know."""
+
+    bias_rate_factor: float
+    """The biases' learning rate over the weights'."""
+    drop_bias_rate: bool
+    """Whether the schedule lowers the biases' rate too."""
+    decay_biases: bool
+    schedule: Literal["plateau", "epochs"]
+    drop_epochs: tuple[int, ...]
+    """With schedule "epochs": the rate is divided at the start of these epochs, which count from 1."""
+    epochs: int = 90
+    learning_rate: float = 0.01  # paper section 5
+    momentum: float = 0.9  # paper section 5
+    weight_decay: float = 0.0005  # paper section 5
+    drop_factor: float = 0.1  # paper section 5: divided by 10 ...
+    max_drops: int = 3  # ... three times
+    layer_drops: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """For single layers: from an epoch on, a factor on the rate in place of that of the common drops; 0 freezes."""
+    rate_multipliers: Mapping[str, float] = field(default_factory=dict)
+    """For single layers: a factor on the rate in all epochs."""
+    freeze: tuple[str, ...] = ()
+    """Layers that are not updated. Where they reach from conv1 to fc6 or fc7, dropout among them is as at test."""
+    optimizer: Literal["paper", "sgdw"] = "paper"
+    """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `optimizer`."""
+    precision: Precision = "float32"
+    """What training computes in, its validation too. Weights, velocities, logits and the update stay float32."""
+
+    @property
+    def frozen_part(self) -> FeatureLayer | None:
+        """The last of the layers that are frozen from conv1 on, if they reach as far as conv5."""
+        trained = next((number for number, layer in enumerate(LAYERS) if layer not in self.freeze), len(LAYERS))
+        last = LAYERS[min(trained, len(LAYERS) - 1) - 1]
+        return next((layer for layer in FEATURE_LAYERS if layer == last), None)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One complete recipe."""
+
+    network: Network | OneTowerNetwork
+    augment: Augmentation
+    train: Recipe
+
+
+_CAFFE_NETWORK = Network(
+    kind="caffe",
+    block1_order="conv-relu-lrn-pool",
+    lrn_alpha=1e-4 / 5,  # Caffe divides alpha by local_size
+    lrn_bias=1.0,  # Caffe's default k
+    lrn_across_towers=True,  # group: 2 in conv2, conv4 and conv5, but LRN sees all channels
+    spatial_norm_after_block2=False,
+    weight_stddev=0.01,
+    weight_stddev_conv345=0.01,
+    weight_stddev_fc67=0.005,
+    nonzero_bias=0.1,
+    dropout="scaled in training",
+    image_size=227,
+)
+
+_CAFFE = Preset(
+    network=_CAFFE_NETWORK,
+    augment=Augmentation(
+        max_offset=29,  # every place of a 227 crop in 256
+        images_per_draw=1,
+        mean="per-offset",
+        noise="none",  # its readme: "not training with the relighting data-augmentation"
+        noise_divisor=1.0,
+        noise_until_epoch=None,
+        crop_size=227,
+    ),
+    train=Recipe(
+        bias_rate_factor=2.0,  # lr_mult
+        drop_bias_rate=True,
+        decay_biases=False,  # decay_mult
+        schedule="epochs",
+        # Every 100,000 steps of 256 images, 19.98 epochs of ILSVRC-2012; 450,000 in all.
+        drop_epochs=(21, 41, 61, 81),
+        epochs=90,
+    ),
+)
+
+PRESETS = {
+    "paper": Preset(
+        network=Network(
+            block1_order="conv-relu-lrn-pool",  # sections 3.3 and 3.5
+            lrn_alpha=1e-4,  # section 3.3: the sum is not divided by n
+            spatial_norm_after_block2=False,
+            weight_stddev=0.01,  # section 5
+            weight_stddev_conv345=0.01,
+            weight_stddev_fc67=0.01,
+        ),
+        augment=Augmentation(
+            max_offset=31,  # section 4.1: "a factor of 2048" is 32 * 32 offsets and a mirroring
+            images_per_draw=1,
+            mean="per-offset",
+            noise="eigenvalue",  # section 4.1
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+        ),
+        train=Recipe(
+            bias_rate_factor=1.0,
+            drop_bias_rate=True,
+            decay_biases=True,  # section 5 writes the rule for every w
+            schedule="plateau",  # section 5: when the validation error stopped improving
+            drop_epochs=(),
+        ),
+    ),
+    "2012-code": Preset(
+        network=Network(
+            block1_order="conv-lrn-pool-relu",
+            lrn_alpha=1e-4 / 5,  # the program divides alpha by n
+            spatial_norm_after_block2=True,
+            weight_stddev=0.01,
+            weight_stddev_conv345=0.03,
+            weight_stddev_fc67=0.01,
+        ),
+        augment=Augmentation(
+            max_offset=32,
+            images_per_draw=32,
+            mean="center",
+            noise="standard-deviation",
+            noise_divisor=1.1,
+            noise_until_epoch=67,
+        ),
+        train=Recipe(
+            bias_rate_factor=2.0,  # weights 0.01, biases 0.02
+            drop_bias_rate=False,  # its log sets only the weights' rate; the biases end at 0.02 as they began
+            decay_biases=False,
+            schedule="epochs",
+            drop_epochs=(25, 51, 79),
+            layer_drops={"conv1": {67: 1e-3, 72: 0.0}},  # its log: conv1 alone goes to 1e-5 and is then frozen
+            epochs=90,  # its log: stopped in epoch 91
+        ),
+    ),
+    "caffe": _CAFFE,
+    "caffenet": replace(_CAFFE, network=replace(_CAFFE_NETWORK, block1_order="conv-relu-pool-lrn", nonzero_bias=1.0)),
+    "owt": Preset(  # torchvision/models/alexnet.py; references/classification for its training
+        network=OneTowerNetwork(),
+        augment=Augmentation(
+            max_offset=32,  # torchvision draws crops of random size and shape, which is not done here
+            images_per_draw=1,
+            mean="color",
+            noise="none",
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+            color_divisors=(0.229 * 255, 0.224 * 255, 0.225 * 255),  # it divides by 255 first
+        ),
+        train=Recipe(
+            bias_rate_factor=1.0,
+            drop_bias_rate=True,
+            decay_biases=True,
+            schedule="epochs",
+            drop_epochs=(31, 61),  # --lr-step-size 30
+            weight_decay=1e-4,
+        ),
+    ),
+}

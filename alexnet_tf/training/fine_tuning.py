@@ -1,0 +1,58 @@
+"""A run that begins with another run's weights: which of them it takes, and with which mean image it goes on.
+
+How much of the network then changes is up to train.freeze, train.rate_multipliers and train.cache_features.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.run import Run
+from alexnet_tf.settings.config import Config
+from alexnet_tf.training.optimizers import layer_of
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+HEAD = "fc8"
+
+
+def take_weights(source: Run, variables: dict[str, tf.Variable], config: Config, classes: Classes) -> None:
+    """Gives the variables the best weights of `source`; fc8 stays as initialized where the classes are others.
+
+    Raises:
+      UserError: `source` has another network or sees pictures prepared in another way.
+    """
+    own, theirs = config.preset, source.config.preset
+    if own.network != theirs.network:
+        raise UserError(
+            f"train.init_from: run {source.path} has preset {source.config.model.preset}, this config "
+            f"{config.model.preset}: another network; set model.preset={source.config.model.preset}"
+        )
+    for name in ("mean", "color_divisors"):
+        if getattr(own.augment, name) != getattr(theirs.augment, name):
+            raise UserError(
+                f"train.init_from: run {source.path} was trained with augment.{name} {getattr(theirs.augment, name)}, "
+                f"not {getattr(own.augment, name)}; set it to the same"
+            )
+    same_classes = source.classes.keys == classes.keys
+    taken = {name: variable for name, variable in variables.items() if same_classes or layer_of(name) != HEAD}
+    checkpoint = source.load_weights(taken)
+    head = "" if same_classes else f"; {HEAD} starts afresh for {len(classes.keys)} other classes"
+    print(f"weights of {checkpoint}{head}")
+
+
+def load_statistics(config: Config, run: Path) -> Statistics:
+    """The mean image and colors to train with: those named, else those of the run begun from, else the data's own.
+
+    A run under way has a copy of those that it began with, so that the other run may be gone by then.
+
+    Raises:
+      UserError: the file is missing or broken.
+    """
+    of_data = config.data.dir / STATISTICS_FILE
+    path = config.data.statistics or of_data
+    if config.data.statistics is None and config.train.init_from is not None:
+        own = run / STATISTICS_FILE
+        path = own if own.exists() else config.train.init_from / STATISTICS_FILE
+    return Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")

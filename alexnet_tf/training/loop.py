@@ -1,0 +1,245 @@
+"""The training step, placed on two devices as a whole, and the loop around it.
+
+`TrainingStep` is one step: towers, loss, gradient, update. `Trainer` runs steps, validates at the end of every epoch,
+lowers the rate, saves, and stops cleanly on a signal or a loss that is not finite.
+"""
+
+import math
+import signal
+from typing import NoReturn
+
+import numpy as np
+import tensorflow as tf
+
+from alexnet_tf.evaluation.error_rates import error_sums, rates_of_sums
+from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
+from alexnet_tf.pictures.input_pipeline import evaluation_batches, training_batches
+from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.pictures.record_files import RecordBatches
+from alexnet_tf.program.errors import StoppedBySignal, UserError
+from alexnet_tf.program.pulse import PULSE
+from alexnet_tf.program.stop_signals import STOP
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import Config
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.fine_tuning import take_weights
+from alexnet_tf.training.frozen_features import FrozenFeatures
+from alexnet_tf.training.optimizers import learning_rates
+from alexnet_tf.training.progress import NoProgress, Progress
+from alexnet_tf.training.sanity import PixelCheck, not_finite_advice, stuck_advice
+from alexnet_tf.training.step import Given, TrainingStep
+from alexnet_tf.workers.together import ONE_WORKER, OneWorker
+from tfrecords.manifest import Manifest
+from tfrecords.statistics import Statistics
+
+
+class Trainer:
+    """The loop from the latest checkpoint to the last epoch."""
+
+    def __init__(
+        self, config: Config, towers: Towers, folder: TrainingFolder, manifest: Manifest, statistics: Statistics,
+        workers: OneWorker = ONE_WORKER,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.preset = config.preset
+        self.folder = folder
+        self.manifest = manifest
+        self.statistics = statistics
+        self.workers = workers
+        self.batch_size = config.data.batch_size
+        self.per_epoch = manifest.splits["train"].records
+        self.all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
+        self.last_step = min(self.all_steps, config.train.steps or self.all_steps)
+        self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed, statistics, workers)
+        self.predict = prediction_function(self.step.model, self.preset.augment, statistics)
+        fresh = not folder.has_checkpoint()
+        if config.train.init_from and fresh:
+            take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
+        self.state = folder.restore(self.step.checkpoint)
+        self._begin_alike()
+        self.features: FrozenFeatures | None = None
+        if config.train.cache_features and self.step.frozen_part:
+            self.features = FrozenFeatures(
+                folder.path / "features", self.step.model, self.step.frozen_part, config, manifest, statistics
+            )  # fmt: skip
+            self.predict = self.features.prediction_function()
+            self.step.from_features = True
+        self.first_step = self.checked = self.state.step
+        """Steps whose loss has been looked at."""
+        self.pixels = PixelCheck(statistics.mean_image)
+
+    def run(self) -> None:
+        """Trains until the last step is done and saved.
+
+        Raises:
+          StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
+          UserError: the loss is not finite, or a file that is read turned out damaged.
+        """
+        complete = self.state.step >= self.last_step
+        if complete and not self.state.validation_due:
+            more = "train.epochs" if self.last_step == self.all_steps else "train.steps"
+            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to go on")
+            return
+        if self.state.step and not complete:
+            self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
+        self.progress = self._new_progress()
+        try:
+            with STOP.saving_first():
+                if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
+                    self._validate()
+                if not complete:
+                    self._run_steps()
+        finally:
+            self.progress.close()
+
+    def _begin_alike(self) -> None:
+        """Gives this worker the state and the weights with which the first one begins."""
+        state = self.state
+        best = math.nan if state.best_top1_error is None else state.best_top1_error
+        step, drops, best, since, due = self.workers.of_first(
+            np.array([state.step, state.drops, best, state.epochs_since_best, state.validation_due])
+        ).tolist()
+        self.state = TrainingState(
+            step=int(step), drops=int(drops), best_top1_error=None if math.isnan(best) else best,
+            epochs_since_best=int(since), validation_due=bool(due),
+        )  # fmt: skip
+        velocities = {f"velocity/{name}": velocity for name, velocity in self.step.optimizer.velocities.items()}
+        self.workers.begin_alike({**self.step.variables, **velocities})
+
+    def _new_progress(self) -> Progress:
+        if self.workers.index:
+            return NoProgress()
+        return Progress(self.folder, self.state, self.last_step, self.batch_size, self.config.train.log_every)
+
+    def _say(self, line: str) -> None:
+        if self.workers.index == 0:
+            print(line)
+
+    def _run_steps(self) -> None:
+        batches = iter(self._training_batches())
+        pending: tf.Tensor | None = None
+        while self.state.step < self.last_step:
+            with self.progress.waiting_for_data():
+                images, labels = next(batches)
+            self._check_batch(images)
+            rates, warm_up = self._rates(), self._warm_up()
+            with PULSE.together(compiled=self.state.step > self.first_step):
+                loss = self.step(
+                    images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()}
+                )
+            # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
+            if pending is not None:
+                self._read_loss(pending)
+            pending = loss
+            self.state.step += 1
+            PULSE.reach(f"step {self.state.step}")
+            self.progress.step_done(self._epoch(), rates, warm_up)
+            stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
+            if stopping or self._time_to_save():
+                self._read_loss(loss)
+                pending = None
+                self._save()
+            if stopping and self.state.step < self.last_step:
+                cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
+                raise StoppedBySignal(
+                    f"stopped by {cause}, saved at step {self.state.step}; the same command goes on from there"
+                )
+
+    def _training_batches(self) -> RecordBatches:
+        if self.features:
+            return self.features.training_batches(self.batch_size, self.state.step)
+        return training_batches(
+            self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
+            batch_size=self.batch_size // self.workers.share.of, seed=self.config.train.seed,
+            shuffle_buffer=self.config.data.shuffle_buffer, first_step=self.state.step, share=self.workers.share,
+        )  # fmt: skip
+
+    def _epoch(self) -> float:
+        """Epochs done, as a fraction."""
+        return self.state.step * self.batch_size / self.per_epoch
+
+    def _ends_epoch(self) -> bool:
+        before = (self.state.step - 1) * self.batch_size // self.per_epoch
+        return self.state.step * self.batch_size // self.per_epoch > before
+
+    def _rates(self) -> dict[str, float]:
+        return learning_rates(self.preset.train, self.step.variables, int(self._epoch()) + 1, self.state.drops)
+
+    def _warm_up(self) -> float:
+        """The share of the rates that is used: scaled-up rates rise step by step from those before scaling."""
+        scale, epochs = self.config.rate_scale, self.config.distribute.warmup_epochs
+        if scale <= 1 or self._epoch() >= epochs:
+            return 1.0
+        return (1 + (scale - 1) * self._epoch() / epochs) / scale
+
+    def _time_to_save(self) -> bool:
+        step = self.state.step
+        return step % self.config.train.checkpoint_every == 0 or step == self.last_step or self._ends_epoch()
+
+    def _save(self) -> None:
+        if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not tell yet
+            self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
+        self.state.validation_due = self._ends_epoch()
+        with PULSE.saving():
+            self.folder.save(self.step.checkpoint, self.state)
+        if self.state.validation_due:  # after the save, so that no fault in it loses the epoch
+            self._validate()
+        self.progress.restart_clock()
+
+    def _check_batch(self, images: Given) -> None:
+        if self.first_step or self.pixels.done() or not isinstance(images, TrainingPictures):
+            return  # a resumed run has been judged by its first pictures, and of features nothing can be told
+        prepared = tf.nest.flatten(self.step.prepare(images))[0]
+        warning = self.pixels.add(images.pixels.numpy(), prepared.numpy() * self.preset.augment.color_divisors)
+        if warning:
+            self.progress.say(warning)
+
+    def _read_loss(self, told: tf.Tensor) -> None:
+        self._check_loss(self.workers.read_loss(told, STOP.number))
+
+    def _check_loss(self, loss: float) -> None:
+        step = self.checked + 1
+        self.checked = step
+        self.progress.add_loss(loss)
+        if not math.isfinite(loss):
+            self._stop_not_finite(f"the loss of step {step} is {loss}")
+        if step == self.config.train.stuck_after:
+            warning = stuck_advice(step, self.progress.mean_loss(), self.manifest.num_classes)
+            if warning:
+                self.progress.say(warning)
+
+    def _stop_not_finite(self, what: str) -> NoReturn:
+        saved = f"the checkpoints in {self.folder.path} are from before it; " if self.folder.has_checkpoint() else ""
+        raise UserError(f"{what}; {saved}{not_finite_advice(self.checked)}")
+
+    def _validate(self) -> None:
+        """Error rates of what was saved last, on the validation split; added to it there."""
+        first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
+        own = np.zeros(4)
+        if end > first:
+            own = error_sums(*class_probabilities(self.predict, self._validation_batches(), PULSE))
+        rates = rates_of_sums(self.workers.sum(own))
+        self._follow_plateau(rates.top1_error)
+        self.state.validation_due = False
+        self.progress.validated(self._epoch(), rates)  # before the checkpoint says that it was done
+        with PULSE.saving():
+            self.folder.add_validation(self.state, rates.top1_error)
+
+    def _follow_plateau(self, top1_error: float) -> None:
+        state, recipe = self.state, self.preset.train
+        if state.best_top1_error is None or top1_error < state.best_top1_error:
+            state.best_top1_error, state.epochs_since_best = top1_error, 0
+            return
+        state.epochs_since_best += 1
+        if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
+            state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
+
+    def _validation_batches(self) -> RecordBatches:
+        if self.features:
+            return self.features.evaluation_batches("val")
+        return evaluation_batches(
+            self.config.data.dir, self.manifest,
+            split="val", batch_size=self.config.data.eval_batch_size, share=self.workers.share,
+        )  # fmt: skip

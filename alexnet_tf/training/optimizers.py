@@ -1,0 +1,151 @@
+"""The update rules, and the learning rate of every variable in every epoch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from alexnet_tf.networks.keras_versions import decoupled_momentum
+from alexnet_tf.settings.presets import Recipe
+
+
+class Optimizer(ABC):
+    """One update rule, applied to each variable on that variable's own device.
+
+    Args:
+      variables: by name, as `model.named_variables` gives them.
+      recipe: momentum, decay and whether biases are decayed.
+
+    Attributes:
+      velocities: by the variables' names; each lives on its variable's device.
+    """
+
+    def __init__(self, variables: dict[str, tf.Variable], recipe: Recipe) -> None:
+        self.variables = variables
+        self.momentum = recipe.momentum
+        self.velocities: dict[str, tf.Variable] = {}
+        self.decays = {
+            name: 0.0 if is_bias(name) and not recipe.decay_biases else recipe.weight_decay for name in variables
+        }
+        for name, variable in variables.items():
+            with tf.device(variable.device):
+                self.velocities[name] = self._velocity(name, variable)
+
+    def apply(self, gradients: dict[str, tf.Tensor], rates: tf.Tensor) -> None:
+        """One step for the variables named in `gradients`; the others, and their velocities, stay as they are.
+
+        Args:
+          gradients: by the variables' names.
+          rates: float32 (len(gradients),), in the order of `gradients`.
+        """
+        for number, (name, gradient) in enumerate(gradients.items()):
+            with tf.device(self.variables[name].device), tf.name_scope(f"update/{name}"):
+                self._apply_one(name, gradient, tf.cast(rates[number], gradient.dtype))
+
+    @abstractmethod
+    def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:
+        """The variable's velocity, zero; called on its device."""
+
+    @abstractmethod
+    def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+        """One step for one variable; called on its device."""
+
+
+class PaperMomentum(Optimizer):
+    """Momentum SGD with the weight decay inside the momentum (paper section 5).
+
+    v <- momentum * v - weight_decay * rate * w - rate * gradient
+    w <- w + v
+    """
+
+    def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:
+        return tf.Variable(tf.zeros_like(variable), trainable=False, name=f"velocity/{name}")
+
+    def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+        # Written out, the rule takes six passes over 60 million numbers; as two of TensorFlow's fused updates, two.
+        variable, velocity = self.variables[name], self.velocities[name]
+        decayed = []
+        if self.decays[name]:  # v <- v - (decay * rate / momentum) * w; the momentum below cancels the division
+            decayed.append(
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=velocity.handle, alpha=rate * (self.decays[name] / self.momentum), delta=variable
+                )
+            )
+        with tf.control_dependencies(decayed):  # v <- momentum * v - rate * gradient; w <- w + v
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=variable.handle, accum=velocity.handle, lr=rate, grad=gradient, momentum=self.momentum
+            )
+
+
+class DecoupledMomentum(Optimizer):
+    """Momentum SGD with the weight decay beside the momentum (SGDW; Loshchilov and Hutter, arXiv 1711.05101).
+
+    w <- w - weight_decay * rate * w
+    v <- momentum * v - rate * gradient
+    w <- w + v
+
+    The paper's decay, gathered by the momentum, pulls about 1 / (1 - momentum) times as strongly. The update is
+    Keras' own or that of tensorflow-addons, one optimizer a variable, so that each has a rate and a device of its own.
+    """
+
+    def __init__(self, variables: dict[str, tf.Variable], recipe: Recipe) -> None:
+        self.rates: dict[str, tf.Tensor] = {}
+        """What the optimizers read; set just before each is called."""
+        self.optimizers: dict[str, Any] = {}
+        super().__init__(variables, recipe)
+
+    def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:
+        self.optimizers[name], velocity = decoupled_momentum(
+            variable, lambda: self.rates[name], self.momentum, self.decays[name]
+        )
+        return velocity
+
+    def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+        self.rates[name] = rate
+        self.optimizers[name].apply_gradients([(gradient, self.variables[name])])
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"paper": PaperMomentum, "sgdw": DecoupledMomentum}
+"""By their names in a config."""
+
+
+def learning_rates(recipe: Recipe, names: Iterable[str], epoch: int, plateau_drops: int) -> dict[str, float]:
+    """Every variable's rate in an epoch, by the variables' names; 0 means no update at all.
+
+    Args:
+      recipe: the schedule and each layer's share in it.
+      names: of variables, such as "conv1_a/kernel".
+      epoch: counts from 1.
+      plateau_drops: how often the "plateau" schedule has lowered the rates.
+    """
+    drops = plateau_drops if recipe.schedule == "plateau" else count_drops(epoch, recipe.drop_epochs)
+    return {name: _rate(recipe, name, epoch, recipe.drop_factor**drops) for name in names}
+
+
+def _rate(recipe: Recipe, name: str, epoch: int, factor: float) -> float:
+    layer = layer_of(name)
+    for change_epoch, own_factor in sorted(recipe.layer_drops.get(layer, {}).items()):
+        if change_epoch <= epoch:
+            factor = own_factor
+    rate = recipe.learning_rate * recipe.rate_multipliers.get(layer, 1.0)
+    if layer in recipe.freeze or factor == 0:  # a frozen layer's biases stand still, too
+        return 0.0
+    if is_bias(name):
+        return rate * recipe.bias_rate_factor * (factor if recipe.drop_bias_rate else 1.0)
+    return rate * factor
+
+
+def count_drops(epoch: int, drop_epochs: tuple[int, ...]) -> int:
+    """How often a schedule by listed epochs has lowered the rate in `epoch`; both count from 1."""
+    return sum(listed <= epoch for listed in drop_epochs)
+
+
+def is_bias(name: str) -> bool:
+    """Whether a variable's name is a bias's."""
+    return name.endswith("/bias")
+
+
+def layer_of(name: str) -> str:
+    """The layer that a variable belongs to, whichever its tower: "conv1" of "conv1_a/kernel"."""
+    return name.partition("/")[0].removesuffix("_a").removesuffix("_b")

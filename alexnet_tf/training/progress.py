@@ -1,0 +1,164 @@
+"""What a user sees of a run: the progress bar, metrics.jsonl and TensorBoard."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from alexnet_tf.evaluation.error_rates import ErrorRates
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.training.optimizers import is_bias
+
+
+class Progress:
+    """Follows a run from `state.step` to `last_step`.
+
+    Args:
+      folder: the run's folder, for metrics.jsonl and tensorboard/.
+      state: where the run stands.
+      last_step: where it ends.
+      batch_size: images a step.
+      log_every: steps between two lines of metrics.
+    """
+
+    def __init__(
+        self, folder: TrainingFolder, state: TrainingState, last_step: int, batch_size: int, log_every: int
+    ) -> None:
+        self.folder = folder
+        self.batch_size = batch_size
+        self.log_every = log_every
+        self.step = state.step
+        self.losses: deque[float] = deque(maxlen=100)
+        self.rates: dict[str, float] = {}
+        folder.start_metrics(state)
+        self.board = _board(folder)
+        self.bar = tqdm(
+            total=last_step * batch_size, initial=self.step * batch_size, unit="img", dynamic_ncols=True, disable=None
+        )
+        self.restart_clock()
+        self.first_step = self.step
+
+    def restart_clock(self) -> None:
+        """Leaves what came before out of the images/s: compilation, validation, saving."""
+        self.clock, self.clock_step, self.waited = time.perf_counter(), self.step, 0.0
+
+    @contextlib.contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Counts the time inside as waiting for the input pipeline."""
+        before = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - before
+
+    def data_wait(self) -> float:
+        """The share of the time that was spent waiting for data, since the last line of metrics."""
+        return self.waited / (time.perf_counter() - self.clock)
+
+    def step_done(self, epoch: float, rates: dict[str, float], warm_up: float = 1.0) -> None:
+        """Moves the bar on by one step, and writes a line of metrics where one is due.
+
+        Args:
+          epoch: done, as a fraction.
+          rates: the schedule's learning rates by the variables' names; a line of metrics tells when they change.
+          warm_up: the share of them that was used.
+        """
+        self.step += 1
+        if rates != self.rates:
+            self.rates = rates
+            self.folder.log(kind="rates", step=self.step, rates=rates)
+        self.bar.update(self.batch_size)
+        if self.losses:
+            self.bar.set_description(
+                f"epoch {epoch:.2f}, loss {self.mean_loss():.3f}, {self.data_wait():.0%} waiting for data",
+                refresh=False,
+            )
+        if self.step == self.first_step + 1:
+            self.restart_clock()
+        elif self.step % self.log_every == 0 and self.losses:
+            self._log_training(epoch, {name: rate * warm_up for name, rate in rates.items()})
+
+    def add_loss(self, loss: float) -> None:
+        """Takes in the loss of the latest step that has been read: one step late, except where the run is saved."""
+        self.losses.append(loss)
+
+    def mean_loss(self) -> float:
+        """Over the last 100 steps at most."""
+        return float(np.mean(self.losses))
+
+    def validated(self, epoch: float, rates: ErrorRates) -> None:
+        """Tells the error rates at the end of an epoch."""
+        self.say(
+            f"epoch {int(epoch)}: validation top-1 error {rates.top1_error:.2%}, "
+            f"top-5 error {rates.top5_error:.2%}, loss {rates.loss:.3f}, {rates.images} images"
+        )
+        self._write(
+            "validation", epoch,
+            top1_error=rates.top1_error, top5_error=rates.top5_error, loss=rates.loss, images=rates.images,
+        )  # fmt: skip
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        self.bar.write(line)
+
+    def close(self) -> None:
+        """Ends the bar and flushes TensorBoard's file."""
+        self.bar.close()
+        with contextlib.suppress(tf.errors.OpError):
+            self.board.close()
+
+    def _log_training(self, epoch: float, rates: dict[str, float]) -> None:
+        seconds = time.perf_counter() - self.clock
+        steps = self.step - self.clock_step
+        recent = list(self.losses)[-self.log_every :]
+        self._write(
+            "train", epoch,
+            loss=float(np.mean(recent)),
+            weight_rate=max(rate for name, rate in rates.items() if not is_bias(name)),
+            bias_rate=max(rate for name, rate in rates.items() if is_bias(name)),
+            images_per_second=steps * self.batch_size / seconds, data_wait=self.data_wait(),
+        )  # fmt: skip
+        self.restart_clock()
+
+    def _write(self, kind: str, epoch: float, **figures: Any) -> None:
+        self.folder.log(kind=kind, step=self.step, epoch=round(epoch, 4), time=round(time.time(), 3), **figures)
+        with contextlib.suppress(tf.errors.OpError), self.board.as_default():
+            for name, value in figures.items():
+                tf.summary.scalar(f"{kind}/{name}", value, step=self.step)
+
+
+def _board(folder: TrainingFolder) -> Any:
+    """TensorBoard's file; figures to look at, which metrics.jsonl holds too, so a full disk for them ends no run."""
+    path = folder.path / "tensorboard"
+    try:
+        return tf.summary.create_file_writer(str(path))
+    except tf.errors.OpError:
+        tqdm.write(f"{path} cannot be written; metrics.jsonl holds the same figures")
+        return tf.summary.create_noop_writer()
+
+
+class NoProgress(Progress):
+    """That of a worker that shows and writes nothing: the first worker does, for all."""
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+        self.losses = deque(maxlen=100)
+
+    def restart_clock(self) -> None:
+        """No clock runs."""
+
+    def step_done(self, epoch: float, rates: dict[str, float], warm_up: float = 1.0) -> None:
+        """Nothing is shown."""
+
+    def validated(self, epoch: float, rates: ErrorRates) -> None:
+        """Nothing is told."""
+
+    def say(self, line: str) -> None:
+        """Nothing is said."""
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,151 @@
+"""Reads and writes Caffe's binary files: trained nets (.caffemodel) and mean images (.binaryproto). No Caffe needed.
+
+Both are protocol buffers: a NetParameter and a BlobProto of Caffe's src/caffe/proto/caffe.proto. `_SCHEMA` states those
+fields of them that hold weights; protobuf steps over all others. Nets of two ages are read: with `layer`, as Caffe
+writes them since 2015, and with `layers` (V1LayerParameter) and blobs of four sides, as the published ones are.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import write_whole
+
+FLOAT32 = np.dtype("<f4")
+FLOAT64 = np.dtype("<f8")
+
+# Message: (field number, name, type), the type with a star where the field is repeated. Packed numbers are declared as
+# bytes: on the wire the two are one and the same, and 60 million numbers need not become Python objects.
+_SCHEMA = {
+    "BlobShape": ((1, "dim", "int64*"),),
+    "BlobProto": (
+        (1, "num", "int32"), (2, "channels", "int32"), (3, "height", "int32"), (4, "width", "int32"),
+        (5, "data", "bytes"), (7, "shape", "BlobShape"), (8, "double_data", "bytes"),
+    ),
+    "LayerParameter": (
+        (1, "name", "string"), (2, "type", "string"), (3, "bottom", "string*"), (4, "top", "string*"),
+        (7, "blobs", "BlobProto*"),
+    ),
+    "V1LayerParameter": (
+        (2, "bottom", "string*"), (3, "top", "string*"), (4, "name", "string"), (6, "blobs", "BlobProto*"),
+    ),
+    "NetParameter": ((1, "name", "string"), (2, "layers", "V1LayerParameter*"), (100, "layer", "LayerParameter*")),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CaffeLayer:
+    """One layer of a net."""
+
+    name: str
+    type: str
+    """As Caffe spells it today, such as "InnerProduct"; empty where it was read from a `layers` field."""
+    bottom: tuple[str, ...]
+    """Names of its inputs."""
+    top: tuple[str, ...]
+    """Names of its outputs."""
+    blobs: tuple[np.ndarray, ...] = ()
+    """Weights and bias, float32, as shaped in the file."""
+
+
+def read_caffemodel(path: Path) -> list[CaffeLayer]:
+    """The layers of a trained net, in the file's order.
+
+    Raises:
+      UserError: the file is missing, damaged or no Caffe net.
+    """
+    net = _parse("NetParameter", path)
+    layers = [*net.layers, *net.layer]
+    if not layers:
+        raise UserError(f"{path} holds no layers: it is no .caffemodel file, or one from before 2014; upgrade it")
+    return [
+        CaffeLayer(
+            layer.name,
+            getattr(layer, "type", ""),
+            tuple(layer.bottom),
+            tuple(layer.top),
+            tuple(_array(blob, f"layer {layer.name} of {path}") for blob in layer.blobs),
+        )
+        for layer in layers
+    ]
+
+
+def write_caffemodel(path: Path, name: str, layers: list[CaffeLayer]) -> None:
+    """Writes a net in today's form, whole or not at all."""
+    net = _new("NetParameter")
+    net.name = name
+    for layer in layers:
+        message = net.layer.add(name=layer.name, type=layer.type, bottom=layer.bottom, top=layer.top)
+        for array in layer.blobs:
+            blob = message.blobs.add(data=array.astype(FLOAT32).tobytes())
+            blob.shape.dim.extend(array.shape)
+    write_whole(path, net.SerializeToString())
+
+
+def read_mean_image(path: Path) -> np.ndarray:
+    """A .binaryproto's mean image as float64 (height, width, 3), RGB; Caffe stores blue first and channels apart.
+
+    Raises:
+      UserError: the file is missing, damaged or holds no image of three channels.
+    """
+    blob = _array(_parse("BlobProto", path), str(path))
+    if blob.ndim != 4 or blob.shape[:2] != (1, 3):
+        raise UserError(f"{path} holds numbers of shape {blob.shape}, a mean image is (1, 3, height, width)")
+    return blob[0, ::-1].transpose(1, 2, 0).astype(np.float64)
+
+
+def write_mean_image(path: Path, mean_image: np.ndarray) -> None:
+    """Writes RGB (height, width, 3) as a .binaryproto, whole or not at all."""
+    height, width, _ = mean_image.shape
+    planes = mean_image.transpose(2, 0, 1)[::-1].astype(FLOAT32)
+    blob = _new("BlobProto", num=1, channels=3, height=height, width=width, data=planes.tobytes())
+    write_whole(path, blob.SerializeToString())
+
+
+def _array(blob: Any, where: str) -> np.ndarray:
+    shape = tuple(blob.shape.dim) if blob.HasField("shape") else (blob.num, blob.channels, blob.height, blob.width)
+    encoded, kind = (blob.data, FLOAT32) if blob.data else (blob.double_data, FLOAT64)
+    if len(encoded) != math.prod(shape) * kind.itemsize:
+        raise UserError(f"{where} is damaged: {len(encoded) // kind.itemsize} numbers for a shape of {shape}")
+    return np.frombuffer(encoded, kind).reshape(shape).astype(np.float32, copy=False)
+
+
+def _parse(kind: str, path: Path) -> Any:
+    message = _new(kind)
+    try:
+        message.ParseFromString(path.read_bytes())
+    except OSError as fault:
+        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+    except DecodeError as fault:
+        raise UserError(f"{path} is damaged or no file of Caffe's: it ends early or is no protocol buffer") from fault
+    return message
+
+
+def _new(kind: str, **fields: Any) -> Any:
+    return message_factory.GetMessageClass(_DESCRIPTORS.FindMessageTypeByName(f"caffe.{kind}"))(**fields)
+
+
+def _descriptors() -> descriptor_pool.DescriptorPool:
+    field_type = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="caffe_weights.proto", package="caffe", syntax="proto2")
+    for message, entries in _SCHEMA.items():
+        added = file.message_type.add(name=message)
+        for number, name, kind in entries:
+            field = added.field.add(name=name, number=number)
+            field.label = field_type.LABEL_REPEATED if kind.endswith("*") else field_type.LABEL_OPTIONAL
+            if kind.rstrip("*") in _SCHEMA:
+                field.type, field.type_name = field_type.TYPE_MESSAGE, f".caffe.{kind.rstrip('*')}"
+            else:
+                field.type = getattr(field_type, f"TYPE_{kind.rstrip('*').upper()}")
+    pool = descriptor_pool.DescriptorPool()  # one of its own: another package may know a caffe.proto, too
+    pool.Add(file)
+    return pool
+
+
+_DESCRIPTORS = _descriptors()

@@ -1,0 +1,1 @@
+"""Several processes that train one network together, and how they notice that one is lost."""

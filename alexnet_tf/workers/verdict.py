@@ -1,0 +1,84 @@
+"""How the watch ends a worker: why, with which status, and not in the middle of a checkpoint. No TensorFlow here."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NoReturn
+
+from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError, WorkerLost
+from alexnet_tf.program.pulse import PULSE, Report
+from alexnet_tf.settings.cluster import Cluster
+
+AGAIN = "start all workers again to go on from the last checkpoint"
+LONGEST_COMPILATION = 10
+"""Times distribute.stall_timeout: after so long without anything done even a busy process counts as standing still."""
+
+
+class Ended(Exception):
+    """It is over: the line that says why, the exit status, and the worker that was lost."""
+
+    def __init__(self, line: str, status: int, lost: int | None = None) -> None:
+        super().__init__(line)
+        self.line = line
+        self.status = status
+        self.lost = lost
+
+
+def lost(index: int | None, line: str) -> Ended:
+    """The end over a lost worker, which will not answer any more; None: all answer."""
+    return Ended(f"{line}; {AGAIN}", STOPPED_AFTER_SAVING, index)
+
+
+@contextlib.contextmanager
+def as_exception() -> Iterator[None]:
+    """In the main thread the end is an exception like any other."""
+    try:
+        yield
+    except Ended as end:
+        if end.status == FAULT:
+            raise UserError(end.line.removeprefix("error: ")) from end
+        raise WorkerLost(end.line) from end
+
+
+def judge_pulses(cluster: Cluster, reports: Mapping[int, Report], limit: float) -> None:
+    """Sees that the main threads get on.
+
+    Args:
+      cluster: all workers.
+      reports: the latest of each worker, by its index.
+      limit: seconds, distribute.stall_timeout.
+
+    Raises:
+      Ended: one stands still, and is named; or all wait for each other.
+    """
+    still = {
+        index: report.unmarked if report.unmarked > LONGEST_COMPILATION * limit else report.still
+        for index, report in reports.items()
+    }
+    for index, report in reports.items():
+        if still[index] > limit and not report.waiting:
+            raise lost(
+                None, f"{cluster.name(index)} was given up: it has done nothing for {still[index]:.0f} s since "
+                f"{report.last} (distribute.stall_timeout)"
+            )  # fmt: skip
+    if len(reports) == cluster.size and min(still.values()) > limit:
+        raise lost(
+            None, f"all workers are there and have waited for each other for {min(still.values()):.0f} s since "
+            f"{reports[0].last} (distribute.stall_timeout); see that each can reach the ports of all others"
+        )  # fmt: skip
+
+
+def end_process(end: Ended, longest_save: float) -> NoReturn:
+    """Ends this process, whatever its main thread does: that may be waiting where no exception reaches it.
+
+    A checkpoint that is being written is finished first, unless it stands still for `longest_save` seconds.
+    """
+    while not PULSE.save.acquire(timeout=0.5):
+        if PULSE.look().still > longest_save:
+            break
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        print(end.line, file=sys.stderr, flush=True)
+    os._exit(end.status)
