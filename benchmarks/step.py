@@ -7,7 +7,7 @@ it (step_peers.py), and a large float32 matrix product, whose best rate right be
 project's counts as what the machine can do. All run on the same devices and cores and take turns; sides are compared
 round by round. A step is the whole of it: forward, backward, update. Batches are random numbers of the scale of real
 ones, made beforehand: neither the input pipeline nor its share of the processor is in here. Operations are counted as
-the network defines them; alexnet_tf/winograd.py gets by with fewer, so a share of the peak may pass 100 %.
+the network defines them; alexnet_tf/networks/winograd.py gets by with fewer, so a share of the peak may pass 100 %.
 
 On a GPU both step and product take TensorFlow's default for float32, which is TF32 where the GPU has it.
 """

@@ -13,7 +13,7 @@ NARROW = Widths(conv1=8, conv2=16, conv3=16, conv4=16, conv5=16, fc6=16, fc7=16)
 
 NARROW_COMMAND = """
 import importlib, sys
-from alexnet_tf.errors import run_command
+from alexnet_tf.program.errors import run_command
 from tests.narrow_nets import make_narrow
 make_narrow()
 run_command(importlib.import_module(sys.argv.pop(1)).main)

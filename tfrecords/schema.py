@@ -1,7 +1,7 @@
 """The only place that knows the keys of a record; converter, reader and `verify` all import it.
 
 In the path of an image: shards.py writes a picture with `encode_example`,
-alexnet_tf/input_pipeline.py starts with `parse_example`. The keys are those of TFDS's
+alexnet_tf/pictures/input_pipeline.py starts with `parse_example`. The keys are those of TFDS's
 `imagenet2012`.
 """
 

@@ -1,7 +1,7 @@
 """Mean image and RGB covariance of the training pictures, with its eigenvectors, from exact sums.
 
 In the path of an image: shards.py adds up every training picture as it was resized, before JPEG
-coding; alexnet_tf/input_pipeline.py subtracts the mean and draws its color noise along the
+coding; alexnet_tf/pictures/input_pipeline.py subtracts the mean and draws its color noise along the
 eigenvectors (section 4.1 of the paper). Everything is on the 0-255 scale. No TensorFlow here.
 
 Sums are int64 and never rounded: ImageNet's largest is 1.3e6 * 256**2 * 255**2 = 5.5e15, far from

@@ -261,7 +261,7 @@ def _connect(cluster: Cluster, towers: Towers) -> tf.distribute.MultiWorkerMirro
     from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
     from tensorflow.python.eager import context
 
-    # The workers keep watch over each other by themselves (alexnet_tf.watch). TensorFlow's own two ways to do so, which
+    # The workers keep watch over each other by themselves (workers.watch). TensorFlow's own two ways to do so, which
     # no public setting turns off, give up after fixed times and end a process with pages of C++.
     CollectiveAllReduceExtended._enable_check_health = False
     context.context().configure_coordination_service(service_type="")

@@ -193,7 +193,5 @@ class TestValues:
 
 
 def test_config_is_read_without_tensorflow() -> None:
-    code = (
-        "import sys, alexnet_tf.config, alexnet_tf.errors, train\nassert not {'tensorflow', 'keras'} & set(sys.modules)"
-    )
+    code = "import sys, alexnet_tf.settings.config, train\nassert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -16,12 +16,12 @@ LONG, SHORT = 40, 2
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
-from alexnet_tf.cluster import find_cluster
-from alexnet_tf.config import parse_config
-from alexnet_tf.errors import UserError, run_command
-from alexnet_tf.pulse import PULSE
-from alexnet_tf.stop_signals import STOP
-from alexnet_tf.watch import keep_watch
+from alexnet_tf.settings.cluster import find_cluster
+from alexnet_tf.settings.config import parse_config
+from alexnet_tf.program.errors import UserError, run_command
+from alexnet_tf.program.pulse import PULSE
+from alexnet_tf.program.stop_signals import STOP
+from alexnet_tf.workers.watch import keep_watch
 
 def obey(word, *rest):
     if word == "fail":

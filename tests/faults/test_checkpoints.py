@@ -186,8 +186,8 @@ class TestKilled:
         "kill",
         [
             pytest.param(("alexnet_tf.runs.checkpoints", "file_sha256", 1, "before"), id="after the variables"),
-            pytest.param(("alexnet_tf.trainer", "Trainer._validate", 1, "before"), id="between save and validation"),
-            pytest.param(("alexnet_tf.progress", "Progress.validated", 1, "after"), id="before the error is saved"),
+            pytest.param(("alexnet_tf.training.loop", "Trainer._validate", 1, "before"), id="before the validation"),
+            pytest.param(("alexnet_tf.training.progress", "Progress.validated", 1, "after"), id="before its error is saved"),
             pytest.param(
                 ("alexnet_tf.runs.checkpoints", "put_in_place", 1, "before"), id="before the rename",
                 marks=pytest.mark.slow,

@@ -182,8 +182,10 @@ import sys
 from pathlib import Path
 import numpy as np
 import tensorflow as tf
-from alexnet_tf.config import Config
-from alexnet_tf.workdir import Classes, TrainingFolder, TrainingState
+from alexnet_tf.settings.config import Config
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
 from tfrecords.statistics import Statistics
 statistics = Statistics.of_mean_image(np.zeros((8, 8, 3)))
 with TrainingFolder(Path(sys.argv[1]), Config(), Classes(keys=["a"], names=["a"]), statistics) as folder:

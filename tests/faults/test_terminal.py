@@ -25,7 +25,7 @@ STEPS = 7
 """Five are an epoch, whose end is told."""
 TALK = """
 import sys, time
-from alexnet_tf.standard_streams import outlive_readers
+from alexnet_tf.program.standard_streams import outlive_readers
 outlive_readers()
 from tqdm import tqdm
 sys.stdin.readline()
