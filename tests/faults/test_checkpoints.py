@@ -187,7 +187,7 @@ class TestKilled:
         [
             pytest.param(("alexnet_tf.runs.checkpoints", "file_sha256", 1, "before"), id="after the variables"),
             pytest.param(("alexnet_tf.training.loop", "Trainer._validate", 1, "before"), id="before the validation"),
-            pytest.param(("alexnet_tf.training.progress", "Progress.validated", 1, "after"), id="before its error is saved"),
+            pytest.param(("alexnet_tf.training.progress", "Progress.validated", 1, "after"), id="after the validation"),
             pytest.param(
                 ("alexnet_tf.runs.checkpoints", "put_in_place", 1, "before"), id="before the rename",
                 marks=pytest.mark.slow,
