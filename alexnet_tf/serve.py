@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", type=Path, required=True, metavar="MODELS/alexnet", help="a folder of versions, from export.py")
     add("--name", help="the model's name (default: the folder's)")
     add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
+    add("--allow-host", action="append", default=[], metavar="NAME",
+        help="a further name to ask REST under, beside localhost and this machine's; * for any")  # fmt: skip
     add("--rest-port", type=int, default=8501, help="0 takes any free one (8501)")
     add("--grpc-port", type=int, default=8500, help="0 takes any free one (8500)")
     add("--max-batch", type=at_least(1), default=32, metavar="N", help="pictures that run together at most (32)")
@@ -139,9 +141,10 @@ def _rest(service: "Service", arguments: argparse.Namespace) -> "_Rest":
     from alexnet_tf.local_server.connections import TimedProtocol
     from alexnet_tf.local_server.rest import rest_app
 
+    hosts = ["localhost", socket.gethostname(), arguments.host, *arguments.allow_host]
     return _Rest(
         uvicorn.Config(
-            rest_app(service, _report), log_level="error", access_log=False, lifespan="off", ws="none",
+            rest_app(service, _report, hosts), log_level="error", access_log=False, lifespan="off", ws="none",
             http=TimedProtocol.limited(arguments.patience, CONNECTIONS * arguments.max_requests),
             timeout_graceful_shutdown=math.ceil(arguments.grace) + 1,
         )

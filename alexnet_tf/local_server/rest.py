@@ -4,24 +4,28 @@ Paths, bodies and errors are those of TensorFlow Serving's "RESTful API" page, l
 """
 
 import asyncio
+import contextlib
 import functools
 import html
+import ipaddress
 import json
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from alexnet_tf.local_server.memory import Share, json_needs
-from alexnet_tf.local_server.request_error import RequestError, invalid, stopping
+from alexnet_tf.local_server.request_error import LONGEST, RequestError, invalid, stopping
 from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersion
 from alexnet_tf.local_server.service import SLOWEST, Service
 from alexnet_tf.local_server.tensors import (
@@ -41,38 +45,98 @@ DRAINED = 8
 """Times the largest body, how much of a larger one is read before the connection is cut."""
 CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?:(predict|classify)", re.IGNORECASE)
 STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?(/metadata)?", re.IGNORECASE)
+PIECE = 250_000
+"""Bytes of an answer that are sent at once."""
 MAX_DIGITS = 18
 """Of a version: as many always fit into the 64 bits that versions have."""
 
 
-def rest_app(service: Service, report: Callable[[str], None]) -> Starlette:
+def rest_app(service: Service, report: Callable[[str], None], hosts: Collection[str]) -> Starlette:
     """The application. Every fault becomes {"error": ...} with TensorFlow Serving's HTTP status."""
 
     async def page(request: Request) -> Response:
         text = PAGE.read_text(encoding="utf-8").replace("@MODEL@", html.escape(service.model.name))
         return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY})
 
-    async def models(request: Request) -> Response:
+    return Starlette(
+        routes=[
+            Route("/", page, methods=["GET"]),
+            Route("/{path:path}", Models(service, report), methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+        ],
+        middleware=[Middleware(HostCheck, hosts=hosts)],
+    )
+
+
+class Models:
+    """What lies under /v1: a request's memory is its own until its answer is sent."""
+
+    def __init__(self, service: Service, report: Callable[[str], None]) -> None:
+        self.service = service
+        self.report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        with self.service.budget.share() as share:
+            response = await self._response(Request(scope, receive), share)
+            with contextlib.suppress(asyncio.CancelledError):  # the client does not read it, and the server ends
+                await response(scope, receive, send)
+
+    async def _response(self, request: Request, share: Share) -> Response:
         try:
-            with service.budget.share() as share:
-                return await _answer(service, request, share)
+            return await _answer(self.service, request, share)
         except RequestError as fault:
-            unread = fault.kind == "DEADLINE_EXCEEDED" or service.stopping.is_set()  # nobody waits for the rest
+            # Nobody waits for the rest of a request that is given up.
+            unread = fault.kind == "DEADLINE_EXCEEDED" or self.service.stopping.is_set()
             return _error(fault.http_status, str(fault), close=unread)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
         except asyncio.CancelledError:  # by the server, whose time to finish is over
             return _error(503, str(stopping()), close=True)
         except Exception as fault:
-            report(f"warning: a request failed: {type(fault).__name__}: {fault}")
+            self.report(f"warning: a request failed: {type(fault).__name__}: {fault}")
             return _error(500, "the server failed on this request; its log says how")
 
-    return Starlette(
-        routes=[
-            Route("/", page, methods=["GET"]),
-            Route("/{path:path}", models, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
-        ]
-    )
+
+class PacedResponse(Response):
+    """Sent in pieces, each once the one before is on its way: a client that does not read gets no more of them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, max(len(self.body), 1), PIECE):
+            piece = bytes(self.body[start : start + PIECE])
+            more = start + PIECE < len(self.body)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+
+
+class HostCheck:
+    """Refuses requests that were sent to another name than this server's.
+
+    A page from elsewhere can let its own name point to 127.0.0.1 once it is open (DNS rebinding); to the browser this
+    server is then the page's own, whose answers it may read. An address in place of a name cannot be used for that.
+    Starlette's TrustedHostMiddleware takes no addresses as such and says nothing of what to do.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self.app = app
+        self.hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers with 403, or lets the application answer."""
+        names = [value.decode("latin-1") for key, value in scope.get("headers", []) if key == b"host"]
+        if all(self._is_ours(name) for name in names):
+            await self.app(scope, receive, send)
+        else:
+            message = f"this server is not known as {names[0]}; start it with --allow-host NAME if it should be"
+            await _error(403, message[:LONGEST])(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        name = re.sub(r":[0-9]*$", "", host).lower().rstrip(".")
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return name in self.hosts or "*" in self.hosts
+        return True
 
 
 async def _answer(service: Service, request: Request, share: Share) -> Response:
@@ -100,7 +164,7 @@ async def _work(service: Service, version: LoadedVersion, method: str, body: byt
     document = await asyncio.to_thread(parse_json, body)
     service.batcher.check_share(pictures_in(document))
     content = await (_predict if method == "predict" else _classify)(service, version, document, share)
-    return Response(await asyncio.to_thread(_dumps, content), media_type="application/json")
+    return PacedResponse(await asyncio.to_thread(_dumps, content), media_type="application/json")
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) -> Response:

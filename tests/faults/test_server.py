@@ -261,6 +261,16 @@ class TestSilence:
         finally:
             over.set()
 
+    def test_a_client_that_reads_no_answer_is_cut_off(self, server: Server) -> None:
+        opened = socket.socket()
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.connect(address_of(server.rest))
+        opened.settimeout(20)
+        with opened, pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(100_000):
+                opened.sendall(b"GET /v1/models/alexnet/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert is_well(server)
+
 
 def test_a_stop_holds_whatever_is_running(server: Server, many: bytes) -> None:
     """SIGTERM in the middle of a long request, half-sent bodies and headers, and calls without a message."""
