@@ -44,8 +44,10 @@ def parse_json(body: bytes) -> dict[str, Any]:
         document = json.loads(body.decode("utf-8-sig"))  # of itself it would read UTF-16 as well, brackets and all
     except UnicodeDecodeError as fault:
         raise invalid(f"JSON Parse error: the document is not UTF-8: {fault.reason}") from fault
-    except ValueError as fault:
+    except json.JSONDecodeError as fault:
         raise invalid(f"JSON Parse error: {fault}") from fault
+    except ValueError as fault:
+        raise invalid("JSON Parse error: a number has thousands of digits") from fault
     if _HALF_PAIR.search(body) and not all(map(_is_unicode, _texts(document))):
         raise invalid("JSON Parse error: a text holds half of a surrogate pair, which is no letter")
     if not isinstance(document, dict):
