@@ -13,6 +13,7 @@ from alexnet_tf.devices import Towers
 from alexnet_tf.input_pipeline import evaluation_batches
 from alexnet_tf.model import AlexNet
 from alexnet_tf.preparation import evaluation_views
+from alexnet_tf.record_files import RecordBatches
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.workdir import Run, open_run
 from tests.alexnet_tf.made_runs import write_opinionated_run
@@ -37,7 +38,7 @@ class Exported(NamedTuple):
         return _loaded(self.models / "1").signatures[name]
 
 
-def validation_batches(data: Path) -> tf.data.Dataset:
+def validation_batches(data: Path) -> RecordBatches:
     """All 12 pictures of the validation split, as evaluation reads them."""
     return evaluation_batches(data, load_manifest(data), split="val", batch_size=12)
 
