@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,6 @@ from alexnet_tf.model import AlexNet, Images
 from alexnet_tf.pattern_paths import refuse_pattern
 from alexnet_tf.preparation import prepare_evaluation
 from alexnet_tf.presets import STORED_SIZE, Augmentation
-from alexnet_tf.pulse import Pulse
 from alexnet_tf.sanity import shifted_labels
 from alexnet_tf.whole_files import write_whole
 from alexnet_tf.workdir import Classes, Run, open_run
@@ -44,6 +44,16 @@ class ErrorRates:
     loss: float
     """Mean cross-entropy of the averaged probabilities, in nats."""
     images: int
+
+
+class Bar(Protocol):
+    """What is told of images done, such as tqdm's."""
+
+    def update(self, n: int) -> object:
+        """So many more."""
+
+    def close(self) -> object:
+        """It was all."""
 
 
 def main(argv: list[str]) -> int:
@@ -140,14 +150,14 @@ def _answers_of_model(
 
 
 def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | Pulse | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: Bar | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 
     Args:
       forward: from `prediction_function`, made once for a network: making it compiles.
       batches: of (what `forward` takes of n images, labels (n,)).
-      progress: a bar to move on by images.
+      progress: to move on by images.
 
     Returns:
       Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
