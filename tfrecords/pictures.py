@@ -28,6 +28,9 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
+from tfrecords.picture_structure import Essence, essence, exif_orientation
+from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
+
 # Named, because Pillow would also try formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
@@ -48,13 +51,7 @@ MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 SHORT_WAY_PIXELS = 16_000_000
 """Larger pictures are decoded by Pillow, which holds fewer copies of them at a time."""
 
-EXIF_ORIENTATION = 0x0112
-
 Pixels = npt.NDArray[np.uint8]
-
-
-class UnreadablePicture(Exception):
-    """The picture cannot be used; the message says why, in a few words."""
 
 
 def load_picture(data: bytes, size: int) -> Pixels:
@@ -75,20 +72,21 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
         The square, of mode RGB.
 
     Raises:
-        UnreadablePicture: empty, truncated, no picture, too large, or of an unknown kind.
+        UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
     """
     if not data:
         raise UnreadablePicture("empty file")
     repairs = [] if repairs is None else repairs
     end = os.path.splitext(file_name)[1].lower()
+    found = essence(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            with Image.open(io.BytesIO(found.file), formats=FORMATS) as picture:
                 _refuse_large(picture.width, picture.height, size)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
-                return _load(data, picture, size, repairs)
+                return _load(found, picture, size, repairs)
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -127,10 +125,13 @@ def _refuse_large(width: int, height: int, size: int) -> None:
         raise UnreadablePicture(f"{width}x{height} pixels: too long and thin to enlarge")
 
 
-def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
+def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
     """The square of a picture of which the header has been read."""
-    tagged = "exif" in picture.info or picture.format == "TIFF"
-    orientation = picture.getexif().get(EXIF_ORIENTATION) if tagged else None
+    data = found.file
+    if found.cut:
+        raise UnreadablePicture("truncated: the file ends in the middle")
+    exif = data if picture.format == "TIFF" else found.exif or picture.info.get("exif", b"")
+    orientation = exif_orientation(exif)
     if orientation in range(2, 9):  # 1 is upright; others mean nothing
         repairs.append(f"EXIF orientation {orientation} not applied")
     if picture.format == "JPEG" and picture.mode in ("L", "RGB"):
@@ -142,6 +143,8 @@ def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> I
             except ValueError:
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
                 repairs.append("damaged JPEG data, decoded nevertheless")
+    if found.animated:
+        repairs.append("first frame of an animation")
     return _central_square(_to_rgb(picture, data, repairs), size)
 
 

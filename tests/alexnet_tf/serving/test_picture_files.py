@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.serving.picture_files import DAMAGED, MAX_PIXELS, first_frame, read_files
+from alexnet_tf.serving.picture_files import DAMAGED, MAX_PIXELS, read_files
+from alexnet_tf.serving.picture_structure import first_frame
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tfrecords.pictures import load_picture
 
@@ -62,8 +63,8 @@ def test_of_an_animation_the_first_frame_counts() -> None:
     pictures, status = READ(tf.constant([single, animated]))
     assert set(status.numpy()) == {b"ok"}
     np.testing.assert_array_equal(pictures[0], pictures[1])
-    cut, height, width = first_frame(tf.constant(animated))
-    assert (height, width) == (300, 400) and len(cut.numpy()) < len(animated) / 2
+    cut, height, width, status = first_frame(tf.constant(animated))
+    assert (height, width, status) == (300, 400, b"ok") and len(cut.numpy()) < len(animated) / 2
     with Image.open(io.BytesIO(cut.numpy())) as found:
         assert found.n_frames == 1
 
