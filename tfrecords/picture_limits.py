@@ -5,6 +5,12 @@ structure, before a pixel is decoded: a decoder's time follows from the pixels, 
 the pieces in which the data come. Ordinary files stay far below every one of them.
 """
 
+MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+"""Height times width: Pillow's own limit against decompression bombs, 89,478,485, a picture of 268 MB."""
+
+MAX_ASPECT = 100
+"""The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
+
 MAX_SCANS = 100
 """Of one JPEG file. Progressive photographs have about 10, the longest scripts of known encoders about 20."""
 
@@ -19,7 +25,7 @@ MAX_CHUNKS = 1000
 """Of one PNG file, beside one more for each KiB of the file; encoders write pieces of 8 KiB or more."""
 
 SPARE_PNG_DATA = 1 << 16
-"""Compressed bytes that a PNG file may have beyond an eighth more than its pixels uncompressed. The decoder inflates
+"""Compressed bytes that a PNG file may have beyond its size uncompressed (png_room). TensorFlow's decoder inflates
 all of them, to a thousand times their number, however few pixels there are."""
 
 MAX_BLOCKS = 5000

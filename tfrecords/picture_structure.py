@@ -28,11 +28,13 @@ class Essence(NamedTuple):
     """Whether it is a PNG file that ends before its pixels are known to; Pillow would not mind."""
 
 
-def essence(data: bytes) -> Essence:
+def essence(data: bytes, *, inflate: bool = False) -> Essence:
     """Follows a file's structure.
 
     Args:
       data: a picture file of any kind; of those that are no JPEG, PNG or GIF nothing is judged here.
+      inflate: whether a PNG file's data are inflated to see that they are no more than the picture needs. Pillow stops
+        there by itself; TensorFlow's decoder goes on to their end, 2 s for each compressed MB at worst.
 
     Raises:
       UnreadablePicture: it demands too much work, or it is a JPEG of a kind that no decoder here reads.
@@ -40,7 +42,7 @@ def essence(data: bytes) -> Essence:
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data.startswith(PNG_SIGNATURE):
-        return _png(data)
+        return _png(data, inflate)
     if data.startswith((b"GIF87a", b"GIF89a")):
         return _gif(data)
     return Essence(data)
@@ -51,15 +53,15 @@ def essence(data: bytes) -> Essence:
 MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """Every marker but those that stand alone within the data (RST0 to RST7, TEM) and codes that mean nothing. A 0xFF
 before another is filling, and 0xFF 0x00 is a byte of data."""
-SOI, EOI, SOS, APP0, APP14, APP15, COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xEE, 0xEF, 0xFE
-FRAMES = {code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)}  # these are DHT, JPG and DAC
+DHT, SOI, EOI, SOS, APP0, APP14, APP15, COM = 0xC4, 0xD8, 0xD9, 0xDA, 0xE0, 0xEE, 0xEF, 0xFE
+FRAMES = {code for code in range(0xC0, 0xD0) if code not in (DHT, 0xC8, 0xCC)}  # the others are JPG and DAC
 READ_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, with Huffman codes
 EXIF = b"Exif\0\0"
 
 
 def _jpeg(data: bytes) -> Essence:
     """Between segments a decoder looks for the next marker, whatever lies before it, and so does this."""
-    at, segments, scans, scanned, pixels = 2, 0, 0, 0, 0
+    at, segments, scans, scanned, pixels, framed = 2, 0, 0, 0, 0, False
     needed: list[bytes] = []
     copied = 0  # up to here the file is in `needed` or left out
     exif = None
@@ -75,11 +77,12 @@ def _jpeg(data: bytes) -> Essence:
             continue
         length = int.from_bytes(data[at : at + 2], "big")
         at += max(length, 2)
-        if code in FRAMES and not pixels:
+        if code in FRAMES and not framed:
+            framed = True
             if code not in READ_FRAMES or data[place + 4 : place + 5] != b"\x08":
                 raise UnreadablePicture(limits.OTHER_JPEG)
             height, width = struct.unpack(">HH", data[place + 5 : place + 9].ljust(4, b"\0"))
-            pixels = height * width
+            pixels = height * width if height * width <= limits.MAX_PIXELS else 0  # refused for that anyway
         elif code == SOS:
             scans += 1
             scanned += pixels * min(max(data[place + 4] if place + 4 < len(data) else 1, 1), 4)
@@ -105,10 +108,13 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Of a pixel, by color type."""
 
 
-def _png(data: bytes) -> Essence:
+MAX_PALETTE = 256 * 3
+
+
+def _png(data: bytes, inflate: bool) -> Essence:
     """Keeps the header, the palette, transparency and the pixels."""
     at, chunks, pixel_data = len(PNG_SIGNATURE), 0, 0
-    needed = [PNG_SIGNATURE]
+    needed, compressed = [PNG_SIGNATURE], []
     animated, exif = False, None
     while at + CHUNK_FRAME <= len(data):
         chunks += 1
@@ -118,9 +124,10 @@ def _png(data: bytes) -> Essence:
         end = at + CHUNK_FRAME + length
         if kind == b"IDAT":
             pixel_data += length
+            compressed.append(memoryview(data)[at + 8 : end - 4])
         elif pixel_data:
             break
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+        if kind in (b"IHDR", b"IDAT") or (kind in (b"PLTE", b"tRNS") and length <= MAX_PALETTE):
             if _checked(data[at:end]):
                 needed.append(data[at:end])
             elif kind != b"tRNS" and end <= len(data):
@@ -128,7 +135,10 @@ def _png(data: bytes) -> Essence:
         animated |= kind == b"acTL"
         exif = data[at + 8 : end - 4] if kind == b"eXIf" else exif
         at = end
-    if pixel_data > max_png_data(data):
+    room, spare = png_room(data), limits.SPARE_PNG_DATA
+    if pixel_data > room + spare or (
+        pixel_data > 2 * spare and _inflates_beyond(compressed, room, pixel_data if inflate else spare)
+    ):
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
     if at + CHUNK_FRAME > len(data):
         return Essence(data, animated, exif, cut=True)
@@ -139,11 +149,25 @@ def _checked(chunk: bytes) -> bool:
     return zlib.crc32(memoryview(chunk)[4:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
-def max_png_data(data: bytes) -> int:
-    """Compressed bytes that a PNG file of this header may have."""
+def _inflates_beyond(compressed: list[memoryview], room: int, count: int) -> bool:
+    """Whether the first `count` bytes of a zlib stream stand for more than `room` bytes."""
+    stream = zlib.decompressobj()
+    try:
+        for piece in compressed:
+            room -= len(stream.decompress(piece[:count], max(room, 0) + 1))
+            count -= len(piece)
+            if room < 0 or count <= 0:
+                break
+    except zlib.error:  # the decoder is to tell
+        pass
+    return room < 0
+
+
+def png_room(data: bytes) -> int:
+    """Bytes that a PNG file of this header has when uncompressed, and an eighth more: interlacing adds some."""
     width, height, depth, color = struct.unpack(">IIBB", data[16:26].ljust(10, b"\0"))
     raw = height * (1 + (width * depth * SAMPLES.get(color, 4) + 7) // 8)
-    return raw + raw // 8 + limits.SPARE_PNG_DATA
+    return raw + raw // 8 + 64
 
 
 # GIF: Graphics Interchange Format, version 89a.

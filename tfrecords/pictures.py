@@ -28,6 +28,7 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
+from tfrecords.picture_limits import MAX_ASPECT, MAX_PIXELS
 from tfrecords.picture_structure import Essence, essence, exif_orientation
 from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
 
@@ -44,9 +45,6 @@ KINDS = {
     ".webp": "WEBP",
 }
 """What the end of a file name promises."""
-
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Pillow's own limit against decompression bombs: 89,478,485, a picture of 256 MiB."""
 
 SHORT_WAY_PIXELS = 16_000_000
 """Larger pictures are decoded by Pillow, which holds fewer copies of them at a time."""
@@ -83,7 +81,7 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
             with Image.open(io.BytesIO(found.file), formats=FORMATS) as picture:
-                _refuse_large(picture.width, picture.height, size)
+                _refuse_large(picture.width, picture.height)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
                 return _load(found, picture, size, repairs)
@@ -116,13 +114,14 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     return buffer.getvalue()
 
 
-def _refuse_large(width: int, height: int, size: int) -> None:
+def _refuse_large(width: int, height: int) -> None:
     """Judges by the header alone, before any memory is taken."""
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(f"{width}x{height} pixels claimed, more than {MAX_PIXELS} in all")
-    # A line of 1x100000 pixels is small, but enlarged to 256 across it would fill 20 GB.
-    if max(width, height) * size > MAX_PIXELS * min(width, height) / size:
-        raise UnreadablePicture(f"{width}x{height} pixels: too long and thin to enlarge")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadablePicture(
+            f"{width}x{height} pixels: too long and thin, at most {MAX_ASPECT} times as long as wide"
+        )
 
 
 def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:

@@ -14,11 +14,9 @@ from alexnet_tf.input_pipeline import picture_from_file
 from alexnet_tf.presets import STORED_SIZE
 from alexnet_tf.serving.picture_structure import OK as OK
 from alexnet_tf.serving.picture_structure import first_frame, jpeg_status, png_essence
+from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
+from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
-MAX_PIXELS = 50_000_000
-"""Height times width of the largest picture taken: 150 MB decoded."""
-MAX_ASPECT = 100
-"""The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
 DAMAGED = "damaged: the file's pixels cannot be decoded"
 UNKNOWN_KIND = "no JPEG, PNG or GIF file"
 NO_BYTES = "empty file"
@@ -72,10 +70,10 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.strings.substr(file, 0, len(magic)) == magic
 
     def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
-        shape = tf.image.extract_jpeg_shape(file)
-        size_status = judge_size(shape[0], shape[1])
-        pixels = tf.cast(shape[0], tf.int64) * tf.cast(shape[1], tf.int64)
-        return file, tf.cond(size_status == OK, lambda: jpeg_status(file, pixels), lambda: size_status)
+        status = jpeg_status(file)
+        return file, tf.cond(
+            status == OK, lambda: judge_size(*tf.unstack(tf.image.extract_jpeg_shape(file), 3)[:2]), lambda: status
+        )
 
     def png() -> tuple[tf.Tensor, tf.Tensor]:  # the first chunk, IHDR, begins with width and height
         width_height = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)

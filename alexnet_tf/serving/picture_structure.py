@@ -9,11 +9,13 @@ import tensorflow as tf
 from tfrecords import picture_limits as limits
 from tfrecords.picture_structure import (
     CHUNK_FRAME,
+    DHT,
     END,
     EOI,
     EXTENSION,
     FRAMES,
     IMAGE,
+    MAX_PALETTE,
     NO_PALETTE,
     PNG_END,
     PNG_SIGNATURE,
@@ -28,60 +30,91 @@ PADDING = 32
 """Zeros behind a file's bytes, so that what a cut file announces can be looked up."""
 
 
-def jpeg_status(file: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """Whether a JPEG file can be decoded with bounded work.
+def jpeg_status(file: tf.Tensor) -> tf.Tensor:
+    """Whether a JPEG file is of a kind that is read, and can be decoded with bounded work; its size is not judged.
 
     Args:
       file: scalar string.
-      pixels: height times width, scalar int64, from 1.
 
     Returns:
       Status, scalar string.
     """
     codes, size = _bytes(file)
     markers = _jpeg_markers(codes, size)
-    most_scanned = tf.cast(limits.MAX_SCANNED // pixels, tf.int32)  # components
+    # Most files are fine even if everything counts that looks like a marker, in a thumbnail or a color profile, too.
+    kinds = tf.cast(tf.gather(codes, markers + 1), tf.int32)
+    scans = tf.reduce_sum(tf.cast(kinds == SOS, tf.int32))
+    is_frame = (kinds >= min(FRAMES)) & (kinds <= max(FRAMES)) & (kinds != DHT)
+    heads = tf.gather(codes, tf.boolean_mask(markers, is_frame)[:, None] + tf.range(1, 9))  # (frames, 8)
+    heads = tf.concat([heads, tf.zeros((1, 8), tf.uint8)], axis=0)
+    frames, pixels = _frames(heads)
+    scanned = 4 * tf.cast(scans, tf.int64) * tf.reduce_max(pixels)
+    few = (tf.size(markers) <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (scanned <= limits.MAX_SCANNED)
+    usual = tf.reduce_all(_is_read(frames[:-1]))
+    return tf.cond(few & usual, lambda: tf.constant(OK), lambda: _followed_jpeg_status(codes, size, markers))
 
-    def turn(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, scanned: tf.Tensor, frame: tf.Tensor) -> list:
+
+def _frames(heads: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """From the eight bytes behind the first of frames' markers, uint8 (N, 8): kinds and pixels, int64 (N,).
+
+    A kind is the precision, times 256, and the marker. What is too large in any case has 0 pixels here.
+    """
+    kind, _, _, precision, *size = tf.unstack(tf.cast(heads, tf.int64), 8, axis=1)
+    pixels = (256 * size[0] + size[1]) * (256 * size[2] + size[3])
+    return 256 * precision + kind, tf.where(pixels <= limits.MAX_PIXELS, pixels, 0)
+
+
+def _is_read(frames: tf.Tensor) -> tf.Tensor:
+    read = tf.constant([256 * 8 + code for code in sorted(READ_FRAMES)], tf.int64)
+    return tf.reduce_any(frames[..., None] == read, axis=-1)
+
+
+def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor) -> tf.Tensor:
+    """As jpeg_status, by going from segment to segment."""
+
+    def turn(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, *state: tf.Tensor) -> list:
+        frame, pixels, scanned = state
         found = tf.raw_ops.LowerBound(sorted_inputs=markers[None], values=tf.reshape(at, (1, 1)))[0, 0]
         place = markers[found]
-        code, high, low, first = tf.unstack(tf.cast(codes[place + 1 : place + 5], tf.int32), 4)
+        head = codes[place + 1 : place + 9]
+        code, high, low, first = tf.unstack(tf.cast(head[:4], tf.int32), 4)
         ended = (place >= size) | (code == EOI)
         behind = place + 2 + tf.where(code == SOI, 0, tf.maximum(256 * high + low, 2))
-        is_scan = tf.cast((code == SOS) & ~ended, tf.int32)
+        is_scan = (code == SOS) & ~ended
         is_frame = tf.reduce_any(code == tf.constant(sorted(FRAMES))) & (frame == 0)
+        kinds, sizes = _frames(head[None])
+        components = tf.cast(tf.clip_by_value(first, 1, 4), tf.int64)
         return [
             tf.where(ended, size, tf.minimum(behind, size)),
             segments + tf.cast(~ended, tf.int32),
-            scans + is_scan,
-            scanned + is_scan * tf.clip_by_value(first, 1, 4),
-            tf.where(is_frame, 256 * first + code, frame),  # `first` is its precision
+            scans + tf.cast(is_scan, tf.int32),
+            tf.where(is_frame, kinds[0], frame),
+            tf.where(is_frame, sizes[0], pixels),
+            scanned + tf.where(is_scan, components * pixels, 0),
         ]
 
-    def goes_on(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, scanned: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        few = (segments <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (scanned <= most_scanned)
+    def goes_on(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
+        few = (segments <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (state[-1] <= limits.MAX_SCANNED)
         return few & (at < size)
 
-    nothing = tf.constant(0)
-    at = tf.minimum(2, size)
-    _, segments, scans, scanned, frame = tf.while_loop(
-        goes_on, turn, [at, nothing, nothing, nothing, nothing], parallel_iterations=1
-    )
-    read = [256 * 8 + code for code in sorted(READ_FRAMES)]
+    none, nothing = tf.constant(0), tf.constant(0, tf.int64)
+    start = [tf.minimum(2, size), none, none, nothing, nothing, nothing]
+    _, segments, scans, frame, _, scanned = tf.while_loop(goes_on, turn, start, parallel_iterations=1)
     return _first_that_holds(
         (segments > limits.MAX_SEGMENTS, limits.MANY_SEGMENTS),
-        ((frame != 0) & ~tf.reduce_any(frame == tf.constant(read)), limits.OTHER_JPEG),
+        ((frame != 0) & ~_is_read(frame), limits.OTHER_JPEG),
         (scans > limits.MAX_SCANS, limits.MANY_SCANS),
-        (scanned > most_scanned, limits.MUCH_SCANNED),
+        (scanned > limits.MAX_SCANNED, limits.MUCH_SCANNED),
     )
 
 
 def _jpeg_markers(codes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """The places of all that may be markers, as tfrecords.picture_structure.MARKER; last the file's end. int32 (N,)."""
-    second = codes[1:]
+    places = tf.cast(tf.where(codes[:-1] == 0xFF)[:, 0], tf.int32)  # one byte in 250: the rest is quick
+    second = tf.gather(codes, places + 1)
     alone = (second >= 0xD0) & (second <= 0xD7)
-    is_marker = (codes[:-1] == 0xFF) & (second >= 0xC0) & (second != 0xFF) & ~alone
-    return tf.concat([tf.cast(tf.where(is_marker)[:, 0], tf.int32), size[None]], axis=0)
+    is_marker = (second >= 0xC0) & (second != 0xFF) & ~alone
+    return tf.concat([tf.boolean_mask(places, is_marker), size[None]], axis=0)
 
 
 def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -99,19 +132,21 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     palette, transparency, pixels = (int.from_bytes(kind, "big") for kind in (b"PLTE", b"tRNS", b"IDAT"))
 
     def turn(at: tf.Tensor, chunks: tf.Tensor, *state: tf.Tensor) -> list:
-        start, data, kept, _ = state
+        start, data, kept, sample, _ = state
         length, kind = tf.unstack(_big_endian(codes, at, 2), 2)
         behind = at + CHUNK_FRAME + length
         is_pixels = kind == pixels
         goes_on = is_pixels | (data == 0)
-        keeps = goes_on & ((kind == palette) | (kind == transparency))
+        keeps = goes_on & ((kind == palette) | (kind == transparency)) & (length <= MAX_PALETTE)
         chunk = tf.strings.substr(file, at, tf.where(keeps, tf.minimum(behind, size) - at, 0))
+        sampled = tf.where(is_pixels, tf.minimum(length, tf.maximum(limits.SPARE_PNG_DATA - data, 0)), 0)
         return [
             tf.where(goes_on, behind, at),
             chunks + 1,
             tf.where(is_pixels & (data == 0), at, start),
             data + tf.where(is_pixels, length, 0),
             tf.strings.join([kept, chunk]),
+            tf.strings.join([sample, tf.strings.substr(file, at + 8, sampled)]),
             goes_on,
         ]
 
@@ -119,14 +154,19 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return state[-1] & (at + CHUNK_FRAME <= size) & (chunks <= most)
 
     nothing, first = tf.constant(0, tf.int64), tf.constant(len(PNG_SIGNATURE), tf.int64)
-    end, chunks, start, data, kept, _ = tf.while_loop(
-        goes_on, turn, [first, nothing, nothing, nothing, tf.constant(b""), tf.constant(True)], parallel_iterations=1
+    no_bytes = tf.constant(b"")
+    end, chunks, start, data, kept, sample, _ = tf.while_loop(
+        goes_on, turn, [first, nothing, nothing, nothing, no_bytes, no_bytes, tf.constant(True)], parallel_iterations=1
     )
     header = tf.strings.substr(file, 0, len(PNG_SIGNATURE) + CHUNK_FRAME + 13)
     whole = tf.strings.join([header, kept, tf.strings.substr(file, start, tf.maximum(end - start, 0)), PNG_END])
-    status = _first_that_holds(
-        (chunks > most, limits.MANY_CHUNKS), (data > _most_png_data(codes), limits.MUCH_PNG_DATA)
+    room = _png_room(codes)
+    much = tf.cond(
+        data > 2 * limits.SPARE_PNG_DATA,
+        lambda: (data > room + limits.SPARE_PNG_DATA) | (_inflated_size(sample) > room),
+        lambda: data > room + limits.SPARE_PNG_DATA,
     )
+    status = _first_that_holds((chunks > most, limits.MANY_CHUNKS), (much, limits.MUCH_PNG_DATA))
     return tf.where((end + CHUNK_FRAME > size) | (start == 0), b"", whole), status
 
 
@@ -136,13 +176,18 @@ def _big_endian(codes: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
     return tf.reduce_sum(four * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), axis=1)
 
 
-def _most_png_data(codes: tf.Tensor) -> tf.Tensor:
-    """As tfrecords.picture_structure.max_png_data."""
+def _inflated_size(compressed: tf.Tensor) -> tf.Tensor:
+    """Bytes behind the beginning of a zlib stream, int64."""
+    return tf.cast(tf.strings.length(tf.io.decode_compressed(compressed, "ZLIB")), tf.int64)
+
+
+def _png_room(codes: tf.Tensor) -> tf.Tensor:
+    """As tfrecords.picture_structure.png_room."""
     width, height = tf.unstack(_big_endian(codes, tf.constant(16), 2), 2)
     depth, color = tf.unstack(tf.cast(codes[24:26], tf.int64), 2)
     samples = tf.constant([SAMPLES.get(number, 4) for number in range(7)], tf.int64)[tf.minimum(color, 6)]
     raw = height * (1 + (width * depth * samples + 7) // 8)
-    return raw + raw // 8 + limits.SPARE_PNG_DATA
+    return raw + raw // 8 + 64
 
 
 def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
