@@ -174,6 +174,7 @@ def png_room(data: bytes) -> int:
 
 EXTENSION, IMAGE, END = 0x21, 0x2C, 0x3B
 NO_PALETTE = "damaged: a GIF file without a palette"
+NO_FRAME = "damaged: the GIF file ends before its first frame does"
 
 
 def _gif(data: bytes) -> Essence:
@@ -183,8 +184,8 @@ def _gif(data: bytes) -> Essence:
     """
     try:
         return _first_frame(data)
-    except IndexError:  # cut, or no blocks: the decoder is to tell
-        return Essence(data[:13])
+    except IndexError:
+        raise UnreadablePicture(NO_FRAME) from None
 
 
 def _first_frame(data: bytes) -> Essence:

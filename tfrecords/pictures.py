@@ -150,11 +150,18 @@ def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -
 def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Image:
     if getattr(picture, "is_animated", False):
         repairs.append("first frame of an animation")
-    if picture.format == "PNG" and data[24] == 16:  # the header's bit depth
+    deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+    if deep or (picture.format == "PNG" and data[24] == 16):  # the header's bit depth
         repairs.append("16-bit samples to 8 bits")
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
+    if deep:
         # Pillow's own conversion would clip 16-bit gray at 255 instead of scaling it.
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        samples = np.asarray(picture)
+        low, high = samples.min(), samples.max()
+        if low < high and low >> 8 == high >> 8 and picture.format != "PNG":  # serving reads no others of this kind
+            raise UnreadablePicture(
+                f"16-bit samples from {low} to {high} would all become one gray; scale them to 65535"
+            )
+        picture = Image.fromarray((samples >> 8).astype(np.uint8))
     elif picture.mode in ("I", "F"):
         raise UnreadablePicture(f"{picture.mode} samples of unknown range")
     elif picture.mode == "CMYK" and picture.format == "JPEG":

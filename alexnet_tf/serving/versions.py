@@ -130,7 +130,8 @@ def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) ->
     A version is renamed before its files go, so that nobody loads half of one. A server that has loaded it already
     serves on from memory until it takes up the new one.
     """
-    ours, others = [], []
+    ours: list[Path] = []
+    others: list[Path] = []
     for path in sorted(_numbered(out), key=lambda path: int(path.name)):
         (ours if _is_export(path) else others).append(path)
     older = [path for path in ours[:-1] if path != written]
