@@ -41,8 +41,8 @@ def main(argv: list[str]) -> int:
         except UserError as fault:
             faults.append(fault)
     print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers), flush=True)
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
+    for told in faults:
+        print(f"error: {told}", file=sys.stderr)
     return FAULT if faults else DONE
 
 
