@@ -139,9 +139,10 @@ def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -
         if picture.width * picture.height <= SHORT_WAY_PIXELS:
             try:
                 return _central_square(_as_picture(simplejpeg.decode_jpeg(data, "RGBX")), size)
-            except ValueError:
+            except ValueError as fault:
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
-                repairs.append("damaged JPEG data, decoded nevertheless")
+                if "subsampling" not in str(fault):  # of which the short way knows the usual kinds only
+                    repairs.append("damaged JPEG data, decoded nevertheless")
     if found.animated:
         repairs.append("first frame of an animation")
     return _central_square(_to_rgb(picture, data, repairs), size)

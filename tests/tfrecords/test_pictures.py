@@ -12,7 +12,15 @@ from PIL import Image
 
 from alexnet_tf.input_pipeline import picture_from_file
 from tests.tfrecords.made_pictures import noise as made_noise
-from tests.tfrecords.odd_pictures import cmyk_jpeg, file_bytes, odd_pictures, smooth, unmarked_cmyk_jpeg, ycck_jpeg
+from tests.tfrecords.odd_pictures import (
+    cmyk_jpeg,
+    file_bytes,
+    odd_pictures,
+    oddly_sampled_jpeg,
+    smooth,
+    unmarked_cmyk_jpeg,
+    ycck_jpeg,
+)
 from tfrecords import pictures
 from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture, load_square
 
@@ -148,6 +156,13 @@ def test_repairs_are_told() -> None:
     load_square(JPEG, 32, repairs, "photograph.jpg")
     load_square(PNG, 32, repairs, "photograph")
     assert repairs == []
+
+
+def test_an_odd_subsampling_is_no_damage() -> None:
+    repairs: list[str] = []
+    assert set(np.asarray(load_square(oddly_sampled_jpeg(), 32, repairs)).ravel()) == {128}
+    assert repairs == []
+    assert set(picture_from_file(oddly_sampled_jpeg()).numpy().ravel()) == {128}
 
 
 def test_first_frame_of_an_animation() -> None:
