@@ -10,7 +10,7 @@ import tensorflow as tf
 from alexnet_tf.checkout import commit
 from alexnet_tf.learning_curve import read_metrics
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
-from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MODEL_FILE
+from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MAKER, MODEL_FILE
 from alexnet_tf.workdir import CHECKPOINT_PREFIX, Run
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
@@ -21,6 +21,7 @@ def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], licen
     (folder / ASSETS).mkdir(exist_ok=True)
     (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
     model = {
+        "made_by": MAKER,  # without it, `export.py --keep` leaves the folder alone
         "classes": runs[0].num_classes,
         "nets": [_net(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)],
         "commit": commit(),
