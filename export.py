@@ -1,6 +1,7 @@
 """Exports a trained run, or several as an ensemble, as a numbered SavedModel version for TensorFlow Serving."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from alexnet_tf.program.arguments import at_least
@@ -15,7 +16,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")
     parser.add_argument("--version", type=at_least(1), metavar="N", help="default: one more than the highest there")
     parser.add_argument(
-        "--keep", type=at_least(0), metavar="N", help="remove all older versions but N (default: keep all)"
+        "--keep",
+        type=at_least(0),
+        metavar="N",
+        help="remove all other exports here but the highest and N more (default: keep all)",
     )
     parser.add_argument("--license", metavar="TEXT", help="of the weights; travels with the model")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
@@ -28,10 +32,14 @@ def main(argv: list[str]) -> int:
 
     version = export_run(
         [open_run(path) for path in arguments.run], arguments.out, arguments.version, arguments.checkpoint,
-        keep=arguments.keep, license_text=arguments.license,
+        keep=arguments.keep, license_text=arguments.license, report=_tell,
     )  # fmt: skip
     print(version)
     return DONE
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)  # the folder alone goes to stdout, for scripts
 
 
 if __name__ == "__main__":

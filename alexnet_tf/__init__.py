@@ -14,6 +14,16 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 os.environ.setdefault(LOG_LEVEL, "2")  # TensorFlow's notes are no news to a user, its errors are
 
 
+_silenced: list[int] = []
+"""Where stderr leads to, while it is silent."""
+
+
+def speak() -> None:
+    """Ends a silence of `quiet_start` from another thread, which has a last line to tell."""
+    for stderr in _silenced:
+        os.dup2(stderr, 2)
+
+
 @contextmanager
 def quiet_start() -> Iterator[None]:
     """Keeps TensorFlow's start-up notes off stderr, where a fault should stand alone in its one line.
@@ -30,8 +40,10 @@ def quiet_start() -> Iterator[None]:
     silence = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(silence, 2)
+        _silenced.append(stderr)
         yield
     finally:
+        _silenced.clear()
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(silence)

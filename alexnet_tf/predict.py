@@ -1,19 +1,24 @@
-"""Names what is on pictures, with an exported model; prints a small table or JSON."""
+"""Names what is on pictures, with an exported model; prints a small table or JSON.
+
+A file that cannot be read or used gets a line on stderr and makes the exit status 1; the others are answered.
+"""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.serving.answers import answer_table, read_picture
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import OK
+from tfrecords.picture_structure import UnreadablePicture, essence
 
 
 def main(argv: list[str]) -> int:
@@ -30,13 +35,26 @@ def main(argv: list[str]) -> int:
         parser.error("--top counts from 1")
     refuse_pattern("--model", arguments.model)
     model = ExportedModel(arguments.model)
-    answers = {str(path): _top(_classify(model, path), model.classes, arguments.top) for path in arguments.images}
-    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
-    return DONE
+    answers: dict[str, list[dict[str, Any]]] = {}
+    faults: list[UserError] = []
+    for path in arguments.images:
+        try:
+            answers[str(path)] = _top(_classify(model, path), model.classes, arguments.top)
+        except UserError as fault:
+            faults.append(fault)
+    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers), flush=True)
+    for told in faults:
+        print(f"error: {told}", file=sys.stderr)
+    return FAULT if faults else DONE
 
 
 def _classify(model: ExportedModel, path: Path) -> np.ndarray:
-    probabilities, status = model.answer(tf.constant([read_picture(path)]))
+    file = read_picture(path)
+    try:
+        found = essence(file, inflate=True)  # exports of earlier versions do not judge it themselves
+    except UnreadablePicture as fault:
+        raise UserError(f"picture {path}: {fault}") from fault
+    probabilities, status = model.answer(tf.constant([file if found.cut else found.file]))
     if status.numpy()[0].decode() != OK:
         raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
     return probabilities.numpy()[0]

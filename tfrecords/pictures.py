@@ -28,6 +28,10 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
+from tfrecords.picture_limits import MAX_ASPECT, MAX_PIXELS
+from tfrecords.picture_structure import Essence, essence, exif_orientation
+from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
+
 # Named, because Pillow would also try formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
@@ -42,19 +46,10 @@ KINDS = {
 }
 """What the end of a file name promises."""
 
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Pillow's own limit against decompression bombs: 89,478,485, a picture of 256 MiB."""
-
 SHORT_WAY_PIXELS = 16_000_000
 """Larger pictures are decoded by Pillow, which holds fewer copies of them at a time."""
 
-EXIF_ORIENTATION = 0x0112
-
 Pixels = npt.NDArray[np.uint8]
-
-
-class UnreadablePicture(Exception):
-    """The picture cannot be used; the message says why, in a few words."""
 
 
 def load_picture(data: bytes, size: int) -> Pixels:
@@ -75,20 +70,21 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
         The square, of mode RGB.
 
     Raises:
-        UnreadablePicture: empty, truncated, no picture, too large, or of an unknown kind.
+        UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
     """
     if not data:
         raise UnreadablePicture("empty file")
     repairs = [] if repairs is None else repairs
     end = os.path.splitext(file_name)[1].lower()
+    found = essence(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _refuse_large(picture.width, picture.height, size)
+            with Image.open(io.BytesIO(found.file), formats=FORMATS) as picture:
+                _refuse_large(picture.width, picture.height)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
-                return _load(data, picture, size, repairs)
+                return _load(found, picture, size, repairs)
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -118,19 +114,23 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     return buffer.getvalue()
 
 
-def _refuse_large(width: int, height: int, size: int) -> None:
+def _refuse_large(width: int, height: int) -> None:
     """Judges by the header alone, before any memory is taken."""
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(f"{width}x{height} pixels claimed, more than {MAX_PIXELS} in all")
-    # A line of 1x100000 pixels is small, but enlarged to 256 across it would fill 20 GB.
-    if max(width, height) * size > MAX_PIXELS * min(width, height) / size:
-        raise UnreadablePicture(f"{width}x{height} pixels: too long and thin to enlarge")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadablePicture(
+            f"{width}x{height} pixels: too long and thin, at most {MAX_ASPECT} times as long as wide"
+        )
 
 
-def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
+def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
     """The square of a picture of which the header has been read."""
-    tagged = "exif" in picture.info or picture.format == "TIFF"
-    orientation = picture.getexif().get(EXIF_ORIENTATION) if tagged else None
+    data = found.file
+    if found.cut:
+        raise UnreadablePicture("truncated: the file ends in the middle")
+    exif = data if picture.format == "TIFF" else found.exif or picture.info.get("exif", b"")
+    orientation = exif_orientation(exif)
     if orientation in range(2, 9):  # 1 is upright; others mean nothing
         repairs.append(f"EXIF orientation {orientation} not applied")
     if picture.format == "JPEG" and picture.mode in ("L", "RGB"):
@@ -139,20 +139,30 @@ def _load(data: bytes, picture: Image.Image, size: int, repairs: list[str]) -> I
         if picture.width * picture.height <= SHORT_WAY_PIXELS:
             try:
                 return _central_square(_as_picture(simplejpeg.decode_jpeg(data, "RGBX")), size)
-            except ValueError:
+            except ValueError as fault:
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
-                repairs.append("damaged JPEG data, decoded nevertheless")
+                if "subsampling" not in str(fault):  # of which the short way knows the usual kinds only
+                    repairs.append("damaged JPEG data, decoded nevertheless")
+    if found.animated:
+        repairs.append("first frame of an animation")
     return _central_square(_to_rgb(picture, data, repairs), size)
 
 
 def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Image:
     if getattr(picture, "is_animated", False):
         repairs.append("first frame of an animation")
-    if picture.format == "PNG" and data[24] == 16:  # the header's bit depth
+    deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+    if deep or (picture.format == "PNG" and data[24] == 16):  # the header's bit depth
         repairs.append("16-bit samples to 8 bits")
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
+    if deep:
         # Pillow's own conversion would clip 16-bit gray at 255 instead of scaling it.
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        samples = np.asarray(picture)
+        low, high = samples.min(), samples.max()
+        if low < high and low >> 8 == high >> 8 and picture.format != "PNG":  # serving reads no others of this kind
+            raise UnreadablePicture(
+                f"16-bit samples from {low} to {high} would all become one gray; scale them to 65535"
+            )
+        picture = Image.fromarray((samples >> 8).astype(np.uint8))
     elif picture.mode in ("I", "F"):
         raise UnreadablePicture(f"{picture.mode} samples of unknown range")
     elif picture.mode == "CMYK" and picture.format == "JPEG":

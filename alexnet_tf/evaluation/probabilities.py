@@ -1,15 +1,14 @@
 """What a network makes of pictures: probabilities, averaged over the views of each."""
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from alexnet_tf.networks.network import AlexNet, Images
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.pulse import Pulse
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
 from tfrecords.statistics import Statistics
@@ -20,15 +19,25 @@ def pictures_at_once(config: Config, views: int) -> int:
     return max(1, config.data.eval_batch_size // views)
 
 
+class Bar(Protocol):
+    """What is told of images done, such as tqdm's."""
+
+    def update(self, n: int) -> object:
+        """So many more."""
+
+    def close(self) -> object:
+        """It was all."""
+
+
 def class_probabilities(
-    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: "tqdm | Pulse | None" = None
+    forward: Callable[[tf.Tensor], tf.Tensor], batches: Iterable, progress: Bar | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax outputs, averaged over an image's views (paper section 4.1).
 
     Args:
       forward: from `prediction_function`, made once for a network: making it compiles.
       batches: of (what `forward` takes of n images, labels (n,)).
-      progress: a bar to move on by images.
+      progress: to move on by images.
 
     Returns:
       Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.

@@ -4,28 +4,36 @@ Paths, bodies and errors are those of TensorFlow Serving's "RESTful API" page, l
 """
 
 import asyncio
+import contextlib
+import functools
 import html
+import ipaddress
 import json
 import re
+import time
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from alexnet_tf.local_server.request_error import RequestError
+from alexnet_tf.local_server.memory import Share, json_needs
+from alexnet_tf.local_server.request_error import LONGEST, RequestError, invalid, stopping
 from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersion
-from alexnet_tf.local_server.service import Service
+from alexnet_tf.local_server.service import SLOWEST, Service
 from alexnet_tf.local_server.tensors import (
     examples_from_json,
     inputs_from_json,
-    invalid,
     outputs_to_json,
     parse_json,
+    pictures_in,
 )
 
 PAGE = Path(__file__).with_name("page.html")
@@ -35,44 +43,112 @@ PAGE_POLICY = (
 )
 DRAINED = 8
 """Times the largest body, how much of a larger one is read before the connection is cut."""
-CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(predict|classify)", re.IGNORECASE)
-STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?", re.IGNORECASE)
+CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?:(predict|classify)", re.IGNORECASE)
+STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?(/metadata)?", re.IGNORECASE)
+PIECE = 250_000
+"""Bytes of an answer that are sent at once."""
+MAX_DIGITS = 18
+"""Of a version: as many always fit into the 64 bits that versions have."""
 
 
-def rest_app(service: Service) -> Starlette:
+def rest_app(service: Service, report: Callable[[str], None], hosts: Collection[str]) -> Starlette:
     """The application. Every fault becomes {"error": ...} with TensorFlow Serving's HTTP status."""
 
     async def page(request: Request) -> Response:
         text = PAGE.read_text(encoding="utf-8").replace("@MODEL@", html.escape(service.model.name))
         return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY})
 
-    async def models(request: Request) -> Response:
-        try:
-            return await _answer(service, request)
-        except RequestError as fault:
-            return _error(fault.http_status, str(fault))
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
-
     return Starlette(
         routes=[
             Route("/", page, methods=["GET"]),
-            Route("/{path:path}", models, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
-        ]
+            Route("/{path:path}", Models(service, report), methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+        ],
+        middleware=[Middleware(HostCheck, hosts=hosts)],
     )
 
 
-async def _answer(service: Service, request: Request) -> Response:
+class Models:
+    """What lies under /v1: a request's memory is its own until its answer is sent."""
+
+    def __init__(self, service: Service, report: Callable[[str], None]) -> None:
+        self.service = service
+        self.report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        with self.service.budget.share() as share:
+            response = await self._response(Request(scope, receive), share)
+            with contextlib.suppress(asyncio.CancelledError):  # the client does not read it, and the server ends
+                await response(scope, receive, send)
+
+    async def _response(self, request: Request, share: Share) -> Response:
+        try:
+            return await _answer(self.service, request, share)
+        except RequestError as fault:
+            # Nobody waits for the rest of a request that is given up.
+            unread = fault.kind == "DEADLINE_EXCEEDED" or self.service.stopping.is_set()
+            return _error(fault.http_status, str(fault), close=unread)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except asyncio.CancelledError:  # by the server, whose time to finish is over
+            return _error(503, str(stopping()), close=True)
+        except Exception as fault:
+            self.report(f"warning: a request failed: {type(fault).__name__}: {fault}")
+            return _error(500, "the server failed on this request; its log says how")
+
+
+class PacedResponse(Response):
+    """Sent in pieces, each once the one before is on its way: a client that does not read gets no more of them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, max(len(self.body), 1), PIECE):
+            piece = bytes(self.body[start : start + PIECE])
+            more = start + PIECE < len(self.body)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+
+
+class HostCheck:
+    """Refuses requests that were sent to another name than this server's.
+
+    A page from elsewhere can let its own name point to 127.0.0.1 once it is open (DNS rebinding); to the browser this
+    server is then the page's own, whose answers it may read. An address in place of a name cannot be used for that.
+    Starlette's TrustedHostMiddleware takes no addresses as such and says nothing of what to do.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self.app = app
+        self.hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers with 403, or lets the application answer."""
+        names = [value.decode("latin-1") for key, value in scope.get("headers", []) if key == b"host"]
+        if all(self._is_ours(name) for name in names):
+            await self.app(scope, receive, send)
+        else:
+            message = f"this server is not known as {names[0]}; start it with --allow-host NAME if it should be"
+            await _error(403, message[:LONGEST])(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        name = re.sub(r":[0-9]*$", "", host).lower().rstrip(".")
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return name in self.hosts or "*" in self.hosts
+        return True
+
+
+async def _answer(service: Service, request: Request, share: Share) -> Response:
     path = request.scope["path"]
     if request.method == "POST" and (call := CALL.fullmatch(path)):
-        body = await _body(request, service.max_bytes)
-        if body is None:
-            return _error(413, f"the body is larger than {service.max_bytes} bytes")
         name, number, method = call.groups()
         version = service.model.version(name, _number(number))
-        document = await asyncio.to_thread(parse_json, body)
-        content = await (_predict if method.lower() == "predict" else _classify)(service, version, document)
-        return Response(await asyncio.to_thread(_dumps, content), media_type="application/json")
+        body = await _body(service, request, share)
+        if body is None:
+            return _error(413, f"the body is larger than {service.max_bytes} bytes")
+        with service.counted():
+            return await _unless_left(request, _work(service, version, method.lower(), body, share))
     if request.method == "GET" and (status := STATUS.fullmatch(path)):
         name, number, metadata = status.groups()
         if metadata:
@@ -83,15 +159,42 @@ async def _answer(service: Service, request: Request) -> Response:
     raise invalid(f"Malformed request: {request.method} {path}")
 
 
-async def _predict(service: Service, version: LoadedVersion, document: dict[str, Any]) -> dict[str, Any]:
+async def _work(service: Service, version: LoadedVersion, method: str, body: bytes, share: Share) -> Response:
+    share.raise_to(json_needs(body))
+    document = await asyncio.to_thread(parse_json, body)
+    service.batcher.check_share(pictures_in(document))
+    content = await (_predict if method == "predict" else _classify)(service, version, document, share)
+    return PacedResponse(await asyncio.to_thread(_dumps, content), media_type="application/json")
+
+
+async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
+    """The work's answer; as soon as the client leaves, the work is given up.
+
+    Raises:
+      ClientDisconnect: it has left.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(request.receive())  # the body is here, so nothing but the end can come
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _predict(service: Service, version: LoadedVersion, document: dict[str, Any], share: Share) -> dict[str, Any]:
     name = _signature_name(document)
     inputs, rows = await asyncio.to_thread(inputs_from_json, document, version.signature(name))
-    return await asyncio.to_thread(outputs_to_json, await service.predict(version, name, inputs), rows)
+    return await asyncio.to_thread(outputs_to_json, await service.predict(version, name, inputs, share), rows)
 
 
-async def _classify(service: Service, version: LoadedVersion, document: dict[str, Any]) -> dict[str, Any]:
-    examples = await asyncio.to_thread(examples_from_json, document)
-    labels, scores = await service.classify(version, _signature_name(document), examples)
+async def _classify(service: Service, version: LoadedVersion, document: dict[str, Any], share: Share) -> dict[str, Any]:
+    examples = await asyncio.to_thread(examples_from_json, document, share)
+    labels, scores = await service.classify(version, _signature_name(document), examples, share)
     return {
         "results": [
             [[label.decode(errors="replace"), float(score)] for label, score in zip(*row, strict=True)]
@@ -107,25 +210,39 @@ def _signature_name(document: dict[str, Any]) -> str:
     return name or DEFAULT_SIGNATURE
 
 
-async def _body(request: Request, limit: int) -> bytes | None:
+async def _body(service: Service, request: Request, share: Share) -> bytes | None:
     """The request's body; None where it is larger than allowed.
 
     Such a body is read on for a while and thrown away: a client that is still sending would not see the answer.
+
+    Raises:
+      RequestError: it does not come in time, there is no room for it, or the server stops.
+      ClientDisconnect: it does not come at all.
     """
     body = bytearray()
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
+    start = time.monotonic()
+    more = True
+    while more:
+        deadline = start + service.patience + size / SLOWEST
+        message = await service.received(request.receive(), functools.partial(float, deadline))
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        size += len(message.get("body", b""))
+        if size > service.max_bytes:
             body.clear()
-            if size > DRAINED * limit:
+            if size > DRAINED * service.max_bytes:
                 break
         else:
-            body += chunk
-    return bytes(body) if size <= limit else None
+            share.raise_to(2 * size)  # for a moment as it grows, and then as bytes
+            body += message.get("body", b"")
+    return bytes(body) if size <= service.max_bytes else None
 
 
 def _number(text: str | None) -> int | None:
+    if text is not None and len(text.lstrip("0")) > MAX_DIGITS:
+        raise invalid(f"no version has a number of more than {MAX_DIGITS} digits")
     return None if text is None else int(text)
 
 
@@ -170,5 +287,5 @@ def _dumps(content: dict[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)
+def _error(status: int, message: str, *, close: bool = False) -> Response:
+    return JSONResponse({"error": message}, status_code=status, headers={"Connection": "close"} if close else None)

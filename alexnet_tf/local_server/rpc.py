@@ -1,84 +1,160 @@
 """TensorFlow Serving's gRPC interface: PredictionService and ModelService, from its own protos."""
 
-import functools
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     input_pb2,
     model_pb2,
-    model_service_pb2_grpc,
+    model_service_pb2,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    prediction_service_pb2,
 )
 
-from alexnet_tf.local_server.request_error import RequestError
+from alexnet_tf.local_server.memory import COPIES, Share
+from alexnet_tf.local_server.request_error import RequestError, invalid
 from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersion
-from alexnet_tf.local_server.service import Service
-from alexnet_tf.local_server.tensors import array_from_proto, checked_inputs, invalid
+from alexnet_tf.local_server.service import SLOWEST, Service
+from alexnet_tf.local_server.tensors import inputs_from_protos
+from alexnet_tf.local_server.wire import message_needs
+
+HANDSHAKE = 10_000
+"""Milliseconds in which a new connection must speak HTTP/2."""
+OPEN_CALLS = 8
+"""Times as many calls may be open as requests: their messages may be on their way."""
+CROWDED = 1.0
+"""Seconds that a message may take while others wait."""
 
 
-def rpc_server(service: Service) -> grpc.aio.Server:
-    """A gRPC server without a port yet; to be made in the loop that runs it."""
-    options = [("grpc.max_receive_message_length", service.max_bytes), ("grpc.so_reuseport", 0)]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=service.max_requests)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(service), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(service), server)
+def rpc_server(service: Service, report: Callable[[str], None]) -> grpc.aio.Server:
+    """A gRPC server without a port yet; to be made in the loop that runs it. `report` gets a line for a failure."""
+    options = [
+        ("grpc.max_receive_message_length", service.max_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", OPEN_CALLS * service.max_requests),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE),
+    ]
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=OPEN_CALLS * service.max_requests)
+    calls = _Calls(service, report)
+    for api, servicer in (
+        (prediction_service_pb2, PredictionService(service)),
+        (model_service_pb2, ModelService(service)),
+    ):
+        (described,) = api.DESCRIPTOR.services_by_name.values()
+        handlers = {
+            method.name: calls.handler(getattr(servicer, method.name, None), method.input_type)
+            for method in described.methods
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(described.full_name, handlers),))
     return server
 
 
-def _answering(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any, Any], Awaitable[Any]]:
-    """A call's method without its context: a RequestError becomes the call's status."""
+class _Calls:
+    """What all calls have in common: their message comes in time, is counted before it is parsed, and has one answer.
 
-    @functools.wraps(method)
-    async def answered(self: Any, request: Any, context: Any) -> Any:
+    To gRPC they look as if they took a stream of messages, which is the same on the wire: so this side decides when to
+    read the one message, and for how long.
+    """
+
+    def __init__(self, service: Service, report: Callable[[str], None]) -> None:
+        self.service = service
+        self.report = report
+        # As many messages as fit into the memory for them may be on their way.
+        self.waiting = 0
+        """How many wait to read theirs."""
+        self.reading = asyncio.Semaphore(max(1, service.budget.limit // (2 * service.max_bytes)))
+
+    def handler(self, method: Callable[[Any, Share], Awaitable[Any]] | None, input_type: Any) -> grpc.RpcMethodHandler:
+        """For one method of a service, which takes a message of this type and the memory that its request holds."""
+        message = message_factory.GetMessageClass(input_type)
+
+        async def answered(_: Any, context: grpc.aio.ServicerContext) -> Any:
+            try:
+                if method is None:
+                    raise RequestError("UNIMPLEMENTED", "this server has no such call; TensorFlow Serving has")
+                with self.service.budget.share() as share:
+                    request = await self._message(message, context, share)
+                    with self.service.counted():
+                        return await method(request, share)
+            except RequestError as fault:
+                await context.abort(grpc.StatusCode[fault.kind], str(fault))
+            except Exception as fault:
+                if isinstance(fault, grpc.aio.AbortError):
+                    raise
+                self.report(f"warning: a call failed: {type(fault).__name__}: {fault}")
+                await context.abort(grpc.StatusCode.INTERNAL, "the server failed on this call; its log says how")
+
+        return grpc.stream_unary_rpc_method_handler(answered, None, lambda answer: answer.SerializeToString())
+
+    async def _message(self, message: Any, context: grpc.aio.ServicerContext, share: Share) -> Any:
+        data = await self._read(context)
+        if data is grpc.aio.EOF:
+            raise invalid("the call has no message")
+        share.raise_to(len(data))
+        share.raise_to(await asyncio.to_thread(message_needs, data, message))
         try:
-            return await method(self, request)
-        except RequestError as fault:
-            await context.abort(grpc.StatusCode[fault.kind], str(fault))
+            return await asyncio.to_thread(message.FromString, data)
+        except DecodeError as fault:
+            raise invalid("the message cannot be read: it is no protocol message of this call") from fault
 
-    return answered
+    async def _read(self, context: grpc.aio.ServicerContext) -> Any:
+        """The message, whose progress cannot be seen: it may take its time unless others wait for their turn."""
+        self.waiting += 1
+        try:
+            await self.reading.acquire()
+        finally:
+            self.waiting -= 1
+        start = time.monotonic()
+        longest = self.service.patience + self.service.max_bytes / SLOWEST
+        try:
+            return await self.service.received(
+                context.read(), lambda: start + (min(CROWDED, longest) if self.waiting else longest)
+            )
+        finally:
+            self.reading.release()
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionService:
     """Predict, Classify and GetModelMetadata; the other calls answer UNIMPLEMENTED."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    @_answering
-    async def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+    async def Predict(self, request: predict_pb2.PredictRequest, share: Share) -> predict_pb2.PredictResponse:
         """Runs any signature."""
         version = _version(self.service, request.model_spec)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         signature = version.signature(name)
-        limit = self.service.max_bytes
-        inputs = {key: array_from_proto(proto, limit) for key, proto in request.inputs.items()}
         wanted = list(request.output_filter) or list(signature.outputs)
         unknown = set(wanted) - set(signature.outputs)
         if unknown:
             raise invalid(f"output tensor alias not found in signature: {', '.join(sorted(unknown))}")
-        outputs = await self.service.predict(version, name, checked_inputs(inputs, signature))
+        inputs = await asyncio.to_thread(inputs_from_protos, request.inputs, signature, share)
+        outputs = await self.service.predict(version, name, inputs, share)
         response = predict_pb2.PredictResponse(model_spec=_spec(request.model_spec.name, version, name))
         for key in wanted:
             dtype = tf.string if outputs[key].dtype == object else None
             response.outputs[key].CopyFrom(tf.make_tensor_proto(outputs[key], dtype, outputs[key].shape))
         return response
 
-    @_answering
     async def Classify(
-        self, request: classification_pb2.ClassificationRequest
+        self, request: classification_pb2.ClassificationRequest, share: Share
     ) -> classification_pb2.ClassificationResponse:
         """Runs a signature of the Classify form."""
         version = _version(self.service, request.model_spec)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        labels, scores = await self.service.classify(version, name, _examples(request.input))
+        examples = await asyncio.to_thread(_examples, request.input, self.service, share)
+        labels, scores = await self.service.classify(version, name, examples, share)
         response = classification_pb2.ClassificationResponse(model_spec=_spec(request.model_spec.name, version, name))
         for row in zip(labels, scores, strict=True):
             classes = response.result.classifications.add().classes
@@ -86,9 +162,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 classes.add(label=label.decode(errors="replace"), score=float(score))
         return response
 
-    @_answering
     async def GetModelMetadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, share: Share
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Describes the signatures."""
         if list(request.metadata_field) != ["signature_def"]:
@@ -101,35 +176,18 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.metadata["signature_def"].Pack(signatures)
         return response
 
-    async def Regress(self, request: Any, context: Any) -> None:
-        """Is for other models."""
-        await _unimplemented(context)
 
-    async def MultiInference(self, request: Any, context: Any) -> None:
-        """Is for other models."""
-        await _unimplemented(context)
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus."""
+class ModelService:
+    """GetModelStatus; new versions are found without HandleReloadConfigRequest."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    @_answering
     async def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest
+        self, request: get_model_status_pb2.GetModelStatusRequest, share: Share
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Says which versions are loaded."""
         return self.service.model.status(request.model_spec.name, _number(request.model_spec))
-
-    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> None:
-        """Is not needed: new versions are found by themselves."""
-        await _unimplemented(context)
-
-
-async def _unimplemented(context: Any) -> None:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server has no such call; TensorFlow Serving has")
 
 
 def _version(service: Service, spec: model_pb2.ModelSpec) -> LoadedVersion:
@@ -146,18 +204,25 @@ def _spec(name: str, version: LoadedVersion, signature: str) -> model_pb2.ModelS
     return model_pb2.ModelSpec(name=name, version={"value": version.number}, signature_name=signature)
 
 
-def _examples(request: input_pb2.Input) -> np.ndarray:
+def _examples(request: input_pb2.Input, service: Service, share: Share) -> np.ndarray:
     """Serialized tf.Examples (N,), each with the context's features merged in."""
+    listed = request.example_list
+    context = None
     if request.HasField("example_list_with_context"):
-        listed = request.example_list_with_context
-        examples = []
-        for example in listed.examples:
-            merged = type(example)()
-            merged.CopyFrom(listed.context)
-            merged.MergeFrom(example)
-            examples.append(merged)
-    else:
-        examples = list(request.example_list.examples)
-    if not examples:
+        listed, context = request.example_list_with_context, request.example_list_with_context.context
+    if not listed.examples:
         raise invalid("Input is empty")
-    return np.array([example.SerializeToString() for example in examples], object)
+    service.batcher.check_share(len(listed.examples))
+    if context is None:
+        examples = [example.SerializeToString() for example in listed.examples]
+    else:
+        share.raise_to(share.taken + len(listed.examples) * COPIES * context.ByteSize())
+        examples = [_merged(context, example) for example in listed.examples]
+    return np.array(examples, object)
+
+
+def _merged(context: Any, example: Any) -> bytes:
+    merged = type(example)()
+    merged.CopyFrom(context)
+    merged.MergeFrom(example)
+    return merged.SerializeToString()

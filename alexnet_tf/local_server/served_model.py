@@ -1,8 +1,12 @@
 """A model's folder, served: the newest version loaded, newer ones taken up while requests go on."""
 
+import contextlib
+import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +35,8 @@ class LoadedVersion:
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
             name: found[name] for name in self._model.signatures if name in found
         }
+        self.refused_rows: dict[str, Arrays | None] = {}
+        """By signature, for `screening.py`."""
         for log in read_warm_up(folder):
             self.run(*_warm_up_call(log))
 
@@ -64,11 +70,23 @@ def _warm_up_call(log: prediction_log_pb2.PredictionLog) -> tuple[str, Arrays]:
     return request.model_spec.signature_name, {name: tf.make_ndarray(one) for name, one in request.inputs.items()}
 
 
+FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
+"""Seconds until a version that could not be loaded is tried again with the same files, doubled each time: what was
+missing may have been memory."""
+
+
 class _Failure(NamedTuple):
-    """A version that could not be loaded, and its files then: it is tried again when they change."""
+    """A version that could not be loaded, and its files then: it is tried again when they change, or after a pause."""
 
     files: list[tuple[str, int, int]]
     reason: str
+    pause: float
+    tried: float
+    """By time.monotonic()."""
+
+    def stands(self, files: list[tuple[str, int, int]]) -> bool:
+        """Whether it need not be tried again yet."""
+        return self.files == files and time.monotonic() < self.tried + self.pause
 
 
 class ServedModel:
@@ -102,12 +120,16 @@ class ServedModel:
                 return None
             folder = self.folder / str(number)
             files = _files_of(folder)
-            if number in self._failed and self._failed[number].files == files:
+            failed = self._failed.get(number)
+            if failed is not None and failed.stands(files):
                 continue
             try:
                 self._loaded = LoadedVersion(folder)
             except Exception as fault:  # whatever is wrong with a version, the one that serves goes on
-                self._failed[number] = _Failure(files, f"version {number} cannot be loaded: {_first_line(fault)}")
+                reason = f"version {number} cannot be loaded: {_first_line(fault)}"
+                again = failed is not None and failed.files == files
+                pause = min(2 * failed.pause, LONGEST_PAUSE) if failed is not None and again else FIRST_PAUSE
+                self._failed[number] = _Failure(files, reason, pause, time.monotonic())
                 continue
             self._failed.pop(number, None)
             return number
@@ -150,22 +172,42 @@ class ServedModel:
             raise RequestError("NOT_FOUND", f"Could not find version {number} of model {name}")
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=chosen)
 
-    def watch(self, stop: threading.Event, seconds: float, report: Any) -> None:
-        """Looks for new versions until `stop` is set; `report` gets a line for each that is taken up or fails."""
+    def watch(self, stop: threading.Event, seconds: float, report: Callable[[str], None]) -> None:
+        """Looks for new versions until `stop` is set; `report` gets a line for each that is taken up or fails.
+
+        Whatever happens in one look, the next one comes: files may vanish or be unreadable while it looks at them.
+        """
+        told = ""
         while not stop.wait(seconds):
-            failures = self.failures
-            number = self.take_up_newest()
-            for failure in self.failures:
-                if failure not in failures:
-                    report(f"{failure}; the version before it serves on")
-            if number is not None:
-                report(f"version {number} of {self.name} serves now")
+            try:
+                self._look(report)
+                told = ""
+            except Exception as fault:
+                trouble = f"warning: {self.folder} cannot be looked through for new versions: {_first_line(fault)}"
+                if trouble != told:
+                    report(f"{trouble}; it is tried again every {seconds:g} s")
+                told = trouble
+
+    def _look(self, report: Callable[[str], None]) -> None:
+        failures = self.failures
+        number = self.take_up_newest()
+        for failure in self.failures:
+            if failure not in failures:
+                report(f"{failure}; the version before it serves on")
+        if number is not None:
+            report(f"version {number} of {self.name} serves now")
 
 
 def _files_of(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file."""
-    stats = [(str(path), path.stat()) for path in sorted(folder.rglob("*"))]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    """Name, size and time of every file; what vanishes meanwhile is left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):
+                stat = os.stat(path) if os.path.exists(path) else os.lstat(path)  # the latter of a broken link
+                found.append((path, stat.st_size, stat.st_mtime_ns))
+    return sorted(found)
 
 
 def _first_line(fault: Exception) -> str:

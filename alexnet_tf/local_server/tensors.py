@@ -5,6 +5,7 @@ import binascii
 import json
 import math
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from alexnet_tf.local_server.request_error import RequestError
+from alexnet_tf.local_server.memory import COPIES, Share
+from alexnet_tf.local_server.request_error import invalid
 from alexnet_tf.local_server.served_model import Arrays
 
 MAX_DEPTH = 16
@@ -21,11 +23,8 @@ MAX_DEPTH = 16
 _BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{])|([\]}])', re.DOTALL)
 """Brackets, and whole strings, whose brackets do not count. Their end is optional, so that no body makes it search anew
 from every quote."""
-
-
-def invalid(message: str) -> RequestError:
-    """A fault of the request's own."""
-    return RequestError("INVALID_ARGUMENT", message)
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Such as \\ud83d; in pairs they are letters, alone they cannot be written as UTF-8."""
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -42,12 +41,46 @@ def parse_json(body: bytes) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             raise invalid(f"JSON Parse error: nested deeper than {MAX_DEPTH} brackets")
     try:
-        document = json.loads(body)
-    except ValueError as fault:
+        document = json.loads(body.decode("utf-8-sig"))  # of itself it would read UTF-16 as well, brackets and all
+    except UnicodeDecodeError as fault:
+        raise invalid(f"JSON Parse error: the document is not UTF-8: {fault.reason}") from fault
+    except json.JSONDecodeError as fault:
         raise invalid(f"JSON Parse error: {fault}") from fault
+    except ValueError as fault:
+        raise invalid("JSON Parse error: a number has thousands of digits") from fault
+    if _HALF_PAIR.search(body) and not all(map(_is_unicode, _texts(document))):
+        raise invalid("JSON Parse error: a text holds half of a surrogate pair, which is no letter")
     if not isinstance(document, dict):
         raise invalid("JSON Value is not an object")
     return document
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield key
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def pictures_in(document: dict[str, Any]) -> int:
+    """How many pictures a request may hold at most, before anything is made of them."""
+    inputs = document.get("inputs")
+    columns = inputs.values() if isinstance(inputs, dict) else [inputs]
+    lists = [document.get("instances"), document.get("examples"), *columns]
+    return max(len(values) if isinstance(values, list) else 0 for values in lists)
 
 
 def inputs_from_json(document: dict[str, Any], signature: meta_graph_pb2.SignatureDef) -> tuple[Arrays, bool]:
@@ -95,35 +128,41 @@ def _array(values: Any, dtype: int, name: str) -> np.ndarray:
     wanted = tf.dtypes.as_dtype(dtype)
     if wanted == tf.string:
         return _string_array(values, name)
-    try:
-        array = np.array(values)
-    except ValueError as fault:
-        raise invalid(f"input {name}: its lists are not of one length") from fault
-    if array.size and array.dtype.kind not in "iuf":
+    flat, shape = _flattened(values, name)
+    if not set(map(type, flat)) <= {int, float}:
         raise invalid(f"input {name}: expecting numbers")
+    array = np.array(flat)
+    if array.size and array.dtype.kind not in "iuf":
+        raise invalid(f"input {name}: a number has more than 64 bits")
     limits = np.iinfo(wanted.as_numpy_dtype) if wanted.is_integer else None
     if limits and array.size and (array.dtype.kind == "f" or array.min() < limits.min or array.max() > limits.max):
         raise invalid(f"input {name}: expecting whole numbers from {limits.min} to {limits.max}")
-    return array.astype(wanted.as_numpy_dtype)
+    with np.errstate(over="ignore"):  # beyond float32 lies infinity, of which the model says that it is no pixel
+        return array.astype(wanted.as_numpy_dtype).reshape(shape)
 
 
 def _string_array(values: Any, name: str) -> np.ndarray:
+    flat, shape = _flattened(values, name)
+    array = np.empty(len(flat), object)
+    array[:] = [_bytes(value, name) for value in flat]
+    return array.reshape(shape)
+
+
+def _flattened(values: Any, name: str) -> tuple[list[Any], list[int]]:
+    """Lists within lists to one list and their shape."""
     shape: list[int] = []
     level = values
     while isinstance(level, list):
         shape.append(len(level))
         level = level[0] if level else None
-    flat = values
-    for _ in shape[1:]:
-        if not all(isinstance(one, list) for one in flat):
+    flat = values if shape else [values]
+    for length in shape[1:]:
+        if not all(isinstance(one, list) and len(one) == length for one in flat):
             raise invalid(f"input {name}: its lists are not of one length")
         flat = [value for one in flat for value in one]
-    strings = [_bytes(value, name) for value in (flat if shape else [values])]
-    if len(strings) != math.prod(shape):
+    if shape and any(isinstance(one, list) for one in flat):
         raise invalid(f"input {name}: its lists are not of one length")
-    array = np.empty(len(strings), object)
-    array[:] = strings
-    return array.reshape(shape)
+    return flat, shape
 
 
 def _bytes(value: Any, name: str) -> bytes:
@@ -143,22 +182,35 @@ def checked_inputs(inputs: Arrays, signature: meta_graph_pb2.SignatureDef) -> Ar
     Raises:
       RequestError: names the input that is missing, unknown, or of another type or shape.
     """
-    if set(inputs) != set(signature.inputs):
-        raise invalid(f"the signature takes the inputs {', '.join(sorted(signature.inputs))}, not {', '.join(inputs)}")
+    _check_names(list(inputs), signature)
     for name, array in inputs.items():
-        wanted = signature.inputs[name]
-        dtype = tf.dtypes.as_dtype(wanted.dtype)
         found = tf.string if array.dtype == object else tf.dtypes.as_dtype(array.dtype)
-        shape = [dim.size for dim in wanted.tensor_shape.dim]
-        fits = len(shape) == array.ndim and all(size in (-1, own) for size, own in zip(shape, array.shape, strict=True))
-        if dtype != found or not fits:
-            raise invalid(
-                f"input {name}: expecting {dtype.name} of shape {shape} (-1: any size), "
-                f"got {found.name} of shape {list(array.shape)}"
-            )
+        _check_type(name, found.as_datatype_enum, list(array.shape), signature.inputs[name])
     if len({len(array) for array in inputs.values()}) != 1:
         raise invalid("the inputs hold different numbers of pictures")
     return inputs
+
+
+def _check_names(names: list[str], signature: meta_graph_pb2.SignatureDef) -> None:
+    if set(names) != set(signature.inputs):
+        raise invalid(f"the signature takes the inputs {', '.join(sorted(signature.inputs))}, not {', '.join(names)}")
+
+
+def _check_type(name: str, dtype: int, found: list[int], wanted: meta_graph_pb2.TensorInfo) -> None:
+    shape = [dim.size for dim in wanted.tensor_shape.dim]
+    fits = len(shape) == len(found) and all(size in (-1, own) for size, own in zip(shape, found, strict=True))
+    if dtype != wanted.dtype or not fits:
+        raise invalid(
+            f"input {name}: expecting {_type_name(wanted.dtype)} of shape {shape} (-1: any size), "
+            f"got {_type_name(dtype)} of shape {found}"
+        )
+
+
+def _type_name(dtype: int) -> str:
+    try:
+        return tf.dtypes.as_dtype(dtype).name
+    except (KeyError, TypeError, ValueError):
+        return f"type {dtype}"
 
 
 def outputs_to_json(outputs: Arrays, rows: bool) -> dict[str, Any]:
@@ -180,31 +232,48 @@ def _json_values(value: Any, as_base64: bool) -> Any:
     return value
 
 
-def array_from_proto(proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
-    """A TensorProto's array.
+def inputs_from_protos(
+    protos: Mapping[str, tensor_pb2.TensorProto], signature: meta_graph_pb2.SignatureDef, share: Share
+) -> Arrays:
+    """The inputs of a Predict request.
+
+    Args:
+      protos: by input name.
+      signature: what they must be.
+      share: the request's memory; it grows by what the arrays need before they are made, for one number may stand for
+        many in this message: a few bytes must not become gigabytes.
 
     Raises:
-      RequestError: its values do not fill its shape, or it claims more than `max_bytes`.
+      RequestError: names the input that is wrong, or says that there is no room for it.
     """
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    count = math.prod(shape)
-    strings = proto.dtype == tf.string.as_datatype_enum
-    # One number may stand for many in this message: a few bytes must not become gigabytes.
-    if strings and count != len(proto.string_val):
-        raise invalid(f"a tensor of {count} strings holds {len(proto.string_val)}")
-    if min(shape, default=0) < 0 or count > max_bytes:
-        raise invalid(f"a tensor claims the shape {shape}, more values than a message could hold")
+    _check_names(list(protos), signature)
+    for name, proto in protos.items():
+        shape = [dim.size for dim in proto.tensor_shape.dim]
+        _check_type(name, proto.dtype, shape, signature.inputs[name])
+        if min(shape, default=0) < 0:
+            raise invalid(f"input {name}: a negative size in its shape {shape}")
+        if proto.dtype == tf.string.as_datatype_enum and math.prod(shape) != len(proto.string_val):
+            raise invalid(f"input {name}: {len(proto.string_val)} strings for the shape {shape}")
+        share.raise_to(share.taken + 2 * math.prod(shape) * tf.dtypes.as_dtype(proto.dtype).size)
+    return checked_inputs({name: _array_from_proto(name, proto) for name, proto in protos.items()}, signature)
+
+
+def _array_from_proto(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     try:
         return tf.make_ndarray(proto)
-    except (TypeError, ValueError) as fault:
-        raise invalid(f"a tensor's values do not fit its type and shape: {fault}") from fault
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise invalid(f"input {name}: its values do not fit its type and shape") from fault
 
 
-def examples_from_json(document: dict[str, Any]) -> np.ndarray:
+def examples_from_json(document: dict[str, Any], share: Share) -> np.ndarray:
     """The tf.Examples of a classify request, serialized: (N,).
 
+    Args:
+      document: the request.
+      share: its memory; it grows by what the context takes, which each example gets a copy of.
+
     Raises:
-      RequestError: names what is wrong.
+      RequestError: names what is wrong, or says that there is no room for it.
     """
     examples, context = document.get("examples"), document.get("context", {})
     if not isinstance(examples, list) or not examples:
@@ -213,6 +282,8 @@ def examples_from_json(document: dict[str, Any]) -> np.ndarray:
         raise invalid("Expecting 'context' to be an object")
     if not all(isinstance(example, dict) for example in examples):
         raise invalid("Example must be JSON object")
+    if context:
+        share.raise_to(share.taken + len(examples) * COPIES * len(json.dumps(context)))
     return np.array([_example({**context, **example}) for example in examples], object)
 
 

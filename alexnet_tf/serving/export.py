@@ -4,6 +4,8 @@ The graph holds the preprocessing of evaluation, by the same functions, and no d
 towers' devices, so the model loads on whatever the server has.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -16,7 +18,7 @@ from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
 from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
-from alexnet_tf.serving.versions import new_version, remove_old_versions
+from alexnet_tf.serving.versions import Report, model_name, new_version
 from alexnet_tf.serving.warm_up import write_warm_up
 from alexnet_tf.towers import Towers
 
@@ -29,6 +31,7 @@ def export_run(
     *,
     keep: int | None = None,
     license_text: str | None = None,
+    report: Report = lambda line: None,
 ) -> Path:
     """Writes OUT/VERSION, whole or not at all, and never over an existing one.
 
@@ -37,29 +40,41 @@ def export_run(
       out: the model's folder, as TensorFlow Serving's base_path takes it; its name is the model's.
       version: a positive number; None takes the next free one.
       which: "best" or "latest" checkpoint.
-      keep: how many older versions stay; None keeps all.
+      keep: how many versions stay beside the new one and the highest; None keeps all.
       license_text: under which licence the weights may be used.
+      report: gets a line on what `keep` left alone, and on which version a server loads when it is not the new one.
 
     Returns:
       The version's folder.
 
     Raises:
-      UserError: the version exists, another export writes here, a run has no checkpoint, or the runs do not fit
-        together.
+      UserError: the version exists, another export writes here, the disk is full, a run has no checkpoint, or the
+        runs do not fit together.
     """
     _check_ensemble(runs)
-    with new_version(out, version) as (folder, finished):
+    with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
         variables = [_lay_out(model) for model, _ in loaded]
         members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)
         signatures = net.signatures()
-        write_saved_model(folder, _joined(variables), signatures)
-        write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], license_text)
-        write_warm_up(folder, out.resolve().name, signatures)
-    if keep is not None:
-        remove_old_versions(out, keep)
+        with _faults_of(finished):
+            write_saved_model(folder, _joined(variables), signatures)
+            write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], license_text)
+            write_warm_up(folder, model_name(out), signatures)
     return finished
+
+
+@contextlib.contextmanager
+def _faults_of(folder: Path) -> Iterator[None]:
+    """Tells in one line why a folder could not be written."""
+    try:
+        yield
+    except OSError as fault:
+        raise UserError(f"{folder} cannot be written: {fault.strerror or fault}") from fault
+    except tf.errors.OpError as fault:  # TensorFlow's own words name its operations; the system's come last
+        reason = fault.message.splitlines()[0].rpartition("; ")[2]
+        raise UserError(f"{folder} cannot be written: {reason}") from fault
 
 
 def _check_ensemble(runs: list[Run]) -> None:

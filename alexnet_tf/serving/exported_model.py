@@ -1,9 +1,12 @@
 """An exported model as its users have it: a SavedModel's folder, without the run that it came from."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import load_classes
 from alexnet_tf.serving.versions import CLASSES_FILE, newest_version
 
@@ -15,13 +18,15 @@ class ExportedModel:
     """The newest version in a model's folder, or the one version that is named.
 
     Raises:
-      UserError: there is none, or its class names are broken.
+      UserError: there is none, files of it are missing, or it cannot be loaded.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE)
-        self.signatures = tf.saved_model.load(str(self.path)).signatures
+        self.signatures = _load(self.path).signatures
+        if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
+            raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
         """What is on pictures.
@@ -35,3 +40,23 @@ class ExportedModel:
         """
         answer = self.signatures[SIGNATURES[views]](image_bytes=files)
         return answer["probabilities"], answer["status"]
+
+
+def _load(folder: Path) -> Any:
+    variables = folder / "variables"
+    found = set(os.listdir(variables)) if variables.is_dir() else set()
+    for name in ("variables.index", "variables.data-00000-of-00001"):
+        if name not in found:
+            raise UserError(f"variables/{name} is missing from {folder}; copy the whole folder again, or export again")
+    try:
+        return tf.saved_model.load(str(folder))
+    except Exception as fault:  # damaged files raise what they like
+        if any(sign in str(folder) for sign in "[]\\"):
+            raise UserError(
+                f"{folder} cannot be loaded: TensorFlow takes the [, ] and \\ in its path for a pattern and does not "
+                "find the files; move it to a path without them"
+            ) from fault
+        raise UserError(
+            f"{folder} cannot be loaded: its files are damaged, or this TensorFlow ({tf.__version__}) is older than "
+            "the one that wrote them; export again"
+        ) from fault

@@ -12,7 +12,7 @@ from alexnet_tf.program.checkout import commit
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
-from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MODEL_FILE
+from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MAKER, MODEL_FILE
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
 
@@ -22,6 +22,7 @@ def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], licen
     (folder / ASSETS).mkdir(exist_ok=True)
     (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
     model = {
+        "made_by": MAKER,  # without it, `export.py --keep` leaves the folder alone
         "classes": runs[0].num_classes,
         "nets": [_net(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)],
         "commit": commit(),

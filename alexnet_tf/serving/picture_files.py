@@ -2,7 +2,8 @@
 
 TensorFlow Serving joins the requests of strangers to one batch, and an operation that fails fails all of them. So every
 picture is read in a small tf.data pipeline of its own, whose errors turn into a status; its operations are ordinary
-kernels, which the C++ loader knows as well. Sizes are read from a file's header and judged before a pixel is decoded.
+kernels, which the C++ loader knows as well. Sizes are read from a file's header, and the work that it demands from its
+structure (`picture_structure.py`); both are judged before a pixel is decoded.
 """
 
 from collections.abc import Callable
@@ -10,13 +11,12 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.serving.picture_structure import OK as OK
+from alexnet_tf.serving.picture_structure import first_frame, jpeg_status, png_essence
 from alexnet_tf.settings.presets import STORED_SIZE
+from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
+from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
-MAX_PIXELS = 50_000_000
-"""Height times width of the largest picture taken: 150 MB decoded."""
-MAX_ASPECT = 100
-"""The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
-OK = "ok"
 DAMAGED = "damaged: the file's pixels cannot be decoded"
 UNKNOWN_KIND = "no JPEG, PNG or GIF file"
 NO_BYTES = "empty file"
@@ -60,7 +60,7 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       file: scalar string.
 
     Returns:
-      The file to decode, which is another one for an animation, and status, both scalar strings.
+      The file to decode, which is another one for PNG and GIF, and status, both scalar strings.
 
     Raises:
       tf.errors.InvalidArgumentError: the header is damaged.
@@ -69,19 +69,21 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     def starts_with(magic: bytes) -> tf.Tensor:
         return tf.strings.substr(file, 0, len(magic)) == magic
 
-    def judged(file: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return file, judge_size(height, width)
-
     def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
-        shape = tf.image.extract_jpeg_shape(file)
-        return judged(file, shape[0], shape[1])
+        status = jpeg_status(file)
+        return file, tf.cond(
+            status == OK, lambda: judge_size(*tf.unstack(tf.image.extract_jpeg_shape(file), 3)[:2]), lambda: status
+        )
 
     def png() -> tuple[tf.Tensor, tf.Tensor]:  # the first chunk, IHDR, begins with width and height
         width_height = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)
-        return judged(file, width_height[1], width_height[0])
+        size_status = judge_size(width_height[1], width_height[0])
+        return tf.cond(size_status == OK, lambda: png_essence(file), lambda: (file, size_status))
 
     def gif() -> tuple[tf.Tensor, tf.Tensor]:
-        return judged(*first_frame(file))
+        frame, height, width, status = first_frame(file)
+        size_status = judge_size(height, width)
+        return frame, tf.where(size_status == OK, status, size_status)
 
     def unknown() -> tuple[tf.Tensor, tf.Tensor]:
         return file, tf.where(file == "", NO_BYTES, UNKNOWN_KIND)
@@ -114,35 +116,3 @@ def judge_size(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         ],
         lambda: tf.constant(OK),
     )
-
-
-def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Cuts a GIF file off behind its first frame, for TensorFlow decodes all frames at the size that each claims.
-
-    Follows the blocks of the GIF89a specification from the header to the first image.
-
-    Returns:
-      The shorter file, scalar string; height and width of the frame, int32 scalars.
-
-    Raises:
-      tf.errors.InvalidArgumentError: the file ends before its first frame does, or its blocks make no sense.
-    """
-    codes = tf.io.decode_raw(gif, tf.uint8)
-
-    def byte(place: tf.Tensor) -> tf.Tensor:
-        return tf.cast(codes[place], tf.int32)
-
-    def color_table(flags: tf.Tensor) -> tf.Tensor:  # its length in bytes
-        return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
-
-    def behind_data(place: tf.Tensor) -> tf.Tensor:  # pieces of up to 255 bytes, each after its length; 0 ends them
-        (last,) = tf.while_loop(lambda at: byte(at) > 0, lambda at: [at + byte(at) + 1], [place])
-        return last + 1
-
-    place = 13 + color_table(byte(10))
-    (place,) = tf.while_loop(lambda at: byte(at) == 0x21, lambda at: [behind_data(at + 2)], [place])  # extensions
-    with tf.control_dependencies([tf.debugging.assert_equal(byte(place), 0x2C)]):  # the first image
-        width = byte(place + 5) + 256 * byte(place + 6)
-        height = byte(place + 7) + 256 * byte(place + 8)
-    end = behind_data(place + 10 + color_table(byte(place + 9)) + 1)
-    return tf.strings.join([tf.strings.substr(gif, 0, end), b";"]), height, width

@@ -7,8 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from alexnet_tf.serving.signatures import CLASSIFY
-
-PROTO = "saved_model.pb"
+from alexnet_tf.serving.versions import PROTO as PROTO
 
 
 def write_saved_model(folder: Path, variables: dict[str, tf.Variable], signatures: dict[str, Any]) -> None:

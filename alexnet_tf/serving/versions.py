@@ -1,86 +1,201 @@
-"""A model's folder as TensorFlow Serving's base_path: one folder a version, named by its number. No TensorFlow here."""
+"""A model's folder as TensorFlow Serving's base_path: one folder a version, named by its number. No TensorFlow here.
 
+Reading and removing go by different rules. What a server would load is read: any folder whose name is a number, with
+leading zeros or behind a symbolic link. Removed, and counted for it, is only what `export.py` made itself: a folder of
+the exact name that it gives, that says so in its metadata and holds nothing else.
+"""
+
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import held, make_folder
+from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, remove
 
+PROTO = "saved_model.pb"
 ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"
 """Class keys and names, in label order."""
 MODEL_FILE = ASSETS / "model.json"
 """Where the model comes from, how good it is, under which licence it may be used, and its limits."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
-UNFINISHED = ".unfinished-"  # TensorFlow Serving looks only at folders whose names are numbers
+MAKER = "alexnet-tf"
+"""The `made_by` of MODEL_FILE."""
+HIGHEST = 2**63 - 1
+"""TensorFlow Serving reads versions as int64 and passes over folders beyond."""
 LOCK = ".lock"
+
+_OLDER_METADATA = {"classes", "commit", "exported", "tensorflow", "license", "limits"}
+"""What MODEL_FILE held before it named its maker."""
+
+Report = Callable[[str], None]
+
+
+def model_name(model: Path) -> str:
+    """The name that a model's folder gives it: the folder's own, or the symbolic link's that leads to it."""
+    return os.path.basename(os.path.abspath(model))
+
+
+def version_folders(model: Path) -> dict[int, Path]:
+    """The folders in a model's folder that TensorFlow Serving takes for versions, by ascending number.
+
+    `0007` is version 7; where `7` is there as well, that one is meant. Of a folder that vanishes meanwhile nothing is
+    told.
+    """
+    found: dict[int, Path] = {}
+    for path in _numbered(model):
+        number = int(path.name)
+        if number <= HIGHEST and path.is_dir() and (number not in found or path.name == str(number)):
+            found[number] = path
+    return dict(sorted(found.items()))
 
 
 def versions(model: Path) -> list[int]:
-    """The versions in a model's folder, ascending."""
-    if not model.is_dir():
-        return []
-    return sorted(int(path.name) for path in model.iterdir() if path.name.isdecimal() and path.is_dir())
+    """The numbers of `version_folders`, ascending."""
+    return list(version_folders(model))
 
 
 def newest_version(model: Path) -> Path:
-    """The highest version in a model's folder; a version's own folder stands for itself.
+    """The highest version in a model's folder that holds a SavedModel; a version's own folder stands for itself.
 
     Raises:
       UserError: there is no exported model.
     """
-    if (model / "saved_model.pb").is_file():
+    if (model / PROTO).is_file():
         return model
-    found = versions(model)
-    if not found:
-        raise UserError(f"{model} holds no exported model; make one with export.py --out {model}")
-    return model / str(found[-1])
+    for folder in reversed(version_folders(model).values()):
+        if (folder / PROTO).is_file():
+            return folder
+    if not model.is_dir():
+        raise UserError(f"{model} is no folder, so it holds no exported model; make one with export.py --out {model}")
+    raise UserError(f"{model} holds no exported model; make one with export.py --out {model}")
 
 
 @contextmanager
-def new_version(out: Path, version: int | None) -> Iterator[tuple[Path, Path]]:
+def new_version(
+    out: Path, version: int | None, *, keep: int | None = None, report: Report = lambda line: None
+) -> Iterator[tuple[Path, Path]]:
     """A folder to write a version in, renamed to its number when the block ends well, removed when it does not.
 
     Args:
       out: the model's folder; made where it is missing.
       version: a positive number; None takes one more than the highest there.
+      keep: how many versions stay beside the new one and the highest; None keeps all.
+      report: gets a line on what was left alone, and on which version a server loads when it is not the new one.
 
     Yields:
       The folder to write, which does not exist yet, and the folder that it becomes.
 
     Raises:
-      UserError: the version exists, or another process writes a version here.
+      UserError: the version exists, another process writes a version here, or the folder cannot be written.
     """
     with _locked(out):
-        for leftover in out.glob(f"{UNFINISHED}*"):  # of an export that was killed
-            shutil.rmtree(leftover)
-        finished = out / str(max(versions(out), default=0) + 1 if version is None else version)
-        if finished.exists():
-            raise UserError(f"{finished} exists and stays as it is; give another --version or none for the next")
+        _remove_leftovers(out, report)
+        finished = _free_folder(out, version)
         unfinished = out / f"{UNFINISHED}{finished.name}"
+        if os.path.lexists(unfinished):
+            raise UserError(f"{unfinished} is in the way and no export left it; move it away")
         try:
             yield unfinished, finished
-            os.rename(unfinished, finished)
+            try:
+                put_in_place(unfinished, finished)
+            except OSError as fault:
+                raise UserError(f"{finished} cannot be written: {fault.strerror or fault}") from fault
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            remove(unfinished)
+        if keep is not None:
+            _remove_old_versions(out, keep, finished, report)
+        highest = max(version_folders(out), default=int(finished.name))
+        if highest > int(finished.name):
+            report(f"a server loads version {highest} of {out}, the highest number there, and not {finished.name}")
 
 
-def remove_old_versions(out: Path, keep: int) -> list[int]:
-    """Removes all versions but the newest and `keep` older ones. Returns what it removed.
+def _free_folder(out: Path, version: int | None) -> Path:
+    taken = {int(path.name): path for path in _numbered(out)}
+    number = max((number for number in taken if number <= HIGHEST), default=0) + 1 if version is None else version
+    if number > HIGHEST:
+        wanted = f"--version {number}" if version is not None else f"the version after {HIGHEST} in {out}"
+        raise UserError(f"{wanted} is beyond {HIGHEST}, the highest that servers read; give a lower --version")
+    if number in taken:
+        raise UserError(f"{taken[number]} exists and stays as it is; give another --version or none for the next")
+    return out / str(number)
+
+
+def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) -> None:
+    """Removes the exports in `out` but the one just written, the highest, and the `keep` highest of the others.
 
     A version is renamed before its files go, so that nobody loads half of one. A server that has loaded it already
     serves on from memory until it takes up the new one.
     """
-    with _locked(out):
-        removed = versions(out)[: -1 - keep]
-        for version in removed:
-            leaving = out / f"{UNFINISHED}{version}"
-            os.rename(out / str(version), leaving)
+    ours: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(_numbered(out), key=lambda path: int(path.name)):
+        (ours if _is_export(path) else others).append(path)
+    older = [path for path in ours[:-1] if path != written]
+    for path in older[: len(older) - keep] if keep < len(older) else []:
+        leaving = out / f"{UNFINISHED}{path.name}"
+        try:
+            os.rename(path, leaving)
             shutil.rmtree(leaving)
-    return removed
+        except OSError as fault:
+            raise UserError(f"{written} is written; {path} cannot be removed: {fault.strerror}") from fault
+    if others:
+        named = ", ".join(path.name for path in others)
+        report(f"left alone and not counted, for export.py did not make it as it stands: {named} in {out}")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether it is a version that `export.py` made, of the name that it gave, with nothing of anybody else in it."""
+    if folder.name != str(int(folder.name)) or folder.is_symlink() or not (folder / PROTO).is_file():
+        return False
+    try:
+        model = json.loads((folder / MODEL_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(model, dict):
+        return False
+    says_so = model.get("made_by") == MAKER or (
+        model.keys() >= _OLDER_METADATA and ("nets" in model or model.keys() >= {"preset", "checkpoint_step"})
+    )
+    return says_so and _holds_only_an_export(folder)
+
+
+def _holds_only_an_export(folder: Path) -> bool:
+    """Whether a folder holds nothing but what `export.py` writes, whole or in part."""
+    known = {PROTO, "fingerprint.pb", "variables", "assets", str(ASSETS)}
+    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, WARM_UP_FILE)}
+    for parent, folders, files in os.walk(folder):
+        inside = os.path.relpath(parent, folder)
+        for name in [*folders, *files]:
+            path = os.path.normpath(os.path.join(inside, name))
+            expected = path in known or path.startswith("variables/variables")
+            if not expected or os.path.islink(os.path.join(parent, name)):
+                return False
+    return True
+
+
+def _remove_leftovers(out: Path, report: Report) -> None:
+    """Removes what an export that was killed has left, and nothing else of such a name."""
+    for path in sorted(out.glob(f"{UNFINISHED}*")):
+        number = path.name.removeprefix(UNFINISHED)
+        exact = number.isascii() and number.isdecimal() and path.is_dir() and not path.is_symlink()
+        if exact and _holds_only_an_export(path):
+            remove(path)
+        else:
+            report(f"left alone, for no export left it: {path}")
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Everything in a folder whose name is a number, in ASCII digits as servers read them."""
+    try:
+        return [path for path in folder.iterdir() if path.name.isascii() and path.name.isdecimal()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as fault:
+        raise UserError(f"{folder} cannot be read: {fault.strerror}") from fault
 
 
 @contextmanager

@@ -310,12 +310,13 @@ def _kinds(annotation: Any) -> set[type]:
 
 def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
     """The same with numbers and truths in place of the texts that name them, except in fields that are texts."""
-    return {
-        section: {
-            key: value if _is_text(section, key) else _number(value) for key, value in fields.items()
-        } if isinstance(fields, dict) else _number(fields)
-        for section, fields in tree.items()
-    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for section, fields in tree.items():
+        if isinstance(fields, dict):
+            found[section] = {key: v if _is_text(section, key) else _number(v) for key, v in fields.items()}
+        else:
+            found[section] = _number(fields)
+    return found
 
 
 def _number(value: Any) -> Any:

@@ -8,6 +8,7 @@ import errno
 import os
 import selectors
 import socket
+import time
 from typing import Any, NamedTuple
 
 from alexnet_tf.program.errors import FAULT, UserError
@@ -63,6 +64,8 @@ class Entrance:
         except OSError:  # gone again; or this process has too many files open
             if self.strangers:
                 self._drop(self.strangers[0])
+            else:
+                time.sleep(0.1)  # it would be offered again at once
             return
         stranger = Peer(connection)
         self.strangers.append(stranger)

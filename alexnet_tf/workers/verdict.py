@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
+from alexnet_tf import speak
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError, WorkerLost
 from alexnet_tf.program.pulse import PULSE, Report
 from alexnet_tf.settings.cluster import Cluster
@@ -80,5 +81,6 @@ def end_process(end: Ended, longest_save: float) -> NoReturn:
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):
+        speak()  # the main thread may be loading TensorFlow
         print(end.line, file=sys.stderr, flush=True)
     os._exit(end.status)

@@ -16,6 +16,7 @@ LONG, SHORT = 40, 2
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
+from alexnet_tf import quiet_start
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.program.errors import UserError, run_command
@@ -30,6 +31,9 @@ def obey(word, *rest):
         raise RuntimeError("Socket closed")
     if word == "stand":  # still
         time.sleep(60)
+    if word == "load":  # TensorFlow, for a long time
+        with quiet_start():
+            time.sleep(60)
     if word == "wait":  # for the others, who do not come
         with PULSE.together():
             time.sleep(60)

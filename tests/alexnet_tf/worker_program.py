@@ -49,10 +49,10 @@ def stand_still_on_1(patch: pytest.MonkeyPatch) -> None:
     """Worker 1's main thread does nothing after step 3."""
     check = Trainer._check_batch
 
-    def stand(trainer: Trainer, images: object, labels: object) -> None:
+    def stand(trainer: Trainer, *given: object) -> None:
         if trainer.workers.index == 1 and trainer.state.step == 3:
             time.sleep(120)
-        check(trainer, images, labels)
+        check(trainer, *given)
 
     patch.setattr(Trainer, "_check_batch", stand)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
@@ -26,6 +27,7 @@ from tests.faults.broken_runs import (
     refusal,
     start,
 )
+from tfrecords.manifest import load_manifest
 
 Resume = Callable[..., None]
 DATA = "variables.data-00000-of-00001"
@@ -218,22 +220,30 @@ class TestKilled:
         assert [line["step"] for line in metrics(run, "checkpoint")] == [2, 4, 5, 6, 8, 9]
 
 
+@pytest.mark.parametrize("damage", ["missing", "empty", "flipped"])
 def test_a_fault_in_validation_loses_no_epoch(
-    run_at_4: Path, resume: Resume, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = run_at_4
+    run_at_4: Path, resume: Resume, finished: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:  # fmt: skip
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    shard = data / load_manifest(data).splits["val"].shards[0].file
+    content = shard.read_bytes()
     validate = Trainer._validate
 
-    def failing(trainer: Trainer) -> None:
-        raise UserError("validation shard is damaged")
+    def validating(trainer: Trainer) -> None:  # what is checked at the start is broken only now
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        shard.unlink() if damage == "missing" else shard.write_bytes(b"" if damage == "empty" else flipped)
+        validate(trainer)
 
-    monkeypatch.setattr(Trainer, "_validate", failing)
-    with pytest.raises(UserError, match="validation shard"):
-        resume(run)
-    assert names(run)[-1] == "step-00000005"
+    monkeypatch.setattr(Trainer, "_validate", validating)
+    with pytest.raises((UserError, tf.errors.OpError)):
+        resume(run_at_4, f"data.dir={data}")
+    assert names(run_at_4)[-1] == "step-00000005"
     monkeypatch.setattr(Trainer, "_validate", validate)
-    resume(run)
-    assert_same_bits(run, finished)
+    shard.write_bytes(content)
+    resume(run_at_4, f"data.dir={data}")
+    assert_same_bits(run_at_4, finished)
 
 
 def test_an_old_checkpoint_that_cannot_be_removed_ends_no_run(

@@ -82,6 +82,23 @@ class TestLabelOrder:
         assert load_manifest(root / "data").class_keys == ["1", "2", "10"]
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("file,label,split\n1.png,ä,train\n".encode("latin-1"), "is no UTF-8 text (byte 0xe4 at 23): save it as UTF-8"),
+        ("file,label,split\n1.png,a,train\n".encode("utf-16"), "is no UTF-8 text (byte 0xff at 0): save it as UTF-8"),
+        (b"file,label,split\n1.png," + b"9" * 200_000 + b",train\n", "is no table of commas and lines"),
+        (b'file,label,split\n"1.png,' + b"[" * 200_000, "is no table of commas and lines"),
+        (b"\0\0\0\0", "needs a column 'file'"),
+    ],
+)
+def test_list_of_labels_that_cannot_be_read(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(told)) as fault:
+        LabelsSource(tmp_path / "labels.csv", {"train": tmp_path, "val": tmp_path}, None, 0)
+    assert str(tmp_path / "labels.csv") in str(fault.value) and len(str(fault.value)) < 400
+
+
 def command(root: Path, *options: str) -> list[str]:
     return [
         sys.executable, "-m", "tfrecords.convert", "folder", f"--train={root / 'train'}", f"--val={root / 'val'}",

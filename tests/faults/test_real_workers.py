@@ -73,7 +73,7 @@ def wait_for_ends(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
 
 def test_main_thread_that_stands_still_is_named(cluster: Cluster, undisturbed: dict[str, np.ndarray]) -> None:
     """Its watch thread beats on; within distribute.timeout nobody would notice."""
-    limit = ("distribute.timeout=10", "distribute.stall_timeout=8")
+    limit = ("distribute.timeout=60", "distribute.stall_timeout=15")
     first, other = start_pair(cluster.command("still", f"train.steps={STEPS}", *limit, changes="stand-still-on-1"))
     for status, errors in wait_for_ends([first, other]):
         assert status == STOPPED_AFTER_SAVING, errors
@@ -123,7 +123,7 @@ def test_ports_of_the_collectives_alone_are_dropped(cluster: Cluster) -> None:
         watch = free.getsockname()[1]
     between = Forwarder(ports[1])
     with between.listener:
-        limit = (f"distribute.watch_port={watch}", "distribute.timeout=20", "distribute.stall_timeout=8")
+        limit = (f"distribute.watch_port={watch}", "distribute.timeout=60", "distribute.stall_timeout=15")
         command = cluster.command("dropped", "train.epochs=1000", *limit, changes="")
         pair = start_pair(command, [ports[0], between.port], ports)
         wait_for_step(cluster, "dropped", 3, pair[0])
@@ -173,7 +173,7 @@ def test_dead_proxy_in_the_environment(
     assert_same_bits(cluster.folder / "proxy", undisturbed)
 
 
-@pytest.mark.parametrize("seconds", [0.7, 2, 4, 8])
+@pytest.mark.parametrize("seconds", [2, 4, 8, 16])
 def test_sigterm_before_the_first_step(cluster: Cluster, seconds: float) -> None:
     """While gathering, loading TensorFlow, building or compiling the whole network: one line each, and 75."""
     run = cluster.folder / f"early {seconds}"

@@ -208,6 +208,15 @@ class TestStandstill:
             assert status == STOPPED_AFTER_SAVING and "for 2" in errors, errors
 
 
+def test_line_is_told_while_stderr_is_silent(start: Start) -> None:
+    """As it is while TensorFlow is loaded."""
+    first, other, third = together(start)
+    first.say("load")
+    time.sleep(0.5)
+    third.process.kill()
+    assert first.end() == other.end() == (STOPPED_AFTER_SAVING, f"{third.name} was lost: its connection broke{AGAIN}")
+
+
 class TestSaves:
     @pytest.mark.parametrize("by", ["another's death", "another's fault"])
     def test_what_ends_a_worker_lets_its_save_finish(self, start: Start, tmp_path: Path, by: str) -> None:

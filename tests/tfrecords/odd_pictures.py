@@ -75,6 +75,17 @@ def odd_pictures() -> dict[str, bytes]:
     }
 
 
+def oddly_sampled_jpeg() -> bytes:
+    """64x64 pixels of middle gray with blue finer than red, which no usual program writes."""
+    file = file_bytes(Image.new("RGB", (64, 64), (128, 128, 128)), "JPEG", subsampling=0)
+    frame, scan = file.index(b"\xff\xc0"), file.index(b"\xff\xda")
+    samplings = bytearray(file[frame : frame + 19])
+    samplings[11], samplings[14], samplings[17] = 0x21, 0x21, 0x11
+    # Two blocks of luminance, two and one of color: no difference to the block before (00), nothing else (1010, 00).
+    units = int("001010" * 2 + "0000" * 3, 2).to_bytes(3, "big") * 32
+    return file[:frame] + samplings + file[frame + 19 : scan + 14] + units + b"\xff\xd9"
+
+
 def damaged_jpeg() -> bytes:
     """Complete, but with bytes before its end that belong to nothing."""
     data = file_bytes(Image.fromarray(noise(7, 200, 150)), "JPEG")

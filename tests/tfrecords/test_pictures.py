@@ -12,7 +12,15 @@ from PIL import Image
 
 from alexnet_tf.pictures.resizing import picture_from_file
 from tests.tfrecords.made_pictures import noise as made_noise
-from tests.tfrecords.odd_pictures import cmyk_jpeg, file_bytes, odd_pictures, smooth, unmarked_cmyk_jpeg, ycck_jpeg
+from tests.tfrecords.odd_pictures import (
+    cmyk_jpeg,
+    file_bytes,
+    odd_pictures,
+    oddly_sampled_jpeg,
+    smooth,
+    unmarked_cmyk_jpeg,
+    ycck_jpeg,
+)
 from tfrecords import pictures
 from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture, load_square
 
@@ -99,6 +107,24 @@ def test_16_bit_gray_keeps_the_high_byte(kind: str) -> None:
     assert np.array_equal(found[:, :, 2], samples // 256)
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "PPM"])
+def test_16_bit_gray_of_a_narrow_range_is_refused_and_any_other_is_told(kind: str) -> None:
+    wide = np.random.default_rng(3).integers(0, 65536, (32, 32), dtype=np.uint16)
+    repairs: list[str] = []
+    load_square(file_bytes(Image.fromarray(wide), kind), 32, repairs)
+    assert "16-bit samples to 8 bits" in repairs
+    with pytest.raises(UnreadablePicture, match="16-bit samples from 96 to 109 would all become one gray"):
+        load_picture(file_bytes(Image.fromarray(96 + wide % 14), kind), 32)
+    assert not load_picture(file_bytes(Image.fromarray(wide * 0), kind), 32).any()  # it is of one gray
+
+
+def test_a_gif_cut_anywhere_is_told() -> None:
+    whole = file_bytes(Image.fromarray(SQUARE).quantize(16), "GIF")
+    for cut in range(6, len(whole) - 1):
+        with pytest.raises(UnreadablePicture, match="ends before its first frame does"):
+            load_picture(whole[:cut], 32)
+
+
 @pytest.mark.parametrize("make", [cmyk_jpeg, unmarked_cmyk_jpeg, ycck_jpeg])
 def test_cmyk_and_ycck_jpeg(make: Callable[[np.ndarray], bytes]) -> None:
     """Against the colors that were put in, and against TensorFlow's decoder."""
@@ -130,6 +156,13 @@ def test_repairs_are_told() -> None:
     load_square(JPEG, 32, repairs, "photograph.jpg")
     load_square(PNG, 32, repairs, "photograph")
     assert repairs == []
+
+
+def test_an_odd_subsampling_is_no_damage() -> None:
+    repairs: list[str] = []
+    assert set(np.asarray(load_square(oddly_sampled_jpeg(), 32, repairs)).ravel()) == {128}
+    assert repairs == []
+    assert set(picture_from_file(oddly_sampled_jpeg()).numpy().ravel()) == {128}
 
 
 def test_first_frame_of_an_animation() -> None:

@@ -1,5 +1,6 @@
 """The command on real TFDS builders over generated pictures; no network."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from alexnet_tf.program.errors import UserError
+from tests.faults.damage import cut_between_records
 from tests.tfrecords.made_pictures import noise
 from tfrecords.convert import main
 from tfrecords.manifest import load_manifest, shard_paths
@@ -171,3 +173,13 @@ def test_other_file_format_is_told(tmp_path: Path) -> None:
     MadePhotos(data_dir=tmp_path / "tfds", file_format="array_record").download_and_prepare()
     with pytest.raises(UserError, match=r"was prepared as array_record .*--data-dir"):
         main(options("made_photos", tmp_path / "tfds", tmp_path / "out"))
+
+
+def test_cut_file_of_a_prepared_set(tmp_path: Path) -> None:
+    """TFDS itself reads it as a smaller set."""
+    tfds.builder("made_photos", data_dir=tmp_path / "tfds").download_and_prepare()
+    (file,) = (tmp_path / "tfds").rglob("*-train.tfrecord-*")
+    cut_between_records(file)
+    with pytest.raises(UserError, match=rf"{re.escape(str(file))} was cut: 19 records, TFDS counts 20 or more; remove"):
+        main(options("made_photos", tmp_path / "tfds", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import AlexNet
 from alexnet_tf.pictures.input_pipeline import evaluation_batches
 from alexnet_tf.pictures.preparation import evaluation_views
+from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.towers import Towers
@@ -38,7 +39,7 @@ class Exported(NamedTuple):
         return _loaded(self.models / "1").signatures[name]
 
 
-def validation_batches(data: Path) -> tf.data.Dataset:
+def validation_batches(data: Path) -> RecordBatches:
     """All 12 pictures of the validation split, as evaluation reads them."""
     return evaluation_batches(data, load_manifest(data), split="val", batch_size=12)
 

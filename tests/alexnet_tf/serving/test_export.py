@@ -14,10 +14,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import export
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import MAX_PIXELS
-from alexnet_tf.serving.versions import new_version, newest_version, remove_old_versions, versions
+from alexnet_tf.serving.versions import new_version, newest_version, versions
 from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up
 from tests.alexnet_tf.serving.conftest import CLASSES, LICENSE, Exported
+from tests.alexnet_tf.serving.made_exports import write_export
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
 
@@ -28,10 +30,10 @@ SIGNATURES = {
 
 @pytest.fixture
 def models(program: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model's folder with empty versions 1, 2 and 10; export.py makes small nets."""
+    """A model's folder with versions 1, 2 and 10, which hold no graph; export.py makes small nets."""
     shrink_net(monkeypatch)
     for version in (1, 2, 10):
-        (tmp_path / "alexnet" / str(version)).mkdir(parents=True)
+        write_export(tmp_path / "alexnet" / str(version))
     return tmp_path / "alexnet"
 
 
@@ -138,7 +140,7 @@ def test_command_exports_the_next_version_and_keeps_some(program: Exported, mode
     finally:
         metrics.unlink()
     assert capsys.readouterr().out.strip() == str(newest_version(models)) == str(models / "11")
-    assert versions(models) == [2, 10, 11] and not list((models / "2").iterdir())
+    assert versions(models) == [2, 10, 11] and (models / "2" / "saved_model.pb").read_text() == "graph"
     model = json.loads((models / "11" / "assets.extra" / "model.json").read_text())
     assert model["nets"][0]["validation"] == {"top1_error": 0.1, "top5_error": 0}  # of the checkpoint's own step
     assert model["license"].startswith("not stated")
@@ -149,7 +151,7 @@ def test_failed_export_leaves_nothing(models: Path, program: Exported, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tf.io, "TFRecordWriter", disk_full)  # the last file of all
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match=r"/11 cannot be written: No space left on device"):
         export_to(models, program)
     assert sorted(path.name for path in models.iterdir()) == [".lock", "1", "10", "2"]
 
@@ -157,7 +159,7 @@ def test_failed_export_leaves_nothing(models: Path, program: Exported, monkeypat
 def test_existing_version_stays(models: Path, program: Exported) -> None:
     with pytest.raises(UserError, match=r"/2 exists and stays"):
         export_to(models, program, "--version", "2")
-    assert not list((models / "2").iterdir())
+    assert (models / "2" / "saved_model.pb").read_text() == "graph"
 
 
 def test_leftovers_of_a_killed_export_are_removed(models: Path) -> None:
@@ -172,16 +174,39 @@ def test_leftovers_of_a_killed_export_are_removed(models: Path) -> None:
 def test_two_exports_do_not_meet(models: Path) -> None:
     with new_version(models, None) as (folder, _):
         folder.mkdir()
-        for second in (lambda: new_version(models, 20).__enter__(), lambda: remove_old_versions(models, 0)):
-            with pytest.raises(UserError, match="written by another export; wait"):
-                second()
+        with pytest.raises(UserError, match="written by another export; wait"):
+            new_version(models, 20).__enter__()
     assert versions(models) == [1, 2, 10, 11]
 
 
-@pytest.mark.parametrize(("keep", "left"), [(0, [10]), (1, [2, 10]), (9, [1, 2, 10])])
-def test_keep_counts_the_older_versions(models: Path, keep: int, left: list[int]) -> None:
-    removed = remove_old_versions(models, keep)
-    assert versions(models) == left and sorted(removed + left) == [1, 2, 10]
+def test_an_older_number_with_keep_stays_and_is_told(models: Path, program: Exported, capsys) -> None:
+    shutil.copytree(program.models / "1", models / "3")  # a real one, to be recognized
+    (models / "7").mkdir()
+    export_to(models, program, "--version", "4", "--keep", "0")
+    told = capsys.readouterr()
+    assert told.out.strip() == str(models / "4") and versions(models) == [4, 7, 10]
+    assert told.err.splitlines() == [
+        f"left alone and not counted, for export.py did not make it as it stands: 7 in {models}",
+        f"a server loads version 10 of {models}, the highest number there, and not 4",
+    ]
+    assert ExportedModel(models / "4").classes.keys == program.run.classes.keys
+
+
+def test_what_is_wrong_with_a_version_is_told(program: Exported, tmp_path: Path) -> None:
+    """What is missing is called missing, and only what is there and cannot be read is called damaged."""
+    whole = program.models / "1"
+    for missing in ("variables/variables.index", "variables/variables.data-00000-of-00001"):
+        version = tmp_path / missing.rpartition(".")[2] / "1"
+        shutil.copytree(whole, version)
+        (version / missing).unlink()
+        with pytest.raises(UserError, match=rf"{missing} is missing from {version}; copy the whole folder again"):
+            ExportedModel(version.parent)
+    shutil.rmtree(version / "variables")
+    shutil.copytree(whole / "variables", version / "variables")
+    (version / "saved_model.pb").write_bytes((version / "saved_model.pb").read_bytes()[:5000])
+    with pytest.raises(UserError, match=rf"{version} cannot be loaded: its files are damaged") as fault:
+        ExportedModel(version)
+    assert "Error" not in str(fault.value)
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.serving.picture_files import DAMAGED, MAX_PIXELS, first_frame, read_files
+from alexnet_tf.serving.picture_files import DAMAGED, MAX_PIXELS, read_files
+from alexnet_tf.serving.picture_structure import first_frame
 from tests.alexnet_tf.serving.pictures import encoded, smooth
-from tfrecords.pictures import load_picture
+from tfrecords.pictures import UnreadablePicture, load_picture
 
 READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])
 
@@ -62,10 +63,45 @@ def test_of_an_animation_the_first_frame_counts() -> None:
     pictures, status = READ(tf.constant([single, animated]))
     assert set(status.numpy()) == {b"ok"}
     np.testing.assert_array_equal(pictures[0], pictures[1])
-    cut, height, width = first_frame(tf.constant(animated))
-    assert (height, width) == (300, 400) and len(cut.numpy()) < len(animated) / 2
+    cut, height, width, status = first_frame(tf.constant(animated))
+    assert (height, width, status) == (300, 400, b"ok") and len(cut.numpy()) < len(animated) / 2
     with Image.open(io.BytesIO(cut.numpy())) as found:
         assert found.n_frames == 1
+
+
+@pytest.mark.parametrize("version", ["transparent", "smaller than the screen", "interlaced", "palette of its own"])
+def test_gif_frames_are_the_same_pixels_as_to_the_converter(version: str) -> None:
+    """What lies around the frame and behind transparent pixels is the viewer's; the frame's own colors count."""
+    picture = smooth("RGB", (64, 80)).quantize(64)
+    file = encoded(picture, "GIF", **({"transparency": 5} if version == "transparent" else {}))
+    place = file.index(b"\x2c\0\0\0\0")
+    if version == "smaller than the screen":
+        file = (
+            file[:6]
+            + struct.pack("<HH", 300, 200)
+            + file[10 : place + 1]
+            + struct.pack("<HH", 40, 30)
+            + file[place + 5 :]
+        )
+    elif version == "interlaced":
+        file = encoded(picture, "GIF", interlace=1)
+    elif version == "palette of its own":
+        table = 3 << (file[10] % 8 + 1)
+        palette, flags = file[13 : 13 + table], bytes([file[place + 9] | 128 | file[10] % 8])
+        file = file[:10] + b"\0" + file[11:13] + file[13 + table : place + 9] + flags + palette + file[place + 10 :]
+    found, status = READ(tf.constant([file]))
+    assert status.numpy().tolist() == [b"ok"]
+    expected = picture.convert("RGB").resize((320, 256), Image.Resampling.BICUBIC).crop((32, 0, 288, 256))
+    assert np.abs(found[0].numpy() - np.asarray(expected)).max() <= 3
+    assert np.abs(found[0].numpy() - load_picture(file, 256)).max() <= 3
+
+
+def test_a_gif_without_a_palette_is_refused_by_both() -> None:
+    file = encoded(smooth("L", (64, 80)), "GIF")
+    bare = file[:10] + b"\0" + file[11:13] + file[file.index(b"\x2c\0\0\0\0") :]
+    assert status_of(bare) == "damaged: a GIF file without a palette"
+    with pytest.raises(UnreadablePicture, match="damaged: a GIF file without a palette"):
+        load_picture(bare, 256)
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -90,7 +126,7 @@ def gif_claiming(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("claiming", [png_claiming, jpeg_claiming, gif_claiming])
 def test_sizes_are_judged_by_the_header(claiming) -> None:
-    assert status_of(claiming(9000, 6000)) == f"too large: 9000x6000 pixels, at most {MAX_PIXELS} in all"
+    assert status_of(claiming(9500, 9500)) == f"too large: 9500x9500 pixels, at most {MAX_PIXELS} in all"
     assert status_of(claiming(65000, 65000)).startswith("too large: 65000x65000")
     assert status_of(claiming(10, 1001)) == "too thin: 10x1001 pixels, at most 100 times as long as wide"
     # Allowed, but the pixels are not there: of a JPEG file whose end is marked, libjpeg fills in the rest.

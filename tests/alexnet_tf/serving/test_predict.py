@@ -10,6 +10,8 @@ from alexnet_tf import predict
 from alexnet_tf.program.errors import UserError
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.faults.hostile_pictures import many_scans
+from tfrecords.picture_limits import MUCH_SCANNED
 
 
 def test_predict_names_pictures(program: Exported, stored_pictures: list[bytes], tmp_path: Path, capsys) -> None:
@@ -25,12 +27,33 @@ def test_predict_names_pictures(program: Exported, stored_pictures: list[bytes],
     assert top[0]["name"] in capsys.readouterr().out.splitlines()[1]
 
 
+def test_bad_files_take_no_answer_from_the_good_ones(
+    program: Exported, stored_pictures: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also in the exported model alone, as a server has it, the hostile file is refused."""
+    paths = {name: tmp_path / name for name in ("first.jpg", "notes.jpg", "hostile.jpg", "missing.jpg", "last.jpg")}
+    paths["first.jpg"].write_bytes(stored_pictures[0])
+    paths["notes.jpg"].write_text("no picture")
+    paths["hostile.jpg"].write_bytes(many_scans(882))
+    paths["last.jpg"].write_bytes(stored_pictures[1])
+    command = ["--model", str(program.models), *map(str, paths.values())]
+    assert predict.main([*command, "--json"]) == 1
+    told = capsys.readouterr()
+    assert list(json.loads(told.out)) == [str(paths["first.jpg"]), str(paths["last.jpg"])]
+    assert told.err.splitlines() == [
+        f"error: picture {paths['notes.jpg']}: no JPEG, PNG or GIF file",
+        f"error: picture {paths['hostile.jpg']}: {MUCH_SCANNED}",
+        f"error: picture {paths['missing.jpg']} cannot be read: No such file or directory",
+    ]
+    assert predict.main(command) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [str(paths["first.jpg"]), str(paths["last.jpg"])]
+    answer = program.signature("serving_default")(image_bytes=tf.constant([many_scans(882), stored_pictures[0]]))
+    assert answer["status"].numpy().tolist() == [MUCH_SCANNED.encode(), b"ok"]
+
+
 def test_predict_names_what_is_wrong(program: Exported, tmp_path: Path) -> None:
     text = tmp_path / "notes.jpg"
     text.write_text("no picture")
-    with pytest.raises(UserError, match=r"notes\.jpg: no JPEG, PNG or GIF file"):
-        predict.main(["--model", str(program.models), str(text)])
-    with pytest.raises(UserError, match=r"missing\.jpg cannot be read"):
-        predict.main(["--model", str(program.models), str(tmp_path / "missing.jpg")])
     with pytest.raises(UserError, match="holds no exported model"):
         predict.main(["--model", str(tmp_path), str(text)])

@@ -233,9 +233,10 @@ class TestGrpc:
             for wrong in (
                 predict_request("nothing", "image_bytes", [b"x"]), predict_request("", "images", [b"x"]),
                 predict_request("", "image_bytes", [1.5]), predict_request("", "image_bytes", b"scalar"),
-                claiming, missing,
+                missing,
             ):  # fmt: skip
                 assert code_of(wrong) == "INVALID_ARGUMENT"
+            assert code_of(claiming) == "RESOURCE_EXHAUSTED"
             assert code_of(predict_request("", "image_bytes", [b"x" * 4_100_000])) == "RESOURCE_EXHAUSTED"
             assert code_of(inference_pb2.MultiInferenceRequest(), stub.MultiInference) == "UNIMPLEMENTED"
 

@@ -1,0 +1,166 @@
+"""Which pictures need not run through the network, and how much memory the others need: from their first bytes.
+
+A picture that is refused has a status and zeros in place of numbers, and the exported graph, which knows only whole
+batches, would run the network on those zeros. What looks here as if it will be refused is asked of the model itself by
+its `view` signature, which reads files as the others do and has no network; only what that refuses is left out. So this
+module can be wrong about a file without giving another answer.
+"""
+
+import io
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.example import example_pb2
+
+from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
+from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS, OK
+from alexnet_tf.serving.signatures import CLASSIFY
+from tfrecords.schema import KEY_IMAGE
+
+ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND", b"GIF8": b";"}
+"""How the kinds of files begin that are read, and what stands at their end."""
+SMALL = 4096
+"""Bytes of a file that is tried out at once: that costs next to nothing, and a sender can have many such."""
+TAIL = 1024
+"""Bytes at a file's end in which its end mark is looked for."""
+FILES, EXAMPLES, PIXELS, VIEW = "image_bytes", "inputs", "images", "view"
+
+
+class FirstLook(NamedTuple):
+    """What a picture file's first and last bytes tell."""
+
+    pixels: int
+    """Height times width as the file declares them, at most MAX_PIXELS: beyond that nothing is decoded."""
+    doubtful: bool
+    """Whether it may be refused."""
+
+
+def first_look(file: bytes) -> FirstLook:
+    """Looks at a picture file without decoding it."""
+    end = next((end for begin, end in ENDS.items() if file.startswith(begin)), None)
+    if end is None:
+        return FirstLook(0, True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a decompression bomb, which is judged below
+            with Image.open(io.BytesIO(file), formats=["JPEG", "PNG", "GIF"]) as picture:
+                width, height = picture.size
+    except Exception:  # whatever Pillow makes of a damaged header; TensorFlow may see more in it
+        return FirstLook(MAX_PIXELS, True)
+    short, long = sorted((width, height))
+    refused = short < 1 or long > MAX_ASPECT * short or short * long > MAX_PIXELS
+    return FirstLook(min(short * long, MAX_PIXELS), refused or len(file) < SMALL or end not in file[-TAIL:])
+
+
+def files_of(signature: str, inputs: Arrays) -> list[bytes | None] | None:
+    """The picture files in a request's arrays, None for what has no room for one; None where its pictures are none."""
+    if FILES in inputs:
+        return list(inputs[FILES])
+    if signature == CLASSIFY and EXAMPLES in inputs:
+        return [_file_in(example) for example in inputs[EXAMPLES]]
+    return None
+
+
+def _file_in(example: bytes) -> bytes | None:
+    try:
+        features = example_pb2.Example.FromString(example).features.feature
+    except Exception:  # no tf.Example
+        return None
+    if KEY_IMAGE not in features or features[KEY_IMAGE].WhichOneof("kind") is None:
+        return b""
+    values = features[KEY_IMAGE].bytes_list.value
+    return values[0] if len(values) == 1 else None
+
+
+def run_screened(version: LoadedVersion, signature: str, inputs: Arrays) -> Arrays:
+    """As version.run, but the network runs only on pictures that are not refused beforehand. The answers are equal.
+
+    Args:
+      version: the model.
+      signature: one of its names.
+      inputs: checked arrays of N pictures.
+    """
+    statuses = _refused(version, signature, inputs)
+    refused = np.array([status is not None for status in statuses], bool)
+    if not refused.any():
+        return version.run(signature, inputs)
+    template = _refused_row(version, signature)
+    if template is None:
+        return version.run(signature, inputs)
+    kept = {name: array[~refused] for name, array in inputs.items()}
+    answers = None if refused.all() else version.run(signature, kept)
+    joined: Arrays = {}
+    for name, row in template.items():
+        joined[name] = np.repeat(row, len(refused), axis=0)
+        if answers is not None:
+            joined[name][~refused] = answers[name]
+    places = joined["status"] if "status" in joined else joined["classes"][:, 0]
+    places[refused] = [status for status in statuses if status is not None]
+    return joined
+
+
+def _refused(version: LoadedVersion, signature: str, inputs: Arrays) -> list[bytes | None]:
+    """For each picture why it is refused, or None where it may be good."""
+    if VIEW in version.signatures and signature != VIEW:
+        if PIXELS in inputs:
+            return _refused_pixels(version, signature, inputs[PIXELS])
+        files = files_of(signature, inputs)
+        if files is not None:
+            return _refused_files(version, files, inputs)
+    return [None] * len(next(iter(inputs.values())))
+
+
+def _refused_files(version: LoadedVersion, files: list[bytes | None], inputs: Arrays) -> list[bytes | None]:
+    doubtful = list({file: None for file in files if file is not None and first_look(file).doubtful})
+    statuses: dict[bytes | None, bytes] = {}
+    if doubtful:
+        statuses.update(zip(doubtful, version.run(VIEW, {FILES: _objects(doubtful)})["status"], strict=True))
+    if None in files:  # all of them fail in the same way
+        place = files.index(None)
+        statuses[None] = version.run(CLASSIFY, {EXAMPLES: inputs[EXAMPLES][place : place + 1]})["classes"][0, 0]
+    return [None if statuses.get(file, OK.encode()) == OK.encode() else statuses[file] for file in files]
+
+
+def _refused_pixels(version: LoadedVersion, signature: str, images: np.ndarray) -> list[bytes | None]:
+    """Pixels are refused for their size, which all of a request have in common, or for what is no finite number."""
+    count = len(images)
+    finite = np.isfinite(images).reshape(count, -1).all(axis=1) if images.dtype.kind == "f" else np.ones(count, bool)
+    short, long = sorted(images.shape[1:3])
+    size_is_doubtful = short < 1 or long > MAX_ASPECT * short or short * long > MAX_PIXELS
+    statuses: list[bytes | None] = [None] * count
+    for rows in (np.flatnonzero(finite) if size_is_doubtful else np.array([], int), np.flatnonzero(~finite)):
+        if len(rows):
+            status = version.run(signature, {PIXELS: images[rows[:1]]})["status"][0]
+            for row in rows if status != OK.encode() else []:
+                statuses[row] = status
+    return statuses
+
+
+def _refused_row(version: LoadedVersion, signature: str) -> Arrays | None:
+    """One row of a signature's answer for a picture that is refused; None where the model refuses none.
+
+    The model itself gives it, once.
+    """
+    if signature not in version.refused_rows:
+        version.refused_rows[signature] = _ask_for_refused_row(version, signature)
+    return version.refused_rows[signature]
+
+
+def _ask_for_refused_row(version: LoadedVersion, signature: str) -> Arrays | None:
+    (name, info), *others = version.signatures[signature].inputs.items()
+    if others:
+        return None
+    dtype = tf.dtypes.as_dtype(info.dtype).as_numpy_dtype
+    nothing = np.zeros((1, 0, 0, 3), dtype) if name == PIXELS else _objects([b""])
+    row = version.run(signature, {name: nothing})
+    has_place = "status" in row or (signature == CLASSIFY and row.get("classes", nothing).ndim == 2)
+    return row if has_place else None
+
+
+def _objects(values: list[bytes]) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

@@ -1,0 +1,71 @@
+"""The local server's look-out for new versions, while files come and go beneath it."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from alexnet_tf.local_server import served_model
+from alexnet_tf.local_server.served_model import ServedModel
+from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
+
+
+@pytest.fixture
+def watched(program: Exported, tmp_path: Path) -> Iterator[tuple[ServedModel, list[str]]]:  # noqa: F811
+    """A model's folder with version 1, looked at 100 times a second."""
+    shutil.copytree(program.models / "1", tmp_path / "alexnet" / "1")
+    model, told, stop = ServedModel("alexnet", tmp_path / "alexnet"), [], threading.Event()
+    watcher = threading.Thread(target=model.watch, args=(stop, 0.01, told.append))
+    watcher.start()
+    yield model, told
+    stop.set()
+    watcher.join()
+
+
+def test_it_lives_on_while_files_come_and_go(watched: tuple[ServedModel, list[str]]) -> None:
+    model, told = watched
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:  # as rsync and rm -rf do it
+        half = model.folder / "2"
+        (half / "variables").mkdir(parents=True)
+        for number in range(100):
+            (half / "variables" / f".part-{number}").write_bytes(b"x")
+        (half / "broken").symlink_to("nowhere")
+        (half / "loop").symlink_to("loop")
+        shutil.rmtree(half)
+    away = model.folder.with_name("away")
+    for _ in range(20):  # the whole folder, too
+        model.folder.rename(away)
+        model.folder.symlink_to("nowhere")
+        time.sleep(0.02)
+        model.folder.unlink()
+        away.rename(model.folder)
+    shutil.copytree(model.folder / "1", model.folder / "3")
+    wait_until(lambda: model.version("alexnet", None).number == 3)
+    wait_until(lambda: "version 3 of alexnet serves now" in told)
+
+
+def test_a_look_that_fails_is_told_once_and_tried_again(
+    watched: tuple[ServedModel, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, told = watched
+
+    def fail(folder: Path) -> list[int]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    with monkeypatch.context() as patch:  # root may look everywhere
+        patch.setattr(served_model, "versions", fail)
+        time.sleep(0.3)
+    assert len(told) == 1 and "cannot be looked through for new versions: [Errno 13] Permission denied" in told[0]
+    shutil.copytree(model.folder / "1", model.folder / "2")
+    wait_until(lambda: model.version("alexnet", None).number == 2)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end, "nothing happened in a minute"
+        time.sleep(0.02)
