@@ -21,6 +21,7 @@ import uvicorn
 from alexnet_tf.program.arguments import at_least
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.serving.versions import model_name
 
 if TYPE_CHECKING:
     from alexnet_tf.local_server.served_model import ServedModel
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
 
     listener = _listen(arguments.host, arguments.rest_port)
     with listener:
-        model = ServedModel(arguments.name or arguments.model.resolve().name, arguments.model)
+        model = ServedModel(arguments.name or model_name(arguments.model), arguments.model)
         for failure in model.failures:
             _report(f"warning: {failure}")
         stop = threading.Event()

@@ -1,12 +1,18 @@
 """What a run of the tests took, told at its end: seconds, and the memory of all its processes together.
 
-More memory than `MEMORY_LIMIT` fails the run, for then it fits no small machine.
+More memory than `MEMORY_LIMIT` fails the run, for then it fits no small machine. To keep within it, what a test leaves
+behind in circles, as every traced function of TensorFlow is, is collected at once: Python would wait for many more
+objects, and does not know how large these are.
 """
 
+import contextlib
+import ctypes
+import gc
 import os
 import re
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import psutil
@@ -15,6 +21,8 @@ import pytest
 MEMORY_LIMIT = 8e9
 """Bytes, of all processes together; what two of them share counts twice."""
 SAMPLE_SECONDS = 0.5
+WORTH_COLLECTING = 0.5
+"""Seconds of a test, from which on it may have left much behind."""
 INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}
 
 
@@ -50,6 +58,29 @@ def processor() -> str:
     known = [told for flag, told in INSTRUCTIONS.items() if flags and flag in flags[1].split()]
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return f"{name[1] if name else 'unnamed'} ({', '.join(known)}{f'; oneDNN as for {limit}' if limit else ''})"
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what is imported by now stays, and is not looked through again and again
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    start = time.monotonic()
+    done = yield
+    last_of_file = nextitem is None or nextitem.path != item.path
+    if last_of_file or time.monotonic() - start > WORTH_COLLECTING:
+        gc.collect()
+    if last_of_file:
+        _give_back()
+    return done
+
+
+def _give_back() -> None:
+    """Hands memory that is free inside the process back to the system, where the C library can."""
+    with contextlib.suppress(AttributeError):  # another one than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 from alexnet_tf.local_server.request_error import RequestError
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.saved_model import PROTO
-from alexnet_tf.serving.versions import versions
+from alexnet_tf.serving.versions import version_folders
 from alexnet_tf.serving.warm_up import read_warm_up
 
 Arrays = dict[str, np.ndarray]
@@ -113,12 +113,11 @@ class ServedModel:
         Returns:
           The version's number if it is a new one.
         """
-        found = versions(self.folder)
+        found = version_folders(self.folder)
         self._failed = {number: failure for number, failure in self._failed.items() if number in found}
-        for number in reversed(found):
+        for number, folder in reversed(found.items()):
             if self._loaded is not None and number == self._loaded.number:
                 return None
-            folder = self.folder / str(number)
             files = _files_of(folder)
             failed = self._failed.get(number)
             if failed is not None and failed.stands(files):

@@ -15,8 +15,8 @@ from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # no
 
 @pytest.fixture
 def watched(program: Exported, tmp_path: Path) -> Iterator[tuple[ServedModel, list[str]]]:  # noqa: F811
-    """A model's folder with version 1, looked at 100 times a second."""
-    shutil.copytree(program.models / "1", tmp_path / "alexnet" / "1")
+    """A model's folder with version 1, whose name has leading zeros, looked at 100 times a second."""
+    shutil.copytree(program.models / "1", tmp_path / "alexnet" / "0001")
     model, told, stop = ServedModel("alexnet", tmp_path / "alexnet"), [], threading.Event()
     watcher = threading.Thread(target=model.watch, args=(stop, 0.01, told.append))
     watcher.start()
@@ -43,7 +43,7 @@ def test_it_lives_on_while_files_come_and_go(watched: tuple[ServedModel, list[st
         time.sleep(0.02)
         model.folder.unlink()
         away.rename(model.folder)
-    shutil.copytree(model.folder / "1", model.folder / "3")
+    shutil.copytree(model.folder / "0001", model.folder / "3")
     wait_until(lambda: model.version("alexnet", None).number == 3)
     wait_until(lambda: "version 3 of alexnet serves now" in told)
 
@@ -53,14 +53,14 @@ def test_a_look_that_fails_is_told_once_and_tried_again(
 ) -> None:
     model, told = watched
 
-    def fail(folder: Path) -> list[int]:
+    def fail(folder: Path) -> dict[int, Path]:
         raise PermissionError(13, "Permission denied", str(folder))
 
     with monkeypatch.context() as patch:  # root may look everywhere
-        patch.setattr(served_model, "versions", fail)
+        patch.setattr(served_model, "version_folders", fail)
         time.sleep(0.3)
     assert len(told) == 1 and "cannot be looked through for new versions: [Errno 13] Permission denied" in told[0]
-    shutil.copytree(model.folder / "1", model.folder / "2")
+    shutil.copytree(model.folder / "0001", model.folder / "2")
     wait_until(lambda: model.version("alexnet", None).number == 2)
 
 
