@@ -118,7 +118,7 @@ def write_mean(path: Path, mean_bgr: np.ndarray) -> None:
 class TorchvisionAlexNet(torch.nn.Module):
     """Its layers under the names of torchvision's state dict."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, units: int) -> None:
         super().__init__()
         nn = torch.nn
         self.features = nn.Sequential(
@@ -130,8 +130,8 @@ class TorchvisionAlexNet(torch.nn.Module):
         )  # fmt: skip
         self.avgpool = nn.AdaptiveAvgPool2d(6)
         self.classifier = nn.Sequential(
-            nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU(),
-            nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, classes),
+            nn.Dropout(), nn.Linear(9216, units), nn.ReLU(),
+            nn.Dropout(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, classes),
         )  # fmt: skip
 
     def forward(self, x: torch.Tensor, mask6: torch.Tensor | float = 1.0, mask7: torch.Tensor | float = 1.0):
@@ -141,10 +141,10 @@ class TorchvisionAlexNet(torch.nn.Module):
         return self.classifier[4:](x)
 
 
-def torchvision_net(classes: int, seed: int = 0) -> TorchvisionAlexNet:
+def torchvision_net(classes: int, seed: int = 0, units: int = 4096) -> TorchvisionAlexNet:
     """With weights under which activations keep their size and biases matter."""
     torch.manual_seed(seed)
-    net = TorchvisionAlexNet(classes)
+    net = TorchvisionAlexNet(classes, units)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=float(np.sqrt(2 / module.weight[0].numel())))

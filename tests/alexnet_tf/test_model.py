@@ -241,8 +241,8 @@ class TestOneTower:
 
     @pytest.mark.usefixtures("float64")
     def test_logits_and_all_gradients_in_training(self, two_cpus: Towers) -> None:
-        net, seed = torchvision_net(10).double(), tf.constant([0, 4], tf.int32)
-        model = build_alexnet(PRESETS["owt"].network, 10, two_cpus)
+        net, seed = torchvision_net(10, units=FEW_UNITS).double(), tf.constant([0, 4], tf.int32)
+        model = build_alexnet(with_few_units("owt"), 10, two_cpus)
         state = {name: tensor.detach().numpy() for name, tensor in net.named_parameters()}
         variables = named_variables(model)
         for name, value in from_published(torchvision_layers(state), TORCHVISION).items():
@@ -254,7 +254,7 @@ class TestOneTower:
         found = tape.gradient(loss, variables)
 
         mask6 = model.dropout6(tf.ones((2, 9216)), seed=seed).numpy().reshape(2, 6, 6, 256)
-        mask7 = model.dropout7(tf.ones((2, 4096)), seed=seed).numpy()
+        mask7 = model.dropout7(tf.ones((2, FEW_UNITS)), seed=seed).numpy()
         assert set(np.unique(mask7)) == {0.0, 2.0}  # scaled in training
         planes = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())
         mask6 = torch.from_numpy(mask6.transpose(0, 3, 1, 2).reshape(2, 9216))
