@@ -10,12 +10,15 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT /
 DOCUMENTS += sorted(ROOT.glob("deploy/**/README.md"))
 
 
-def test_every_proof_in_fidelity_is_a_test() -> None:
-    text = (ROOT / "docs/FIDELITY.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("document", "usual"), [("FIDELITY.md", "tests/alexnet_tf"), ("RELIABILITY.md", "tests/faults")]
+)
+def test_every_proof_is_a_test(document: str, usual: str) -> None:
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     proofs = re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)((?:::\w+)*)`", text)
     assert len(proofs) > 20
     for file, path in proofs:
-        folder = ROOT / "tests" if "/" in file else ROOT / "tests/alexnet_tf"
+        folder = ROOT / ("tests" if "/" in file else usual)
         source = (folder / file).read_text(encoding="utf-8")
         for name in path.split("::")[1:]:
             kind = "class" if name.startswith("Test") else "def"
