@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -46,6 +47,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
             _write(final, content)
             return
         unfinished = final.with_name(f"{UNFINISHED}{final.name}")
+        remove(unfinished)  # a link or a pipe of that name would be written into
         try:
             _write(unfinished, content)
             put_in_place(unfinished, final)
@@ -53,6 +55,33 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
             remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
     except OSError as fault:
         raise cannot_be_written(path, fault) from fault
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Opens a file that a program has written. A named pipe in its place, at which a reader would wait, is refused.
+
+    Raises:
+      OSError: as the file system has it, or because it is a pipe.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
+    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a named pipe, no file", str(path))
+    return file
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of such a file.
+
+    Raises:
+      OSError: as `open_to_read`.
+    """
+    with open_to_read(path) as file:
+        return file.read()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -109,7 +138,7 @@ def hold(lock: Path, busy: str) -> TextIO:
       UserError: another process holds it, it cannot be made, or the file system has no locks.
     """
     try:
-        file = lock.open("a")
+        file = open(lock, "a", opener=_without_waiting)  # noqa: SIM115  held as long as it is open
     except OSError as fault:
         raise cannot_be_written(lock, fault) from fault
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.experiment import Experiment
 
 STATE_FILE = "state.json"
@@ -75,7 +76,7 @@ def read_record(checkpoint: Path) -> Record:
       UserError: it is missing, broken, or of another checkpoint.
     """
     try:
-        content = (checkpoint / STATE_FILE).read_bytes()
+        content = read_whole(checkpoint / STATE_FILE)
         record = Record.model_validate_json(content)
     except FileNotFoundError:
         raise damaged(checkpoint, f"{STATE_FILE} is missing") from None

@@ -32,7 +32,7 @@ from alexnet_tf.pictures.input_pipeline import (
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, remove, write_whole
+from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.presets import LAYERS, FeatureLayer
 from alexnet_tf.training.optimizers import layer_of
@@ -134,7 +134,7 @@ class FrozenFeatures:
         """What is there already; None, after telling why, where it must be computed."""
         path = self.folder / FEATURES_FILE
         try:
-            stored = FeatureManifest.model_validate_json(path.read_bytes())
+            stored = FeatureManifest.model_validate_json(read_whole(path))
             differs = [name for name in origin if stored.origin.get(name) != origin[name]]
             if differs:
                 raise UserError(f"{path}: the features were computed from other {' and '.join(differs)}")
