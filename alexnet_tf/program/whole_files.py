@@ -23,6 +23,9 @@ ADVICE = {
     errno.EPERM: MAKE_WRITABLE, errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
     errno.ENOTDIR: "; a part of this path is a file: choose another folder",
     errno.EEXIST: "; a file is in its place: choose another folder",
+    errno.ENOENT: "; the folder that it goes to, perhaps by a link, is missing: make that, or remove the link",
+    errno.EISDIR: "; a folder is in its place: move that away", errno.ENXIO: "; a pipe is in its place: move that away",
+    errno.ELOOP: "; its links lead in a circle: remove them",
     errno.EIO: "; look at the disk, or choose a folder on another one",
     errno.EMFILE: "; raise the limit on open files (ulimit -n)",
 }  # fmt: skip
@@ -42,7 +45,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
       UserError: it cannot be written; nothing of it stays, and an older file of that name stays as it was.
     """
     try:
-        final = path.resolve()
+        final = Path(os.path.realpath(path))  # links that lead in a circle are replaced
         if final.exists() and not final.is_file():
             _write(final, content)
             return

@@ -37,6 +37,7 @@ from alexnet_tf.runs.records import (
     damaged,
     read_record,
     step_of,
+    unreadable,
 )
 from tfrecords.manifest import file_sha256
 
@@ -261,7 +262,7 @@ def check_files(checkpoint: Path, record: Record) -> None:
         except FileNotFoundError:
             raise damaged(checkpoint, f"{name} is missing") from None
         except OSError as fault:
-            raise UserError(f"{checkpoint / name} cannot be read: {fault.strerror}") from fault
+            raise unreadable(checkpoint, name, fault) from fault
 
 
 def make_checkpoints(run: Path) -> Checkpoints:

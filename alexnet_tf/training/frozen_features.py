@@ -163,11 +163,13 @@ class FrozenFeatures:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as fault:
-            raise UserError(f"{self.folder} cannot be made a folder: {fault.strerror}") from fault
-        remove(self.folder / FEATURES_FILE)
-        for pattern in (f"{UNFINISHED}*", *(f"{split}-?????-of-?????" for split in SPLITS)):
-            for path in self.folder.glob(pattern):
-                remove(path)
+            advice = "; move away what bears its name" if isinstance(fault, FileExistsError) else ""
+            raise UserError(f"{self.folder} cannot be made a folder: {fault.strerror}{advice}") from fault
+        names = (FEATURES_FILE, *(f"{split}-?????-of-?????" for split in SPLITS))
+        for path in [path for name in names for start in ("", UNFINISHED) for path in self.folder.glob(start + name)]:
+            if path.is_dir():  # never ours, and what is in it may be wanted
+                raise UserError(f"{path} is a folder in the place of a {KIND}; move it out of there")
+            remove(path)
 
         @tf.function(reduce_retracing=True)
         def features(pictures: tf.Tensor) -> tf.Tensor:

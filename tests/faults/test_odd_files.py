@@ -85,3 +85,16 @@ def test_what_bears_the_name_of_an_unfinished_file_is_not_written_into(tmp_path:
     write_whole(tmp_path / "file", b"ours")
     assert (tmp_path / "file").read_bytes() == b"ours" and not (tmp_path / "file").is_symlink()
     assert other.read_bytes() == b"theirs" and not unfinished.exists()
+
+
+def test_links_that_lead_in_a_circle_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "file").symlink_to(tmp_path / "file")
+    write_whole(tmp_path / "file", b"ours")
+    assert (tmp_path / "file").read_bytes() == b"ours" and not (tmp_path / "file").is_symlink()
+
+
+def test_link_to_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").symlink_to(tmp_path / "gone/file")
+    line = refusal(lambda: write_whole(tmp_path / "file", b"ours"))
+    assert f"{tmp_path / 'file'} cannot be written: No such file or directory; the folder that it goes to" in line
+    assert (tmp_path / "file").is_symlink()
