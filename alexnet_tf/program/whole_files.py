@@ -61,15 +61,15 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """Opens a file that a program has written. A named pipe in its place, at which a reader would wait, is refused.
+    """Opens a file that a program has written. A pipe or a device, of which reading may never end, is refused.
 
     Raises:
-      OSError: as the file system has it, or because it is a pipe.
+      OSError: as the file system has it, or because it is none.
     """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
-    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is a named pipe, no file", str(path))
+        raise OSError(errno.EINVAL, "it is a pipe or a device, no file", str(path))
     return file
 
 
