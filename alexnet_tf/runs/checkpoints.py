@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import (
+    ADVICE,
     UNFINISHED,
     cannot_be_written,
     make_folder,
@@ -155,6 +156,8 @@ class Checkpoints:
                     f"TensorFlow takes [, ], *, ? and \\ in the path {folder} for a pattern; move the run to a path "
                     "without them"
                 ) from fault
+            if (cause := _as_system_fault(fault)).errno:  # such as too many open files: no fault of the checkpoint's
+                raise UserError(f"{folder} cannot be read: {cause.strerror}{ADVICE.get(cause.errno, '')}") from fault
             raise damaged(folder, "its variables cannot be read") from fault
 
     def remove_old(self, say: Say) -> None:
@@ -304,9 +307,9 @@ def _remove_tree(path: Path, say: Say) -> None:
         say(f"{path} cannot be removed ({fault.strerror}); remove it by hand")
 
 
-def _as_system_fault(fault: tf.errors.OpError) -> OSError:
+def _as_system_fault(fault: Exception) -> OSError:
     """TensorFlow keeps the system's number of a fault to itself, but for its text."""
-    text = str(fault.message)
+    text = str(fault)
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.EMFILE)
     number = next((number for number in numbers if os.strerror(number) in text), None)
     return OSError(number, os.strerror(number)) if number else OSError()
