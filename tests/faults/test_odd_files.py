@@ -1,15 +1,12 @@
 """Named pipes and links in the place of a run's files: no command waits at a pipe, none writes into another's file."""
 
-import contextlib
 import os
-import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
 from alexnet_tf.runs.run import open_run
 from tests.faults.broken_runs import assert_same_bits, back_to, checkpoint, refusal
@@ -107,22 +104,3 @@ def test_link_to_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     line = refusal(lambda: write_whole(tmp_path / "file", b"ours"))
     assert f"{tmp_path / 'file'} cannot be written: No such file or directory; the folder that it goes to" in line
     assert (tmp_path / "file").is_symlink()
-
-
-def test_too_few_open_files_are_no_damage(run: Path, resume: Resume) -> None:
-    """With every limit that is too low, the line names the limit and blames no sound file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lines = set()
-    for more in range(6):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1 + more, hard))
-        try:
-            with contextlib.suppress(AssertionError):
-                resume(run, steps=10)
-        except UserError as fault:
-            lines.add(str(fault))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        if checkpoint(run, 10).exists():
-            break
-    assert any("checkpoints/step-00000009" in line for line in lines), lines
-    assert all("Too many open files" in line and "damaged" not in line for line in lines), lines
