@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.text_files import read_text
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import open_to_read, write_whole
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""
@@ -102,6 +102,8 @@ def load_manifest(data_dir: Path) -> Manifest:
     path = Path(data_dir) / MANIFEST_FILE
     if not Path(data_dir).is_dir():
         raise UserError(f"no data folder {data_dir}: make it with python -m tfrecords.convert")
+    if path.is_fifo():
+        raise UserError(f"{path} is a named pipe, no file; convert again")
     try:
         text = read_text(path)
     except FileNotFoundError:
@@ -197,7 +199,7 @@ def shard_problem(path: Path, shard: Shard, *, hashing: bool, kind: str = "shard
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import read_whole, write_whole
 
 STATISTICS_FILE = "statistics.npz"
 
@@ -74,7 +74,7 @@ class Statistics:
             UserError: the file is missing or broken.
         """
         try:
-            found = cls(**_arrays(path.read_bytes()))
+            found = cls(**_arrays(read_whole(path)))
         except FileNotFoundError:
             raise UserError(f"{path} is missing: {remedy}") from None
         except OSError as fault:

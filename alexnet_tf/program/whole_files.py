@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -22,6 +23,9 @@ ADVICE = {
     errno.EPERM: MAKE_WRITABLE, errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
     errno.ENOTDIR: "; a part of this path is a file: choose another folder",
     errno.EEXIST: "; a file is in its place: choose another folder",
+    errno.ENOENT: "; the folder that it goes to, perhaps by a link, is missing: make that, or remove the link",
+    errno.EISDIR: "; a folder is in its place: move that away", errno.ENXIO: "; a pipe is in its place: move that away",
+    errno.ELOOP: "; its links lead in a circle: remove them",
     errno.EIO: "; look at the disk, or choose a folder on another one",
     errno.EMFILE: "; raise the limit on open files (ulimit -n)",
 }  # fmt: skip
@@ -41,11 +45,12 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
       UserError: it cannot be written; nothing of it stays, and an older file of that name stays as it was.
     """
     try:
-        final = path.resolve()
+        final = Path(os.path.realpath(path))  # links that lead in a circle are replaced
         if final.exists() and not final.is_file():
             _write(final, content)
             return
         unfinished = final.with_name(f"{UNFINISHED}{final.name}")
+        remove(unfinished)  # a link or a pipe of that name would be written into
         try:
             _write(unfinished, content)
             put_in_place(unfinished, final)
@@ -53,6 +58,33 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
             remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
     except OSError as fault:
         raise cannot_be_written(path, fault) from fault
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """Opens a file that a program has written. A pipe or a device, of which reading may never end, is refused.
+
+    Raises:
+      OSError: as the file system has it, or because it is none.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, no file", str(path))
+    return file
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of such a file.
+
+    Raises:
+      OSError: as `open_to_read`.
+    """
+    with open_to_read(path) as file:
+        return file.read()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -109,7 +141,7 @@ def hold(lock: Path, busy: str) -> TextIO:
       UserError: another process holds it, it cannot be made, or the file system has no locks.
     """
     try:
-        file = lock.open("a")
+        file = open(lock, "a", opener=_without_waiting)  # noqa: SIM115  held as long as it is open
     except OSError as fault:
         raise cannot_be_written(lock, fault) from fault
     try:

@@ -16,8 +16,17 @@ from pathlib import Path
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import UNFINISHED, cannot_be_written, make_folder, put_in_place, remove, write_whole
-from alexnet_tf.runs.experiment import Experiment
+from alexnet_tf.program.whole_files import (
+    ADVICE,
+    UNFINISHED,
+    cannot_be_written,
+    make_folder,
+    put_in_place,
+    read_whole,
+    remove,
+    write_whole,
+)
+from alexnet_tf.runs.experiment import Experiment, same_experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, read_lines
 from alexnet_tf.runs.records import (
     CHECKPOINT_FILES,
@@ -29,6 +38,7 @@ from alexnet_tf.runs.records import (
     damaged,
     read_record,
     step_of,
+    unreadable,
 )
 from tfrecords.manifest import file_sha256
 
@@ -73,7 +83,9 @@ class Checkpoints:
         Raises:
           UserError: the best one may be one that is damaged.
         """
-        records, broken = self._records()
+        records, broken, strangers = self._records()
+        for stranger in strangers:
+            say(f"{stranger} is left out of account: it was saved with other settings or data than the latest one")
         errors = self._errors(records)
         best = _lowest(errors)
         lowest = min((r.best_top1_error for r in records.values() if r.best_top1_error is not None), default=None)
@@ -144,13 +156,16 @@ class Checkpoints:
                     f"TensorFlow takes [, ], *, ? and \\ in the path {folder} for a pattern; move the run to a path "
                     "without them"
                 ) from fault
+            if (cause := _as_system_fault(fault)).errno:  # such as too many open files: no fault of the checkpoint's
+                raise UserError(f"{folder} cannot be read: {cause.strerror}{ADVICE.get(cause.errno, '')}") from fault
             raise damaged(folder, "its variables cannot be read") from fault
 
     def remove_old(self, say: Say) -> None:
         """Removes all but the best and the two latest; what cannot be removed stays and is told."""
-        records, broken = self._records()
+        records, broken, strangers = self._records()
         best = _lowest(self._errors(records))
-        for old in self.found()[:-KEPT]:
+        own = [path for path in self.found() if path not in strangers]
+        for old in own[:-KEPT]:
             if old == best or old in broken:
                 continue
             if any(not CHECKPOINT_FILES.fullmatch(path.name) for path in old.iterdir()):
@@ -173,6 +188,8 @@ class Checkpoints:
         content = json.dumps({"checkpoint": best.name, "top1_error": errors[best]}).encode()
         path = self.run / BEST_FILE
         try:
+            if path.is_fifo():  # writing there would wait for a reader
+                raise OSError
             if not path.is_file() or path.read_bytes() != content:
                 write_whole(path, content)
         except (OSError, UserError):
@@ -186,15 +203,23 @@ class Checkpoints:
         except OSError as fault:
             raise UserError(f"{self.folder} cannot be read: {fault.strerror}") from fault
 
-    def _records(self) -> tuple[dict[Path, Record], dict[Path, UserError]]:
-        """Of every checkpoint the record, or the fault with which it cannot be read."""
+    def _records(self) -> tuple[dict[Path, Record], dict[Path, UserError], list[Path]]:
+        """Of every checkpoint the record, or the fault with which it cannot be read; and those that are strangers.
+
+        A stranger was copied here from another run: its error tells nothing of this one.
+        """
         records, broken = {}, {}
         for path in self.found():
             try:
                 records[path] = read_record(path)
             except UserError as fault:
                 broken[path] = fault
-        return records, broken
+        latest = next((record.experiment for record in reversed(records.values()) if record.experiment), None)
+        strangers = [
+            path for path, record in records.items()
+            if latest and record.experiment and not same_experiment(record.experiment, latest)
+        ]  # fmt: skip
+        return {path: record for path, record in records.items() if path not in strangers}, broken, strangers
 
     def _errors(self, records: dict[Path, Record]) -> dict[Path, float]:
         """The validation errors of those that were validated."""
@@ -210,7 +235,7 @@ class Checkpoints:
             if fields is not None and fields["kind"] == "validation"
         }
         try:
-            best = json.loads((self.run / BEST_FILE).read_bytes().decode())
+            best = json.loads(read_whole(self.run / BEST_FILE).decode())
             told[best["checkpoint"]] = best["top1_error"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # a convenience, here as elsewhere
@@ -240,7 +265,7 @@ def check_files(checkpoint: Path, record: Record) -> None:
         except FileNotFoundError:
             raise damaged(checkpoint, f"{name} is missing") from None
         except OSError as fault:
-            raise UserError(f"{checkpoint / name} cannot be read: {fault.strerror}") from fault
+            raise unreadable(checkpoint, name, fault) from fault
 
 
 def make_checkpoints(run: Path) -> Checkpoints:
@@ -282,9 +307,9 @@ def _remove_tree(path: Path, say: Say) -> None:
         say(f"{path} cannot be removed ({fault.strerror}); remove it by hand")
 
 
-def _as_system_fault(fault: tf.errors.OpError) -> OSError:
+def _as_system_fault(fault: Exception) -> OSError:
     """TensorFlow keeps the system's number of a fault to itself, but for its text."""
-    text = str(fault.message)
+    text = str(fault)
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.EMFILE)
     number = next((number for number in numbers if os.strerror(number) in text), None)
     return OSError(number, os.strerror(number)) if number else OSError()

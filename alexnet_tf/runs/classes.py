@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import read_whole
 from tfrecords.manifest import Manifest
 
 
@@ -34,6 +35,6 @@ def load_classes(path: Path) -> Classes:
       UserError: it is missing or broken.
     """
     try:
-        return Classes.model_validate_json(path.read_bytes())
+        return Classes.model_validate_json(read_whole(path))
     except (OSError, ValidationError) as fault:
         raise UserError(f"{path} is missing or broken; restore it, or make its folder again") from fault

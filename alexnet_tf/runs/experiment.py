@@ -69,6 +69,15 @@ class Experiment(BaseModel):
         return Experiment(settings=settings, classes=classes.digest(), statistics=statistics.digest(), data=data)
 
 
+def same_experiment(before: Experiment, now: Experiment) -> bool:
+    """Whether one may go on from the other's checkpoint."""
+    if (before.classes, before.statistics) != (now.classes, now.statistics):
+        return False
+    if before.data is not None and now.data is not None and changed_data(before.data, now.data):
+        return False
+    return next(changed_settings(before.settings, now.settings), None) is None
+
+
 def deciding_settings(config: Config) -> dict[str, Any]:
     """Every setting that decides the course of a run, by section.key, as JSON has it."""
     sections = json.loads(config.model_dump_json())

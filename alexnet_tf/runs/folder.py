@@ -111,8 +111,8 @@ class TrainingFolder:
             return
         for name, before, value in changed_settings(saved.settings, now.settings):
             raise UserError(
-                f"{name} was {before} when checkpoint {checkpoint} was saved and is {value} now; set it back or use "
-                "another --run"
+                f"{name} was {before} when checkpoint {checkpoint} was saved and is {value} now; set it back, use "
+                "another --run or, if that checkpoint was copied from another run, move it out of there"
             )
         if saved.classes != now.classes:
             raise UserError(

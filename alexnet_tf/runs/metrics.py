@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import read_whole, write_whole
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -19,7 +19,7 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
       UserError: there is a file, but it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except FileNotFoundError:
         return
     except OSError as fault:

@@ -3,6 +3,7 @@
 No TensorFlow here.
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.experiment import Experiment
 
 STATE_FILE = "state.json"
@@ -75,12 +77,12 @@ def read_record(checkpoint: Path) -> Record:
       UserError: it is missing, broken, or of another checkpoint.
     """
     try:
-        content = (checkpoint / STATE_FILE).read_bytes()
+        content = read_whole(checkpoint / STATE_FILE)
         record = Record.model_validate_json(content)
     except FileNotFoundError:
         raise damaged(checkpoint, f"{STATE_FILE} is missing") from None
     except OSError as fault:
-        raise UserError(f"{checkpoint / STATE_FILE} cannot be read: {fault.strerror}") from fault
+        raise unreadable(checkpoint, STATE_FILE, fault) from fault
     except ValidationError as fault:
         raise damaged(checkpoint, f"{STATE_FILE} is broken") from fault
     if record.step != step_of(checkpoint.name):
@@ -100,6 +102,13 @@ def damaged(checkpoint: Path, reason: str) -> UserError:
         f"checkpoint {checkpoint} is damaged ({reason}); move it out of {checkpoint.parent} to go on from the one "
         "before it"
     )
+
+
+def unreadable(checkpoint: Path, name: str, fault: OSError) -> UserError:
+    """What a checkpoint is told as of which one file cannot be read: damaged, where something else is in its place."""
+    if fault.errno in (errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.ELOOP):
+        return damaged(checkpoint, f"{name} is no file that can be read")
+    return UserError(f"{checkpoint / name} cannot be read: {fault.strerror}")
 
 
 def _sums_agree(content: bytes) -> bool:

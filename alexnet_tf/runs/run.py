@@ -8,6 +8,7 @@ from typing import Literal
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
@@ -91,7 +92,7 @@ def open_run(path: Path) -> Run:
     Raises:
       UserError: it is no run's folder, or one of its files is broken.
     """
-    if not (path / CONFIG_FILE).is_file():
+    if not (path / CONFIG_FILE).exists():
         raise UserError(f"{path} is no run: it has no {CONFIG_FILE} (train.py --run makes one)")
     config = _read_config(path / CONFIG_FILE)
     source = config.data.statistics or config.data.dir / STATISTICS_FILE
@@ -120,7 +121,7 @@ def latest_record(checkpoints: Checkpoints) -> tuple[Path, Record] | None:
 
 def _read_config(path: Path) -> Config:
     try:
-        text = path.read_bytes().decode()
+        text = read_whole(path).decode()
         if not text.strip():
             raise UserError(f"{path} is empty; {_config_remedy(path)}")
         return parse_config(text, str(path))

@@ -7,13 +7,14 @@ the exact name that it gives, that says so in its metadata and holds nothing els
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, remove
+from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, read_whole, remove
 
 PROTO = "saved_model.pb"
 ASSETS = Path("assets.extra")
@@ -27,6 +28,10 @@ MAKER = "alexnet-tf"
 HIGHEST = 2**63 - 1
 """TensorFlow Serving reads versions as int64 and passes over folders beyond."""
 LOCK = ".lock"
+VARIABLES = re.compile(
+    r"variables/(variables(\.index|\.data-\d{5}-of-\d{5})(\.tempstate\d+)?|variables_temp(/part-[^/]+)?)"
+)
+"""TensorFlow's files in a version; the last two only where it was killed while it wrote."""
 
 _OLDER_METADATA = {"classes", "commit", "exported", "tensorflow", "license", "limits"}
 """What MODEL_FILE held before it named its maker."""
@@ -152,7 +157,7 @@ def _is_export(folder: Path) -> bool:
     if folder.name != str(int(folder.name)) or folder.is_symlink() or not (folder / PROTO).is_file():
         return False
     try:
-        model = json.loads((folder / MODEL_FILE).read_bytes())
+        model = json.loads(read_whole(folder / MODEL_FILE))
     except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(model, dict):
@@ -171,7 +176,7 @@ def _holds_only_an_export(folder: Path) -> bool:
         inside = os.path.relpath(parent, folder)
         for name in [*folders, *files]:
             path = os.path.normpath(os.path.join(inside, name))
-            expected = path in known or path.startswith("variables/variables")
+            expected = path in known or VARIABLES.fullmatch(path)
             if not expected or os.path.islink(os.path.join(parent, name)):
                 return False
     return True

@@ -20,7 +20,8 @@ from alexnet_tf.settings.plain_yaml import NOTHING, load_yaml
 from alexnet_tf.settings.presets import PRESETS, STORED_SIZE, Augmentation, Precision, Preset, Recipe
 
 Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
-NotNegative = Annotated[float, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+"""Bounded, for several of them are multiplied, and the product must be a float32."""
 WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$")]
 
 
@@ -67,8 +68,8 @@ class AugmentConfig(Section):
     images_per_draw: Count | None = None
     mean: Literal["per-offset", "center", "color"] | None = None
     noise: Literal["eigenvalue", "standard-deviation", "none"] | None = None
-    noise_stddev: float | None = Field(None, ge=0)
-    noise_divisor: float | None = Field(None, gt=0)
+    noise_stddev: NotNegative | None = None
+    noise_divisor: float | None = Field(None, ge=1e-9)
     noise_until_epoch: Count | None = None
     crop: Literal["random", "center"] | None = None
 
@@ -84,10 +85,10 @@ class TrainConfig(Section):
     """The run whose weights this one starts with; fc8 starts afresh where the classes are others."""
     cache_features: bool = False
     """Run the frozen part once and train the rest on what it puts out; the same result, many times as fast."""
-    learning_rate: float | None = Field(None, ge=0)
+    learning_rate: NotNegative | None = None
     momentum: float | None = Field(None, gt=0, lt=1)
-    weight_decay: float | None = Field(None, ge=0)
-    bias_rate_factor: float | None = Field(None, ge=0)
+    weight_decay: NotNegative | None = None
+    bias_rate_factor: NotNegative | None = None
     drop_bias_rate: bool | None = None
     decay_biases: bool | None = None
     schedule: Literal["plateau", "epochs"] | None = None
@@ -129,9 +130,9 @@ class DistributeConfig(Section):
     """This worker's place in the list, from 0; None: found by this machine's own names and addresses."""
     watch_port: int | None = Field(None, ge=1, lt=2**16)
     """On the first worker's host, where all keep watch over each other; None: the highest port in `workers`, plus 1."""
-    timeout: float = Field(60, ge=2)
+    timeout: float = Field(60, ge=2, le=1e7)
     """Seconds within which a worker that is lost (killed, frozen, cut off or never started) ends all others."""
-    stall_timeout: float = Field(600, ge=2)
+    stall_timeout: float = Field(600, ge=2, le=1e7)
     """Seconds without a step, a validated batch or a part of a checkpoint after which a worker that is there, but
     stands still, ends all. While it compiles or loads, a busy processor or disk counts as well."""
     rate_scaling: Literal["none", "linear"] = "none"
@@ -341,7 +342,8 @@ def _first_fault(fault: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown key {field}; known here: {', '.join(_known_keys(first['loc']))}"
     given = repr(first["input"])
-    return f"{field}: {first['msg']}, got {given if len(given) <= 200 else given[:200] + ' ...'}"
+    wrong = "a path is missing" if first["type"] == "path_type" else first["msg"]  # pydantic's names Python's class
+    return f"{field}: {wrong}, got {given if len(given) <= 200 else given[:200] + ' ...'}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

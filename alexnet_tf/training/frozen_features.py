@@ -32,7 +32,7 @@ from alexnet_tf.pictures.input_pipeline import (
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, remove, write_whole
+from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.presets import LAYERS, FeatureLayer
 from alexnet_tf.training.optimizers import layer_of
@@ -134,7 +134,7 @@ class FrozenFeatures:
         """What is there already; None, after telling why, where it must be computed."""
         path = self.folder / FEATURES_FILE
         try:
-            stored = FeatureManifest.model_validate_json(path.read_bytes())
+            stored = FeatureManifest.model_validate_json(read_whole(path))
             differs = [name for name in origin if stored.origin.get(name) != origin[name]]
             if differs:
                 raise UserError(f"{path}: the features were computed from other {' and '.join(differs)}")
@@ -163,11 +163,13 @@ class FrozenFeatures:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as fault:
-            raise UserError(f"{self.folder} cannot be made a folder: {fault.strerror}") from fault
-        remove(self.folder / FEATURES_FILE)
-        for pattern in (f"{UNFINISHED}*", *(f"{split}-?????-of-?????" for split in SPLITS)):
-            for path in self.folder.glob(pattern):
-                remove(path)
+            advice = "; move away what bears its name" if isinstance(fault, FileExistsError) else ""
+            raise UserError(f"{self.folder} cannot be made a folder: {fault.strerror}{advice}") from fault
+        names = (FEATURES_FILE, *(f"{split}-?????-of-?????" for split in SPLITS))
+        for path in [path for name in names for start in ("", UNFINISHED) for path in self.folder.glob(start + name)]:
+            if path.is_dir():  # never ours, and what is in it may be wanted
+                raise UserError(f"{path} is a folder in the place of a {KIND}; move it out of there")
+            remove(path)
 
         @tf.function(reduce_retracing=True)
         def features(pictures: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs import checkpoints as checkpoints_module
+from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.loop import Trainer
@@ -77,6 +78,27 @@ class TestWhatIsNotOurs:
         own.write_text("mine")
         assert f"{name} is no checkpoint, but bears the name" in refusal(lambda: resume(run, steps=12))
         assert own.exists()
+
+    def test_of_another_run_are_no_measure_for_this_ones_best(
+        self, run: Path, resume: Resume, finished: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Another seed's checkpoint, better than any of this run's, copied in as an earlier step."""
+        back_to(run, 5)
+        record = read_record(checkpoint(run, 5))
+        assert record.experiment is not None
+        settings = {**record.experiment.settings, "train.seed": 7}
+        other = record.model_copy(
+            update={
+                "step": 3, "top1_error": 0.0, "best_top1_error": 0.0,
+                "experiment": record.experiment.model_copy(update={"settings": settings}),
+            }
+        )  # fmt: skip
+        shutil.copytree(checkpoint(run, 5), checkpoint(run, 3))
+        (checkpoint(run, 3) / "state.json").write_bytes(other.to_json())
+        resume(run)
+        assert capsys.readouterr().err.count(f"{checkpoint(run, 3)} is left out of account") == 1
+        shutil.rmtree(checkpoint(run, 3))  # it was not removed either
+        assert_same_bits(run, finished)
 
     def test_half_written_and_half_removed_ones_go(self, run: Path, resume: Resume) -> None:
         half = run / "checkpoints/.unfinished-step-00000012"

@@ -124,5 +124,21 @@ def test_damage_while_reading_names_the_feature_file(stored: Stored, tmp_path: P
 
 def test_a_folder_that_cannot_be_made(stored: Stored, tmp_path: Path) -> None:
     (tmp_path / "features").write_text("a file")
-    with pytest.raises(UserError, match=r"features cannot be made a folder"):
+    with pytest.raises(UserError, match=r"features cannot be made a folder: .*; move away what bears its name"):
         stored()
+
+
+@pytest.mark.parametrize("name", ["features.json", "train-00000-of-00004", ".unfinished-val-00000-of-00002"])
+def test_a_users_folder_in_the_place_of_a_file_is_named_and_stays(stored: Stored, name: str) -> None:
+    folder = stored().folder
+    (folder / "features.json").unlink()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    (folder / name / "notes.txt").write_text("mine")
+    (folder / ".unfinished-notes").write_text("mine")
+    with pytest.raises(UserError, match=re.escape(f"{folder / name} is a folder in the place of a feature file")):
+        stored()
+    (folder / name / "notes.txt").unlink()
+    (folder / name).rmdir()
+    stored()
+    assert (folder / ".unfinished-notes").read_text() == "mine"

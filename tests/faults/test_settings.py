@@ -79,6 +79,26 @@ class TestNumbers:
                 parse_config(text, "x", overrides)
             assert one_line(fault).startswith(f"x: {section}.{field}: ")
 
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "train.learning_rate=1e300", "train.weight_decay=1e300", "train.bias_rate_factor=1e300",
+            "train.rate_multipliers={conv1: 1e300}", "train.layer_drops={conv1: {1: 1e300}}",
+            "augment.noise_stddev=1e300", "augment.noise_divisor=1e-300", "distribute.timeout=1e300",
+            "distribute.stall_timeout=1e300",
+        ],
+    )  # fmt: skip
+    def test_beyond_what_the_network_or_the_clock_takes(self, override: str) -> None:
+        with pytest.raises(UserError) as fault:
+            parse_config("", "x", [override])
+        line = one_line(fault)
+        assert line.startswith(f"x: {override.partition('=')[0]}") and "Input should be" in line
+
+    def test_no_folder_where_one_must_be(self) -> None:
+        with pytest.raises(UserError) as fault:
+            parse_config("", "x", ["data.dir="])
+        assert one_line(fault) == "x: data.dir: a path is missing, got None"
+
     @pytest.mark.parametrize(("value", "meant"), [("on", True), ("yes", True), ("False", False), ("0", False)])
     def test_truths(self, value: str, meant: bool) -> None:
         assert parse_config("", "x", [f"train.drop_bias_rate={value}"]).train.drop_bias_rate is meant

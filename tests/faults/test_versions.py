@@ -49,12 +49,16 @@ def test_keep_removes_our_exports_only(tmp_path: Path) -> None:
     write_export(out / "0003")
     (write_export(out / "15") / "variables" / "variables.backup").symlink_to(theirs / "linked")
     (write_export(out / "16") / "assets.extra" / "model.json").write_bytes(b"[" * 100_000)
+    (write_export(out / "17") / "variables" / "variables-of-mine.txt").write_text("mine")
+    pipe = write_export(out / "18") / "assets.extra" / "model.json"
+    pipe.unlink()
+    os.mkfifo(pipe)
     write_export(out / "step-7")
     before, linked = snapshot(out), snapshot(theirs)
     told = export(out, 20, keep=1)
     assert told == [
         "left alone and not counted, for export.py did not make it as it stands: "
-        f"0003, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 in {out}"
+        f"0003, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18 in {out}"
     ]
     after = snapshot(out)
     gone = {"1", "2", "4"}
