@@ -26,7 +26,7 @@ OTHERS_VARIABLES = {
 }  # fmt: skip
 SHOW_SETTINGS = """
 import sys
-from alexnet_tf import model
+from alexnet_tf.networks import alexnet
 import keras, os
 b = keras.backend
 print(b.backend(), b.floatx(), b.image_data_format(), b.epsilon(), keras.mixed_precision.global_policy().name,

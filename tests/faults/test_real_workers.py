@@ -203,7 +203,7 @@ def test_first_process_of_a_container_stops_after_saving(cluster: Cluster) -> No
 def test_kills_at_random_moments(cluster: Cluster) -> None:
     """Of either worker, in one of three ways, at any time from its start on: the same bits as undisturbed."""
     draw = random.Random(2012)
-    run, seconds = cluster.folder / "hunted", ("distribute.timeout=10",)
+    run, seconds = cluster.folder / "hunted", ("distribute.timeout=20",)
     for hunt in range(KILLS):
         pair = start_pair(cluster.command("hunted", "train.epochs=1000", *seconds, changes=""))
         number, victim = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]), draw.randrange(2)
