@@ -4,12 +4,8 @@ import argparse
 from pathlib import Path
 
 from alexnet_tf.evaluation.figures import learning_curve, read_metrics
-from alexnet_tf.program.environment import without
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.whole_files import write_whole
-
-with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a backend that may not be installed here
-    pass
 
 
 def main(argv: list[str]) -> int:

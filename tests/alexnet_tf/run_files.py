@@ -15,7 +15,8 @@ def tensors(run: Path, step: int) -> dict[str, np.ndarray]:
 
 
 def steps_of(run: Path) -> list[int]:
-    return sorted(int(path.name[5:]) for path in (run / "checkpoints").iterdir())
+    """Of the whole checkpoints; a killed process leaves an unfinished one beside them, until the next one starts."""
+    return sorted(int(path.name[5:]) for path in run.glob("checkpoints/step-*"))
 
 
 def metrics(run: Path, kind: str) -> list[dict]:

@@ -128,8 +128,9 @@ def starter() -> Iterator[Start]:
         yield workers
     finally:
         for worker in started:
-            with worker.process as process:  # closes its pipes
-                process.kill()
+            worker.process.kill()
+            with contextlib.suppress(BrokenPipeError), worker.process:  # closes its pipes, one with a word never read
+                pass
 
 
 def together(start: Start, timeout: float = LONG, **options: Any) -> list[Worker]:

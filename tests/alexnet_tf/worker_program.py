@@ -7,140 +7,33 @@
     OUT/2.json           where its step's operations are, and what it sends; with change "placement"
     OUT/2-averaged       what the workers made of `made_gradients`; with change "placement"
 
-CHANGES are names of functions in `CHANGES`, with commas between them.
+CHANGES are names in `worker_changes.CHANGES`, with commas between them.
 """
 
-import json
-import os
-import time
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # as train.py has set it by the time that it loads TensorFlow
-
+import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 import train
-from alexnet_tf.pictures.preparation import TrainingPictures
 from alexnet_tf.program.errors import run_command
-from alexnet_tf.runs.folder import TrainingFolder
-from alexnet_tf.runs.records import TrainingState
-from alexnet_tf.training.loop import Trainer
-from alexnet_tf.training.placement_report import measure_placement
-from alexnet_tf.training.step import TrainingStep
-from tests.alexnet_tf.conftest import switch_dropout_off
-from tests.narrow_nets import shrink_net
-
-
-def compute_in_float64(patch: pytest.MonkeyPatch) -> None:
-    """Two right programs then agree to 14 digits, and after 30 steps still to 9."""
-    import keras  # late: alexnet_tf, imported first, keeps TensorFlow's notes off stderr
-
-    keras.mixed_precision.set_global_policy("float64")
-
-
-def end_few_epochs(patch: pytest.MonkeyPatch) -> None:
-    """Where every step is an epoch: validating and saving after each would take most of the time."""
-    patch.setattr(Trainer, "_ends_epoch", lambda trainer: trainer.state.step % 15 == 0)
-
-
-def stand_still_on_1(patch: pytest.MonkeyPatch) -> None:
-    """Worker 1's main thread does nothing after step 3."""
-    check = Trainer._check_batch
-
-    def stand(trainer: Trainer, *given: object) -> None:
-        if trainer.workers.index == 1 and trainer.state.step == 3:
-            time.sleep(120)
-        check(trainer, *given)
-
-    patch.setattr(Trainer, "_check_batch", stand)
-
-
-def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
-    """A save takes 3 s more once its checkpoint has its name, and leaves RUN-saved-STEP when it has ended."""
-    replace, save = os.replace, TrainingFolder.save
-
-    def slow(source: object, target: object, **options: object) -> None:
-        replace(source, target, **options)
-        if Path(str(target)).name.startswith("step-"):
-            time.sleep(3)
-
-    def note(folder: TrainingFolder, checkpoint: object, state: TrainingState, **options: object) -> None:
-        save(folder, checkpoint, state, **options)
-        folder.path.with_name(f"{folder.path.name}-saved-{state.step}").touch()
-
-    patch.setattr(os, "replace", slow)
-    patch.setattr(TrainingFolder, "save", note)
-
-
-CHANGES = {
-    "stand-still-on-1": stand_still_on_1,
-    "slow-after-rename": be_slow_after_rename,
-    "no-dropout": switch_dropout_off,
-    "float64": compute_in_float64,
-    "few-epochs": end_few_epochs,
-}
+from alexnet_tf.settings.cluster import Cluster
+from alexnet_tf.settings.config import Config
+from tests.narrow_nets import make_narrow
 
 
 def main(argv: list[str]) -> int:
     out, changes, *arguments = argv
-    patch = pytest.MonkeyPatch()
-    shrink_net(patch)
-    for name in changes.split(","):
-        if name in CHANGES:
-            CHANGES[name](patch)
-    run = Trainer.run
+    make_narrow()
+    begin = train.train
 
-    def leave_traces(trainer: Trainer) -> None:
-        stem = Path(out) / str(trainer.workers.index)
-        stem.with_suffix(".pid").write_text(str(os.getpid()))
-        if "placement" in changes:
-            stem.with_suffix(".json").write_text(json.dumps(what_is_where(trainer)))
-            with (Path(out) / f"{stem.name}-averaged").open("wb") as file:
-                np.savez(file, **averaged_gradients(trainer))
-        run(trainer)
-        np.savez(stem.with_suffix(".npz"), **{name: value.numpy() for name, value in trainer.step.variables.items()})
+    def train_changed(config: Config, cluster: Cluster, run: Path) -> None:
+        from tests.alexnet_tf.worker_changes import change  # loads TensorFlow: after all workers have come, as train.py
 
-    patch.setattr(Trainer, "run", leave_traces)
+        change(Path(out), changes.split(","))
+        begin(config, cluster, run)
+
+    assert "tensorflow" not in sys.modules
+    train.train = train_changed
     return train.main(arguments)
-
-
-def averaged_gradients(trainer: Trainer) -> dict[str, np.ndarray]:
-    import tensorflow as tf  # late, too
-
-    shapes = {name: tuple(variable.shape) for name, variable in trainer.step.variables.items()}
-    gradients = made_gradients(trainer.workers.index, shapes)
-    means, _ = tf.function(trainer.workers.average)(gradients, tf.constant(0.0))
-    return {name: mean.numpy() for name, mean in means.items()}
-
-
-def made_gradients(worker: int, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Any numbers, others for every worker."""
-    draw = np.random.default_rng(worker)
-    return {name: draw.normal(size=shapes[name]).astype(np.float32) for name in sorted(shapes)}
-
-
-def what_is_where(trainer: Trainer) -> dict:
-    towers, classes = trainer.step.towers, trainer.manifest.num_classes
-    step = TrainingStep(trainer.preset, classes, towers, 0, trainer.statistics, trainer.workers)
-    placement = measure_placement(step)
-    pictures = TrainingPictures(
-        *(np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in TrainingPictures.specs(4))
-    )
-    arguments = step.arguments(pictures, np.zeros(4, np.int64), 0, dict.fromkeys(step.variables, 1e-9))
-    graph = step.compiled.get_concrete_function(*arguments).graph
-    sent = [operation for operation in graph.get_operations() if operation.type == "CollectiveReduceV2"]
-    return {
-        "strayed": placement.strayed,
-        "crossings": sorted({crossing.kind for crossing in placement.crossings}),
-        "reduced": [
-            {"tower": op.tower, "device": op.device, "name": op.name}
-            for op in placement.operations
-            if op.type == "CollectiveReduceV2"
-        ],
-        "sent": {op.name: [op.inputs[0].dtype.name, op.inputs[0].shape.num_elements()] for op in sent},
-    }
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Thread
 
 import grpc
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,7 +25,7 @@ OTHERS_VARIABLES = {
 }  # fmt: skip
 SHOW_SETTINGS = """
 import sys
-from alexnet_tf import model
+from alexnet_tf.networks import alexnet
 import keras, os
 b = keras.backend
 print(b.backend(), b.floatx(), b.image_data_format(), b.epsilon(), keras.mixed_precision.global_policy().name,
@@ -55,18 +54,15 @@ def home(tmp_path: Path) -> Callable[[bytes | None], str]:
 
 
 def test_training_under_anothers_keras_settings_has_the_same_bits(
-    tmp_path: Path, tiny_data: Path, home: Callable[[bytes], str]
+    tmp_path: Path, config: Path, finished: Path, home: Callable[[bytes], str]
 ) -> None:
-    def train(run: str, **environment: str) -> dict[str, np.ndarray]:
-        ended = python(
-            "-c", NARROW_COMMAND, "train", "--config", "configs/demo.yaml", "--run", str(tmp_path / run),
-            f"data.dir={tiny_data}", "data.batch_size=6", "train.steps=1", "devices.towers=two-cpus", **environment,
-        )  # fmt: skip
-        assert ended.returncode == 0, ended.stderr
-        return tensors(tmp_path / run, 1)
-
-    expected = train("undisturbed")
-    found = train("disturbed", HOME=home(json.dumps(OTHERS_SETTINGS).encode()), **OTHERS_VARIABLES)
+    run, steps = tmp_path / "run", 4
+    ended = python(
+        "-c", NARROW_COMMAND, "train", "--config", str(config), "--run", str(run), f"train.steps={steps}",
+        HOME=home(json.dumps(OTHERS_SETTINGS).encode()), **OTHERS_VARIABLES,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    found, expected = tensors(run, steps), tensors(finished.with_name("at 4"), steps)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes(), name

@@ -23,7 +23,7 @@ import pytest
 
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING
 from tests.alexnet_tf.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step, wait_until
-from tests.alexnet_tf.run_files import tensors
+from tests.alexnet_tf.run_files import steps_of, tensors
 from tests.alexnet_tf.watch_program import free_ports
 
 pytestmark = pytest.mark.slow
@@ -203,7 +203,7 @@ def test_first_process_of_a_container_stops_after_saving(cluster: Cluster) -> No
 def test_kills_at_random_moments(cluster: Cluster) -> None:
     """Of either worker, in one of three ways, at any time from its start on: the same bits as undisturbed."""
     draw = random.Random(2012)
-    run, seconds = cluster.folder / "hunted", ("distribute.timeout=10",)
+    run, seconds = cluster.folder / "hunted", ("distribute.timeout=20",)
     for hunt in range(KILLS):
         pair = start_pair(cluster.command("hunted", "train.epochs=1000", *seconds, changes=""))
         number, victim = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]), draw.randrange(2)
@@ -231,4 +231,4 @@ def test_kills_at_random_moments(cluster: Cluster) -> None:
 
 def latest(run: Path) -> int:
     """The step of the last whole checkpoint; 0 where there is none."""
-    return max((int(path.name[5:]) for path in run.glob("checkpoints/step-*")), default=0)
+    return max(steps_of(run), default=0)

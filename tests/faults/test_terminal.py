@@ -18,11 +18,10 @@ import pytest
 
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
+from tests.faults.conftest import STEPS
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 7
-"""Five are an epoch, whose end is told."""
 TALK = """
 import sys, time
 from alexnet_tf.program.standard_streams import outlive_readers
@@ -103,13 +102,9 @@ class TestStreams:
 class Training:
     """train.py with the small network, as a process."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
+    def __init__(self, folder: Path, config: Path) -> None:
         self.folder = folder
-        self.config = folder / "tiny.yaml"
-        self.config.write_text(
-            f"model: {{preset: 2012-code}}\ndata: {{dir: {data}, batch_size: 5, eval_batch_size: 5}}\n"
-            "train: {learning_rate: 0.003, log_every: 1}\ndevices: {towers: two-cpus}\n"
-        )
+        self.config = config
 
     def start(self, run: str, *overrides: str, **options: object) -> subprocess.Popen:
         arguments = ["train", "--config", str(self.config), "--run", str(self.folder / run), *overrides]
@@ -131,22 +126,20 @@ class Training:
 
 
 @pytest.fixture(scope="module")
-def training(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[Training]:
+def training(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Training]:
     folder = tmp_path_factory.mktemp("terminal")
-    yield Training(folder, tiny_data)
+    yield Training(folder, config)
     shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(training: Training) -> dict[str, np.ndarray]:
-    return training.finish("undisturbed")
 
 
 Compare = Callable[[dict[str, np.ndarray]], None]
 
 
 @pytest.fixture
-def same_bits(undisturbed: dict[str, np.ndarray]) -> Compare:
+def same_bits(finished: Path) -> Compare:
+    """Sees that weights and velocities are those of a run that nobody disturbed."""
+    undisturbed = tensors(finished, STEPS)
+
     def compare(found: dict[str, np.ndarray]) -> None:
         assert found.keys() == undisturbed.keys()
         for name, value in undisturbed.items():
