@@ -68,13 +68,14 @@ def test_training_under_anothers_keras_settings_has_the_same_bits(
         assert found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
         pytest.param(b"{{{", id="no JSON"),
-        pytest.param(b'{"floatx": "float8", "epsilon": 1}', id="unknown values", marks=pytest.mark.slow),
-        pytest.param(b"\xff\xfe[", id="no text", marks=pytest.mark.slow),
-        pytest.param(None, id="unreadable", marks=pytest.mark.slow),
+        pytest.param(b'{"floatx": "float8", "epsilon": 1}', id="unknown values"),
+        pytest.param(b"\xff\xfe[", id="no text"),
+        pytest.param(None, id="unreadable"),
     ],
 )
 def test_broken_keras_json_does_no_harm(home: Callable[[bytes | None], str], content: bytes | None) -> None:
