@@ -11,7 +11,6 @@ from alexnet_tf import devices
 from alexnet_tf.networks.winograd import TILE_ROWS
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
-from alexnet_tf.training import loop as trainer
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
 from tfrecords.statistics import Statistics
@@ -117,7 +116,7 @@ class StrayingStep(TrainingStep):
 def test_a_step_that_strays_is_told_and_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trainer, "TrainingStep", StrayingStep)
+    monkeypatch.setattr(devices, "TrainingStep", StrayingStep)
     config = tmp_path / "two.yaml"
     config.write_text("devices: {towers: two-cpus}\ndata: {dir: /no/data}\n")
     assert devices.main(["--config", str(config), "--json", str(tmp_path / "report.json")]) == 1
