@@ -163,7 +163,7 @@ def test_validation_shard_damaged_while_training(
     with pytest.raises(UserError, match=re.escape(f"shard {shard} ")) as told:
         train.main(arguments(data, tmp_path / "run", "train.steps=6", "train.checkpoint_every=2"))
     assert "training record" not in str(told.value)
-    assert steps_of(tmp_path / "run")[:2] == [2, 4]
+    assert steps_of(tmp_path / "run")[-1] == 5  # the end of the epoch was saved before it was validated
     shutil.rmtree(tmp_path / "run")
 
 
