@@ -12,7 +12,7 @@ from PIL import Image
 from alexnet_tf.evaluation.error_rates import shifted_labels
 from alexnet_tf.pictures.record_files import label_fault
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.training import loop as trainer_module
+from alexnet_tf.training import step as step_module
 from alexnet_tf.training.sanity import JUDGED, PixelCheck, not_finite_advice, stuck_advice
 
 Train = Callable[..., None]
@@ -95,12 +95,12 @@ class TestPixels:
     def test_a_pipeline_that_divides_is_stopped_at_its_first_step(
         self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        plain = trainer_module.prepare_training
+        plain = step_module.prepare_training
 
         def dividing(*arguments: object) -> tf.Tensor:
             return plain(*arguments) / 255.0
 
-        monkeypatch.setattr(trainer_module, "prepare_training", dividing)
+        monkeypatch.setattr(step_module, "prepare_training", dividing)
         with pytest.raises(UserError, match="scaled to 0-1"):
             run_training(runs / "run", "data.batch_size=64", "train.steps=2")
         assert not list((runs / "run/checkpoints").iterdir())
@@ -146,4 +146,4 @@ class TestAdvice:
         with pytest.raises(
             UserError, match=r"^the loss of step \d is (nan|inf); so early, .*tenth of train.learning_rate"
         ):
-            run_training(runs / "run", "train.learning_rate=1e30", "train.steps=6")
+            run_training(runs / "run", "train.learning_rate=1e9", "train.steps=6")

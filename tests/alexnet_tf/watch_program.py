@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,6 +72,12 @@ run_command(main)
 """A worker that waits for words on its standard input."""
 
 
+def hear_signals() -> None:
+    """In a shell's background jobs SIGINT is ignored, under nohup SIGHUP; what is started here must hear them."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Worker:
     """One of several on this machine; its host is known to all by `hosts[index]`."""
 
@@ -86,7 +93,7 @@ class Worker:
         self.process = subprocess.Popen(
             [*before, sys.executable, "-c", PROGRAM, "-", "data.batch_size=12", *overrides],
             cwd=ROOT, env={**os.environ, "TF_CONFIG": json.dumps(task)}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_signals,
         )  # fmt: skip
 
     def wait_for_others(self) -> None:

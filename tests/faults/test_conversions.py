@@ -13,7 +13,7 @@ from alexnet_tf.program.errors import UserError
 from tfrecords import convert
 from tfrecords.folder_source import FolderSource, LabelsSource
 from tfrecords.manifest import load_manifest
-from tfrecords.output_folder import IDENTITY_FILE, WORK_FOLDER
+from tfrecords.output_folder import IDENTITY_FILE, LOCK_FILE, WORK_FOLDER
 from tfrecords.sources import in_label_order
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +143,7 @@ def test_broken_record_of_an_interrupted_conversion(tmp_path: Path) -> None:
     root = fill(tmp_path, "a", "b")
     work = root / "data" / WORK_FOLDER
     work.mkdir(parents=True)
+    (work / LOCK_FILE).touch()
     (work / "train-00000-of-00002.finished.npz").write_bytes(b"")
     for content in (b"", b"\xff", b"[" * 100_000, b'{"options": 3}', None):
         (work / IDENTITY_FILE).unlink(missing_ok=True)
