@@ -15,6 +15,8 @@ from alexnet_tf.local_server.screening import first_look, run_screened
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.pictures import encoded, smooth
+from tests.closeness import WHOLE_NETWORK, assert_close
+from tfrecords.picture_limits import MAX_PIXELS
 
 LARGEST = 10**9
 
@@ -84,7 +86,7 @@ def refused(stored_pictures: list[bytes]) -> list[bytes]:
     whole = stored_pictures[1]
     return [
         b"", b"text", b"\xff\xd8\xff", b"GIF89a", whole[:-200], whole[:3000], encoded(smooth("RGB"), "PNG")[:-50],
-        encoded(Image.new("L", (7100, 7100)), "PNG"), encoded(Image.new("L", (20_000, 10)), "PNG"),
+        encoded(Image.new("L", (9500, 9500)), "PNG"), encoded(Image.new("L", (20_000, 10)), "PNG"),
     ]  # fmt: skip
 
 
@@ -136,7 +138,7 @@ class TestScreening:
 
     def test_first_look_knows_the_declared_size(self, good: list[bytes], refused: list[bytes]) -> None:
         assert [first_look(file).pixels for file in good] == [256 * 256, 4800, 4800]
-        assert [first_look(file).pixels for file in refused[-2:]] == [50_000_000, 200_000]
+        assert [first_look(file).pixels for file in refused[-2:]] == [MAX_PIXELS, 200_000]
         assert not first_look(good[0]).doubtful
 
 
@@ -218,4 +220,4 @@ def assert_equal(found: Arrays, expected: Arrays) -> None:
         if array.dtype == object:
             assert found[name].tolist() == array.tolist(), name
         else:
-            np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-6)
+            assert_close(found[name], array, WHOLE_NETWORK, name=name)

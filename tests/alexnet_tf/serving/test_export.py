@@ -133,7 +133,10 @@ def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
 
 def test_command_exports_the_next_version_and_keeps_some(program: Exported, models: Path, capsys) -> None:
     metrics = program.run.path / "metrics.jsonl"
-    lines = [{"kind": "validation", "step": step, "top1_error": step / 10, "top5_error": 0} for step in (1, 2)]
+    lines = [
+        {"kind": "validation", "step": step, "epoch": step, "loss": 1, "top1_error": step / 10, "top5_error": 0}
+        for step in (1, 2)
+    ]
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     try:
         export_to(models, program, "--keep", "2")
