@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_grpc
 
 from tests.alexnet_tf.serving.conftest import Exported, export_of, program, stored_pictures  # noqa: F401
+from tests.alexnet_tf.serving.grpc_requests import one_for_all, predict_request, status_of
 from tests.alexnet_tf.serving.servers import Server, local_server
 
 PREDICT, CLASSIFY = "/v1/models/alexnet:predict", "/v1/models/alexnet:classify"
@@ -53,34 +53,6 @@ def stub_of(server: Server) -> Iterator[prediction_service_pb2_grpc.PredictionSe
     options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(server.grpc, options) as channel:
         yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
-
-
-def predict_request(signature: str, **inputs: Any) -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "alexnet", signature
-    for name, value in inputs.items():
-        request.inputs[name].CopyFrom(value)
-    return request
-
-
-def one_for_all(dtype: tf.DType, shape: list[int]) -> Any:
-    """A tensor of one value that stands for all of its shape."""
-    proto = tf.make_tensor_proto(np.zeros(1), dtype)
-    proto.tensor_content = b""
-    (proto.int_val if dtype.is_integer else proto.float_val).append(7)
-    del proto.tensor_shape.dim[:]
-    for size in shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
-
-
-def status_of(call: Any, request: Any) -> str:
-    try:
-        call(request, timeout=60)
-    except grpc.RpcError as fault:
-        assert fault.details()
-        return fault.code().name
-    return "OK"
 
 
 @contextlib.contextmanager
