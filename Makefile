@@ -3,8 +3,6 @@
 # .venv-addons is the older end of the supported range, for tensorflow-addons (Python 3.10 or 3.11).
 
 PY := .venv/bin/python
-# Two processes of tests, each file whole in one of them. More would go beyond the 8 GB that the tests may take.
-TESTS := -m pytest -n 2 --dist loadfile
 ADDONS_PY := .venv-addons/bin/python
 DEMO := build/demo
 export PYTHON
@@ -38,13 +36,13 @@ demo demo-addons:
 		$(DEMO)/images/unseen/star.jpg $(DEMO)/images/unseen/checkerboard.jpg $(DEMO)/images/unseen/ring.jpg
 
 test: .venv/test-installed
-	$(PY) $(TESTS) -m "not slow"
+	sh scripts/run_tests.sh $(PY)
 
 test-slow: .venv/test-installed
 	$(PY) -m pytest -m slow
 
 test-addons: .venv-addons/test-installed
-	$(ADDONS_PY) $(TESTS) -m "not slow"
+	sh scripts/run_tests.sh $(ADDONS_PY)
 
 test-addons-slow: .venv-addons/test-installed
 	$(ADDONS_PY) -m pytest -m slow

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 MEMORY_LIMIT = 8e9
-"""Bytes, of all processes together; what two of them share counts twice."""
-SAMPLE_SECONDS = 0.5
+"""Bytes, of all processes together; what several of them share, as TensorFlow's library, counts once."""
+SAMPLE_SECONDS = 1.0
 WORTH_COLLECTING = 0.5
 """Seconds of a test, from which on it may have left much behind."""
 INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}
@@ -38,14 +38,17 @@ class _MemoryWatch(threading.Thread):
     def run(self) -> None:
         tests = psutil.Process()
         while not self.over.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, sum(map(_resident, [tests, *tests.children(recursive=True)])))
+            self.peak = max(self.peak, sum(map(_own_share, [tests, *tests.children(recursive=True)])))
 
 
-def _resident(process: psutil.Process) -> int:
+def _own_share(process: psutil.Process) -> int:
+    """Its proportional set size: its own memory, and its part of what it shares with others."""
     try:
-        return process.memory_info().rss
-    except psutil.Error:  # it has just ended
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    except OSError:  # it has just ended
         return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def processor() -> str:

@@ -51,8 +51,6 @@ class Network:
     lrn_depth_radius: int = 2  # paper section 3.3: n = 5, so two channels to either side
     lrn_bias: float = 2.0  # paper section 3.3: k
     lrn_beta: float = 0.75  # paper section 3.3
-    lrn_across_towers: bool = False
-    """Whether the outermost channels of a tower count the neighbor tower's as their neighbors."""
     dropout_rate: float = 0.5  # paper section 4.2
     dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
     image_size: int = 224  # paper section 3.5; side of the square crop that the network sees, in pixels
@@ -142,11 +140,10 @@ class Preset:
 
 
 _CAFFE_NETWORK = Network(
-    kind="caffe",
+    kind="caffe",  # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
     block1_order="conv-relu-lrn-pool",
     lrn_alpha=1e-4 / 5,  # Caffe divides alpha by local_size
     lrn_bias=1.0,  # Caffe's default k
-    lrn_across_towers=True,  # group: 2 in conv2, conv4 and conv5, but LRN sees all channels
     spatial_norm_after_block2=False,
     weight_stddev=0.01,
     weight_stddev_conv345=0.01,

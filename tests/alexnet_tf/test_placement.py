@@ -9,15 +9,17 @@ import tensorflow as tf
 
 from alexnet_tf import devices
 from alexnet_tf.networks.winograd import TILE_ROWS
-from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.presets import PRESETS, Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
 from tfrecords.statistics import Statistics
 
 FLOAT = 4
-SENT_BY_BOTH = {"conv3": 13 * 13 * 128 * FLOAT, "fc6": 6 * 6 * 128 * FLOAT, "fc7": 2048 * FLOAT}
-SENT_BY_B = {"fc8": 2048 * FLOAT}
+UNITS = 64
+"""Of fc6 and fc7 in a tower, for where they are does not hang on their number."""
+SENT_BY_BOTH = {"conv3": 13 * 13 * 128 * FLOAT, "fc6": 6 * 6 * 128 * FLOAT, "fc7": UNITS * FLOAT}
+SENT_BY_B = {"fc8": UNITS * FLOAT}
 SENT_FOR_NORMALIZATION = {  # two channels each way
     "caffe": {"norm1": 55 * 55 * 2 * FLOAT, "norm2": 27 * 27 * 2 * FLOAT},
     "caffenet": {"norm1": 27 * 27 * 2 * FLOAT, "norm2": 13 * 13 * 2 * FLOAT},
@@ -30,6 +32,11 @@ BFLOAT16 = replace(PRESETS["paper"], train=replace(PRESETS["paper"].train, preci
 OWN = {"sgdw": SGDW, "bfloat16": BFLOAT16}
 
 
+def with_few_units(preset: Preset) -> Preset:
+    widths = replace(preset.network.widths, fc6=UNITS, fc7=UNITS)
+    return replace(preset, network=replace(preset.network, widths=widths))
+
+
 @pytest.fixture(scope="module", params=["paper", "2012-code", "caffe", "caffenet", "sgdw", "bfloat16"])
 def preset_name(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -37,7 +44,7 @@ def preset_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def placement(preset_name: str, two_cpus: Towers) -> Placement:
-    return measure_placement(TrainingStep({**PRESETS, **OWN}[preset_name], 7, two_cpus, 0, BLACK))
+    return measure_placement(TrainingStep(with_few_units({**PRESETS, **OWN}[preset_name]), 7, two_cpus, 0, BLACK))
 
 
 def count(placement: Placement, tower: str, phase: str, prefix: str) -> int:
@@ -127,12 +134,12 @@ def test_a_step_that_strays_is_told_and_fails(
 
 def test_on_one_device_nothing_crosses() -> None:
     both = Towers("/device:CPU:0", "/device:CPU:0")
-    placement = measure_placement(TrainingStep(PRESETS["paper"], 3, both, 0, BLACK))
+    placement = measure_placement(TrainingStep(with_few_units(PRESETS["paper"]), 3, both, 0, BLACK))
     assert placement.crossings == [] and placement.strayed == []
 
 
 def test_one_tower_is_all_on_the_first_device(two_cpus: Towers) -> None:
-    placement = measure_placement(TrainingStep(PRESETS["owt"], 3, two_cpus, 0, BLACK))
+    placement = measure_placement(TrainingStep(with_few_units(PRESETS["owt"]), 3, two_cpus, 0, BLACK))
     assert {(op.tower, op.device) for op in placement.operations} == {("a", "CPU:0")}
     assert placement.strayed == []
     assert not [crossing for crossing in placement.crossings if crossing.bytes and crossing.kind != "fed"]

@@ -25,7 +25,7 @@ CLASSES = 1000
 @pytest.fixture(scope="module")
 def towers_with_common_norm() -> AlexNet:
     """The paper's network with LRN over the channels of both towers; weights under which every layer matters."""
-    network = replace(step_peers.NETWORK, lrn_across_towers=True, image_size=227)
+    network = replace(step_peers.NETWORK, kind="caffe", image_size=227)
     net = build_alexnet(network, CLASSES, Towers.unplaced())
     draw = np.random.default_rng(4)
     for name, variable in named_variables(net).items():

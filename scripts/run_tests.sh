@@ -1,0 +1,24 @@
+#!/bin/sh
+# Runs the tests, less the slow ones, with the Python that is named:
+#
+#     sh scripts/run_tests.sh .venv/bin/python
+#
+# Two processes side by side, each file whole in one of them, and in three parts: TensorFlow keeps what memory it once
+# had until its process ends, and all of the tests in the same two would go beyond 8 GB. All parts run even if one fails.
+set -u
+
+python=$1
+failed=""
+
+part() { # part PYTEST-ARGUMENT...
+    "$python" -m pytest -n 2 --dist loadfile -m "not slow" "$@" || failed="$failed $*;"
+}
+
+part tests/alexnet_tf --ignore tests/alexnet_tf/serving
+part tests/alexnet_tf/serving tests/benchmarks
+part tests --ignore tests/alexnet_tf --ignore tests/benchmarks
+
+if [ -n "$failed" ]; then
+    echo "failed: $failed the messages are above"
+    exit 1
+fi
