@@ -3,7 +3,7 @@
 #
 #     sh scripts/run_tests.sh .venv/bin/python
 #
-# Two processes side by side, each file whole in one of them, and in three parts: TensorFlow keeps what memory it once
+# Two processes side by side, each file whole in one of them, and in four parts: TensorFlow keeps what memory it once
 # had until its process ends, and all of the tests in the same two would go beyond 8 GB. All parts run even if one fails.
 set -u
 
@@ -14,7 +14,8 @@ part() { # part PYTEST-ARGUMENT...
     "$python" -m pytest -n 2 --dist loadfile -m "not slow" "$@" || failed="$failed $*;"
 }
 
-part tests/alexnet_tf --ignore tests/alexnet_tf/serving
+part tests/alexnet_tf/test_[a-m]*.py
+part tests/alexnet_tf/test_[n-z]*.py
 part tests/alexnet_tf/serving tests/benchmarks
 part tests --ignore tests/alexnet_tf --ignore tests/benchmarks
 
