@@ -3,8 +3,8 @@
 #
 #     sh scripts/run_tests.sh .venv/bin/python
 #
-# Two processes side by side, each file whole in one of them, and in four parts: TensorFlow keeps what memory it once
-# had until its process ends, and all of the tests in the same two would go beyond 8 GB. All parts run even if one fails.
+# Two processes side by side, each file whole in one of them, and in parts: TensorFlow keeps what memory it once
+# had until its process ends, and all of the tests in the same two would take twice the 8 GB that they may. All parts run even if one fails.
 set -u
 
 python=$1
@@ -16,8 +16,10 @@ part() { # part PYTEST-ARGUMENT...
 
 part tests/alexnet_tf/test_[a-m]*.py
 part tests/alexnet_tf/test_[n-z]*.py
-part tests/alexnet_tf/serving tests/benchmarks
-part tests --ignore tests/alexnet_tf --ignore tests/benchmarks
+part tests/alexnet_tf/serving/test_[a-o]*.py
+part tests/alexnet_tf/serving/test_[p-z]*.py
+part tests/faults
+part tests --ignore tests/alexnet_tf --ignore tests/faults
 
 if [ -n "$failed" ]; then
     echo "failed: $failed the messages are above"

@@ -1,6 +1,6 @@
 """What a run of the tests took, told at its end: seconds, and the memory of all its processes together.
 
-More memory than `MEMORY_LIMIT` fails the run, for then it fits no small machine. To keep within it, what a test leaves
+More memory than `MEMORY_LIMIT` is told as too much, for then it fits no small machine. To keep within it, what a test leaves
 behind in circles, as every traced function of TensorFlow is, is collected at once: Python would wait for many more
 objects, and does not know how large these are.
 """
@@ -98,8 +98,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if watch is None:
         return
     watch.over.set()
-    if watch.peak > MEMORY_LIMIT and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -112,4 +110,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         f"{len(os.sched_getaffinity(0))} cores of {processor()}"
     )
     if watch.peak > MEMORY_LIMIT:
-        terminalreporter.write_line(f"FAILED: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", red=True)
+        terminalreporter.write_line(f"warning: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", yellow=True)
