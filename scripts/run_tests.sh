@@ -3,8 +3,9 @@
 #
 #     sh scripts/run_tests.sh .venv/bin/python
 #
-# Two processes side by side, each file whole in one of them, and in parts: TensorFlow keeps what memory it once
-# had until its process ends, and all of the tests in the same two would take twice the 8 GB that they may. All parts run even if one fails.
+# Two processes side by side, each file whole in one of them, and in parts: TensorFlow keeps what memory it once had
+# until its process ends, and all of the tests in the same two would take twice the 8 GB that they may. All parts run
+# even if one fails.
 set -u
 
 python=$1

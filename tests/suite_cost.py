@@ -1,8 +1,8 @@
 """What a run of the tests took, told at its end: seconds, and the memory of all its processes together.
 
-More memory than `MEMORY_LIMIT` is told as too much, for then it fits no small machine. To keep within it, what a test leaves
-behind in circles, as every traced function of TensorFlow is, is collected at once: Python would wait for many more
-objects, and does not know how large these are.
+More memory than `MEMORY_LIMIT` is told as too much, for then it fits no small machine. To keep within it, what a test
+leaves behind in circles, as every traced function of TensorFlow is, is collected at once: Python would wait for many
+more objects, and does not know how large these are.
 """
 
 import contextlib
