@@ -8,17 +8,17 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     input_pb2,
+    model_management_pb2,
     model_pb2,
-    model_service_pb2,
     predict_pb2,
-    prediction_service_pb2,
+    regression_pb2,
 )
 
 from alexnet_tf.local_server.memory import COPIES, Share
@@ -36,6 +36,23 @@ CROWDED = 1.0
 """Seconds that a message may take while others wait."""
 
 
+CALLS: dict[str, dict[str, Any]] = {
+    "PredictionService": {
+        "Classify": classification_pb2.ClassificationRequest,
+        "Regress": regression_pb2.RegressionRequest,
+        "Predict": predict_pb2.PredictRequest,
+        "MultiInference": inference_pb2.MultiInferenceRequest,
+        "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
+    },
+    "ModelService": {
+        "GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
+        "HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
+    },
+}
+"""What each call of TensorFlow Serving's two services takes. Their own modules tell it, too, but those that come for
+TensorFlow 2.15 cannot be imported beside its protobuf."""
+
+
 def rpc_server(service: Service, report: Callable[[str], None]) -> grpc.aio.Server:
     """A gRPC server without a port yet; to be made in the loop that runs it. `report` gets a line for a failure."""
     options = [
@@ -46,16 +63,12 @@ def rpc_server(service: Service, report: Callable[[str], None]) -> grpc.aio.Serv
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=OPEN_CALLS * service.max_requests)
     calls = _Calls(service, report)
-    for api, servicer in (
-        (prediction_service_pb2, PredictionService(service)),
-        (model_service_pb2, ModelService(service)),
-    ):
-        (described,) = api.DESCRIPTOR.services_by_name.values()
+    for name, servicer in (("PredictionService", PredictionService(service)), ("ModelService", ModelService(service))):
         handlers = {
-            method.name: calls.handler(getattr(servicer, method.name, None), method.input_type)
-            for method in described.methods
+            method: calls.handler(getattr(servicer, method, None), message) for method, message in CALLS[name].items()
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(described.full_name, handlers),))
+        whole_name = f"tensorflow.serving.{name}"
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(whole_name, handlers),))
     return server
 
 
@@ -74,9 +87,8 @@ class _Calls:
         """How many wait to read theirs."""
         self.reading = asyncio.Semaphore(max(1, service.budget.limit // (2 * service.max_bytes)))
 
-    def handler(self, method: Callable[[Any, Share], Awaitable[Any]] | None, input_type: Any) -> grpc.RpcMethodHandler:
+    def handler(self, method: Callable[[Any, Share], Awaitable[Any]] | None, message: Any) -> grpc.RpcMethodHandler:
         """For one method of a service, which takes a message of this type and the memory that its request holds."""
-        message = message_factory.GetMessageClass(input_type)
 
         async def answered(_: Any, context: grpc.aio.ServicerContext) -> Any:
             try:
