@@ -259,10 +259,14 @@ def inputs_from_protos(
 
 
 def _array_from_proto(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    misfit = f"input {name}: its values do not fit its type and shape"
+    dtype = tf.dtypes.as_dtype(proto.dtype)
+    if dtype.is_integer and proto.int_val and not (dtype.min <= min(proto.int_val) <= max(proto.int_val) <= dtype.max):
+        raise invalid(misfit)  # the NumPy of TensorFlow 2.15 would take 300 for 44
     try:
         return tf.make_ndarray(proto)
     except (TypeError, ValueError, OverflowError) as fault:
-        raise invalid(f"input {name}: its values do not fit its type and shape") from fault
+        raise invalid(misfit) from fault
 
 
 def examples_from_json(document: dict[str, Any], share: Share) -> np.ndarray:
