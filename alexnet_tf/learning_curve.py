@@ -6,6 +6,7 @@ from pathlib import Path
 from alexnet_tf.evaluation.figures import learning_curve, read_metrics
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.runs.metrics import METRICS_FILE
 
 
 def main(argv: list[str]) -> int:
@@ -14,7 +15,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     arguments = parser.parse_args(argv)
-    training, validation = read_metrics(arguments.run / "metrics.jsonl")
+    training, validation = read_metrics(arguments.run / METRICS_FILE)
     if not training or not validation:
         raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
     figure = learning_curve(training, validation, arguments.run.name)

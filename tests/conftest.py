@@ -13,6 +13,7 @@ from PIL import Image
 
 from alexnet_tf.settings.config import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
+from tests.narrow_nets import shrink_net
 from tfrecords import convert
 
 pytest_plugins = ["tests.suite_cost"]
@@ -49,6 +50,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NO REAL PICTURES: {folder} does not exist; set ALEXNET_TEST_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks made from now on are narrow."""
+    shrink_net(monkeypatch)
 
 
 def convert_folder(root: Path, *options: str) -> Path:

@@ -1,8 +1,7 @@
 """AlexNet as two towers, an output shape on every line. N is the batch; a and b are the two devices.
 
-`AlexNet.call` is the network, `TwoTowerAlexNet` and `Tower` its parts: read downward. Sizes: paper section 3.5,
-figure 2.
-Caffe's and torchvision's nets, whose weights are published, are in published_nets.py.
+`AlexNet.call` in network.py is the network, `TwoTowerAlexNet` and `Tower` its parts: read downward. Sizes: paper
+section 3.5, figure 2. Caffe's and torchvision's nets, whose weights are published, are in caffe.py and torchvision.py.
 """
 
 from typing import Any

@@ -1,7 +1,6 @@
-"""The networks whose trained weights others have published: Caffe's two and torchvision's.
+"""torchvision's alexnet, in one tower, whose trained weights are published.
 
-Caffe's are two towers like the paper's and add to model.py what is different; torchvision's is one tower. An output
-shape on every line; N is the batch.
+An output shape on every line; N is the batch.
 """
 
 from typing import Any

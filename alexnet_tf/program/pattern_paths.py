@@ -8,6 +8,11 @@ from alexnet_tf.program.errors import UserError
 PATTERN_SIGNS = "[]\\*?"
 
 
+def is_pattern(path: Path) -> bool:
+    """Whether TensorFlow would take a path, as it stands, for a pattern."""
+    return any(sign in PATTERN_SIGNS for sign in str(path))
+
+
 def refuse_pattern(option: str, path: Path) -> None:
     """Refuses a folder for checkpoints or models whose path, from the root on, holds one of PATTERN_SIGNS.
 

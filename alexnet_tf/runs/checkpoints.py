@@ -16,6 +16,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.pattern_paths import is_pattern
 from alexnet_tf.program.whole_files import (
     ADVICE,
     UNFINISHED,
@@ -151,7 +152,7 @@ class Checkpoints:
                 "file of the two that was exchanged"
             ) from fault
         except (tf.errors.OpError, IndexError, RuntimeError) as fault:  # as the damage would have it
-            if set(str(folder)) & set("[]\\*?"):
+            if is_pattern(folder):
                 raise UserError(
                     f"TensorFlow takes [, ], *, ? and \\ in the path {folder} for a pattern; move the run to a path "
                     "without them"

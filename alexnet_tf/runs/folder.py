@@ -27,19 +27,14 @@ from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
-from alexnet_tf.runs.records import CHECKPOINT_PREFIX, TrainingState, step_of
-from alexnet_tf.runs.run import CLASSES_FILE, CONFIG_FILE, Run, Which, latest_record, open_run, unbound_line
+from alexnet_tf.runs.records import TrainingState, step_of
+from alexnet_tf.runs.run import CLASSES_FILE, CONFIG_FILE, Run, latest_record, open_run, unbound_line
 from alexnet_tf.settings.config import Config, dump_config
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 LOCK_FILE = "lock"
 SAVED_FILE = "saved.json"
-
-__all__ = [
-    "CHECKPOINT_PREFIX", "LOCK_FILE", "Classes", "OthersFolder", "Run", "TrainingFolder", "TrainingState", "Which",
-    "load_classes", "open_run",
-]  # fmt: skip
 
 
 class TrainingFolder:

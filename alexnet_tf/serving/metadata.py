@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from alexnet_tf.evaluation.figures import read_metrics
 from alexnet_tf.program.checkout import commit
+from alexnet_tf.runs.metrics import METRICS_FILE
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
@@ -46,7 +47,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
 
 def _validation(run: Run, step: int) -> dict[str, float | int] | None:
     """Error rates (0 to 1, center view) that training measured at this very step; None where it measured none."""
-    path = run.path / "metrics.jsonl"
+    path = run.path / METRICS_FILE
     if not path.exists():
         return None
     lines = [line for line in read_metrics(path)[1] if line["step"] == step]

@@ -1,7 +1,6 @@
-"""The training step, placed on two devices as a whole, and the loop around it.
+"""The loop around the training step: it saves, validates at the end of every epoch and lowers the rate.
 
-`TrainingStep` is one step: towers, loss, gradient, update. `Trainer` runs steps, validates at the end of every epoch,
-lowers the rate, saves, and stops cleanly on a signal or a loss that is not finite.
+It stops cleanly on a signal or a loss that is not finite.
 """
 
 import math

@@ -9,13 +9,6 @@ import pytest
 
 import train
 from alexnet_tf.networks import alexnet as model
-from tests.narrow_nets import shrink_net
-
-
-@pytest.fixture
-def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks made from now on are narrow."""
-    shrink_net(monkeypatch)
 
 
 def switch_dropout_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,12 +44,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator
 
 
 @pytest.fixture
-def small_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of the tests of training."""
-    shrink_net(monkeypatch)
-
-
-@pytest.fixture
 def run(tmp_path: Path, finished: Path, small_net: None) -> Iterator[Path]:
     """A copy of the finished run, to be broken."""
     folder = tmp_path / "run"
