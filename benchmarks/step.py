@@ -68,7 +68,7 @@ WARM_UP_STEPS = 2
 PRODUCTS_PER_SIDE = 3
 """Matrix products before, and again after, each step; the fastest counts."""
 PIXEL_SPREAD = 60.0
-"""Standard deviation of mean-subtracted pixels, in grey levels: that of natural pictures."""
+"""Standard deviation of mean-subtracted pixels, in gray levels: that of natural pictures."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -27,7 +27,7 @@ class Draws(NamedTuple):
     mirrored: np.ndarray
     """bool (N,)."""
     color_shift: np.ndarray
-    """float32 (N, 3), grey levels to add to R, G, B (zeros where the noise is off)."""
+    """float32 (N, 3), gray levels to add to R, G, B (zeros where the noise is off)."""
     noisy: np.ndarray
     """bool (N,), whether noise is on in the image's epoch."""
 
@@ -70,7 +70,7 @@ def _rows(
 
 
 def noise_axes(augment: Augmentation, statistics: Statistics) -> np.ndarray:
-    """(3, 3), its columns the principal axes of color scaled to one standard deviation of the noise, in grey levels.
+    """(3, 3), its columns the principal axes of color scaled to one standard deviation of the noise, in gray levels.
 
     With p_i the eigenvectors and l_i the eigenvalues of the RGB covariance on the 0-1 scale, the paper (section 4.1)
     adds sum p_i a_i l_i with a_i ~ N(0, 0.1), on that scale; the 2012 program takes the roots of l_i. On 0-255 the

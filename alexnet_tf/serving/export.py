@@ -41,7 +41,7 @@ def export_run(
       version: a positive number; None takes the next free one.
       which: "best" or "latest" checkpoint.
       keep: how many versions stay beside the new one and the highest; None keeps all.
-      license_text: under which licence the weights may be used.
+      license_text: under which license the weights may be used.
       report: gets a line on what `keep` left alone, and on which version a server loads when it is not the new one.
 
     Returns:

@@ -21,7 +21,7 @@ ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"
 """Class keys and names, in label order."""
 MODEL_FILE = ASSETS / "model.json"
-"""Where the model comes from, how good it is, under which licence it may be used, and its limits."""
+"""Where the model comes from, how good it is, under which license it may be used, and its limits."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
 MAKER = "alexnet-tf"
 """The `made_by` of MODEL_FILE."""

@@ -159,10 +159,10 @@ class Config(Section):
     def preset(self) -> Preset:
         """The preset with this config's overrides laid over it, its rate scaled to the batch."""
         base = PRESETS[self.model.preset]
-        recipe = Recipe(**_laid_over(base.train, self.train))
+        recipe = Recipe(**_with_overrides(base.train, self.train))
         return Preset(
             network=base.network,
-            augment=Augmentation(**_laid_over(base.augment, self.augment)),
+            augment=Augmentation(**_with_overrides(base.augment, self.augment)),
             train=replace(recipe, learning_rate=recipe.learning_rate * self.rate_scale),
         )
 
@@ -358,7 +358,7 @@ def _fields_of(section: str) -> dict[str, FieldInfo]:
     return kind.model_fields
 
 
-def _laid_over(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:
+def _with_overrides(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:
     return {
         name: value if (value := getattr(overrides, name, None)) is not None else getattr(base, name)
         for name in base.__dataclass_fields__

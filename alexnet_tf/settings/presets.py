@@ -71,7 +71,7 @@ class OneTowerNetwork:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training picture is cropped, mirrored and coloured. Pixels stay on the 0-255 scale."""
+    """How a training picture is cropped, mirrored and colored. Pixels stay on the 0-255 scale."""
 
     max_offset: int
     """Largest crop offset, inclusive, in each direction: a 224 crop of 256 has 33 positions, the paper uses 32."""

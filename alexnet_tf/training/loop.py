@@ -28,7 +28,7 @@ from alexnet_tf.training.frozen_features import FrozenFeatures
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.progress import NoProgress, Progress
 from alexnet_tf.training.sanity import PixelCheck, not_finite_advice, stuck_advice
-from alexnet_tf.training.step import Given, TrainingStep
+from alexnet_tf.training.step import StepInput, TrainingStep
 from alexnet_tf.workers.together import ONE_WORKER, OneWorker
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
@@ -57,7 +57,7 @@ class Trainer:
         if config.train.init_from and fresh:
             take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
         self.state = folder.restore(self.step.checkpoint)
-        self._begin_alike()
+        self._start_with_same_weights()
         self.features: FrozenFeatures | None = None
         if config.train.cache_features and self.step.frozen_part:
             self.features = FrozenFeatures(
@@ -93,11 +93,11 @@ class Trainer:
         finally:
             self.progress.close()
 
-    def _begin_alike(self) -> None:
+    def _start_with_same_weights(self) -> None:
         """Gives this worker the state and the weights with which the first one begins."""
         state = self.state
         best = math.nan if state.best_top1_error is None else state.best_top1_error
-        step, drops, best, since, due = self.workers.of_first(
+        step, drops, best, since, due = self.workers.broadcast_from_first(
             np.array([state.step, state.drops, best, state.epochs_since_best, state.validation_due])
         ).tolist()
         self.state = TrainingState(
@@ -105,7 +105,7 @@ class Trainer:
             epochs_since_best=int(since), validation_due=bool(due),
         )  # fmt: skip
         velocities = {f"velocity/{name}": velocity for name, velocity in self.step.optimizer.velocities.items()}
-        self.workers.begin_alike({**self.step.variables, **velocities})
+        self.workers.start_with_same_weights({**self.step.variables, **velocities})
 
     def _new_progress(self) -> Progress:
         if self.workers.index:
@@ -187,7 +187,7 @@ class Trainer:
             self._validate()
         self.progress.restart_clock()
 
-    def _check_batch(self, images: Given) -> None:
+    def _check_batch(self, images: StepInput) -> None:
         if self.first_step or self.pixels.done() or not isinstance(images, TrainingPictures):
             return  # a resumed run has been judged by its first pictures, and of features nothing can be told
         prepared = tf.nest.flatten(self.step.prepare(images))[0]
@@ -195,8 +195,8 @@ class Trainer:
         if warning:
             self.progress.say(warning)
 
-    def _read_loss(self, told: tf.Tensor) -> None:
-        self._check_loss(self.workers.read_loss(told, STOP.number))
+    def _read_loss(self, step_output: tf.Tensor) -> None:
+        self._check_loss(self.workers.read_loss(step_output, STOP.number))
 
     def _check_loss(self, loss: float) -> None:
         step = self.checked + 1

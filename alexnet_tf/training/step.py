@@ -13,7 +13,7 @@ from alexnet_tf.training.optimizers import OPTIMIZERS
 from alexnet_tf.workers.together import ONE_WORKER, OneWorker
 from tfrecords.statistics import Statistics
 
-Given: TypeAlias = TrainingPictures | tf.Tensor
+StepInput: TypeAlias = TrainingPictures | tf.Tensor
 """What a step is given: pictures as the input pipeline yields them, or prepared images, or stored features."""
 
 
@@ -51,7 +51,7 @@ class TrainingStep:
         self.from_features = False
         """Whether the step is given what the frozen part puts out, (N, F), in place of images."""
 
-    def __call__(self, images: Given, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tf.Tensor:
+    def __call__(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tf.Tensor:
         """Does step number `step` (from 0) and returns the mean loss before it, in nats, float32 scalar.
 
         With several workers it is what `ManyWorkers.read_loss` reads the loss of all from.
@@ -63,7 +63,7 @@ class TrainingStep:
         """
         return self.compiled(*self.arguments(images, labels, step, rates))
 
-    def arguments(self, images: Given, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
+    def arguments(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
         """What the compiled step takes. Which variables are trained is part of its graph: others cost no gradient."""
         trained = tuple(name for name in self.variables if rates[name])
         seed = tf.constant([self.dropout_seed, step], tf.int32)
@@ -73,7 +73,7 @@ class TrainingStep:
         """Whether no weight is infinite or no number at all."""
         return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.variables.values())
 
-    def prepare(self, images: Given) -> Images:
+    def prepare(self, images: StepInput) -> Images:
         """The images that the network sees, each tower's on its own device."""
         if not isinstance(images, TrainingPictures):
             return images
@@ -84,7 +84,7 @@ class TrainingStep:
         )
 
     def _step(
-        self, images: Given, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
+        self, images: StepInput, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
     ) -> tf.Tensor:
         logits = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):
@@ -97,7 +97,7 @@ class TrainingStep:
         self.optimizer.apply(means, rates)
         return mean_loss
 
-    def _logits(self, images: Given, seed: tf.Tensor) -> tf.Tensor:
+    def _logits(self, images: StepInput, seed: tf.Tensor) -> tf.Tensor:
         if self.frozen_part is None:
             return self.model(self.prepare(images), dropout_seed=seed)
         if self.from_features:

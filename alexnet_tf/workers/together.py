@@ -52,14 +52,14 @@ class OneWorker:
         """
         return gradients, loss
 
-    def read_loss(self, told: tf.Tensor, signal: int | None) -> float:
+    def read_loss(self, step_output: tf.Tensor, signal: int | None) -> float:
         """The loss in what a step gave out, in nats.
 
         Args:
-          told: what `average` made of the loss.
+          step_output: what `average` made of the loss.
           signal: what this process has got; the others are told with the next step.
         """
-        return float(told)
+        return float(step_output)
 
     def told_to_stop(self, signal: int | None) -> bool:
         """Whether to stop after the step under way; all workers decide alike."""
@@ -69,11 +69,11 @@ class OneWorker:
         """The sums over all workers, float64 (n,)."""
         return numbers
 
-    def of_first(self, numbers: np.ndarray) -> np.ndarray:
+    def broadcast_from_first(self, numbers: np.ndarray) -> np.ndarray:
         """The first worker's numbers, float64 (n,)."""
         return numbers
 
-    def begin_alike(self, variables: dict[str, tf.Variable]) -> None:
+    def start_with_same_weights(self, variables: dict[str, tf.Variable]) -> None:
         """Gives the variables the values that they have on the first worker, to the last bit."""
 
     def check_same_data(self, manifest: Manifest, statistics: Statistics) -> None:
@@ -115,9 +115,9 @@ class ManyWorkers(OneWorker):
 
     def average(self, gradients: dict[str, tf.Tensor], loss: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         with tf.device(self.devices["a"]), tf.name_scope("loss_a/all_reduce"):
-            told = self._reduced("loss", tf.stack([loss, tf.cast(self.stop, loss.dtype)]), "a", "Div")
+            step_output = self._reduced("loss", tf.stack([loss, tf.cast(self.stop, loss.dtype)]), "a", "Div")
         means: dict[str, tf.Tensor] = {}
-        last = {self.devices["a"]: told}
+        last = {self.devices["a"]: step_output}
         for name, gradient in reversed(gradients.items()):  # those of the last layers are there first
             tower = name.partition("/")[0][-1]
             device = self.devices[tower]
@@ -127,11 +127,11 @@ class ManyWorkers(OneWorker):
                 sent = gradient if self.wire_type is None else tf.cast(gradient, self.wire_type)
                 last[device] = self._reduced(name, sent, tower, "Div")
                 means[name] = tf.cast(last[device], gradient.dtype)
-        return {name: means[name] for name in gradients}, told
+        return {name: means[name] for name in gradients}, step_output
 
-    def read_loss(self, told: tf.Tensor, signal: int | None) -> float:
+    def read_loss(self, step_output: tf.Tensor, signal: int | None) -> float:
         with PULSE.together():
-            loss, stop = told.numpy()
+            loss, stop = step_output.numpy()
         self.agreed_to_stop |= bool(stop > 0)
         if signal is not None:
             self.stop.assign(1.0)
@@ -144,11 +144,11 @@ class ManyWorkers(OneWorker):
         with PULSE.together():
             return self._total(tf.constant(numbers, tf.float64)).numpy()
 
-    def of_first(self, numbers: np.ndarray) -> np.ndarray:
+    def broadcast_from_first(self, numbers: np.ndarray) -> np.ndarray:
         [value] = self._of_first({f"numbers {numbers.shape}": tf.constant(numbers, tf.float64)})
         return value.numpy()
 
-    def begin_alike(self, variables: dict[str, tf.Variable]) -> None:
+    def start_with_same_weights(self, variables: dict[str, tf.Variable]) -> None:
         # Sent, not summed up with zeros: a sum would turn -0.0 into 0.0.
         for variable, value in zip(variables.values(), self._of_first(variables), strict=True):
             variable.assign(value)
@@ -158,7 +158,7 @@ class ManyWorkers(OneWorker):
         for values in vars(statistics).values():
             digest.update(np.ascontiguousarray(values).tobytes())
         own = np.frombuffer(digest.digest(), np.uint16).astype(np.float64)
-        if (self.of_first(own) != own).any():
+        if (self.broadcast_from_first(own) != own).any():
             raise UserError(
                 f"{self.cluster.name(self.index)} has other records in data.dir than {self.cluster.name(0)}, or another"
                 " mean image; give all workers the same"
