@@ -4,7 +4,7 @@ Put before `train.py`'s own command, it runs that command once a worker, with TF
 
     python -m alexnet_tf.start_workers --local 4 -- python train.py --config ... --run ...
 
-Every line that a worker prints comes out with its index in front; where nobody reads them any more, the work goes on.
+Every line that a worker prints comes out with its index in front; where nobody reads them any more, the work continues.
 SIGINT and SIGTERM go to all workers, which then save and stop; SIGHUP, of a closed terminal, reaches them as SIGTERM.
 When one fails, the others, told by their own watch, end by themselves; one without any sign of work is killed. The exit
 status is that of the first to fail.

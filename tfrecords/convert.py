@@ -124,13 +124,13 @@ def _write_shards(todo: Sequence[ShardTask], shards: int, workers: int, settings
             run_shards(todo, workers, progress.report, merged.collect)
     except KeyboardInterrupt:
         raise StoppedBySignal(
-            f"stopped: {len(merged.files)} of {shards} shards are finished; run the same command again to go on"
+            f"stopped: {len(merged.files)} of {shards} shards are finished; run the same command again to resume"
         ) from None
     except UserError as fault:
         if not merged.files:
             raise
         raise UserError(
-            f"{fault}; {len(merged.files)} of {shards} shards are finished, the same command goes on from there"
+            f"{fault}; {len(merged.files)} of {shards} shards are finished, run the same command again to resume"
         ) from fault
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 DONE = 0
 FAULT = 1
 WRONG_USAGE = 2
-STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to go on
+STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to resume
 
 
 class UserError(Exception):
@@ -19,7 +19,7 @@ class StoppedBySignal(Exception):
 
 
 class WorkerLost(Exception):
-    """Another worker was lost; once all are started again, the work goes on from what was saved."""
+    """Another worker was lost; once all are started again, the work continues from what was saved."""
 
 
 def run_command(main: Callable[[list[str]], int]) -> None:

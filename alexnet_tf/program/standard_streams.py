@@ -71,5 +71,6 @@ class _Outliving(io.RawIOBase):
         if self.name == "stdout" and not self.told:
             self.told = True
             print(
-                f"stdout cannot be written ({fault.strerror}): its lines are dropped, the work goes on", file=sys.stderr
+                f"stdout cannot be written ({fault.strerror}): its lines are dropped, the work continues",
+                file=sys.stderr,
             )

@@ -215,9 +215,7 @@ def _check_together(config: Config, source: str) -> None:
     if not config.train.cache_features:
         return
     if config.preset.train.frozen_part is None:
-        raise UserError(
-            f"{source}: train.cache_features: nothing can be run only once unless train.freeze holds conv1 to conv5"
-        )
+        raise UserError(f"{source}: train.cache_features: needs conv1 to conv5 in train.freeze")
     if config.preset.train.precision != "float32":
         raise UserError(f"{source}: train.cache_features keeps features in float32: leave train.precision at float32")
     if (augment.crop, augment.noise) != ("center", "none"):
@@ -245,9 +243,7 @@ def check_workers(config: Config, source: str) -> None:
         raise UserError(f"{source}: distribute.workers: port {port} of {beyond[0]} is above 65535")
     _check_watch_port(config, source)
     if config.distribute.index is not None and config.distribute.index >= max(1, len(workers)):
-        raise UserError(
-            f"{source}: distribute.index: {config.distribute.index} is none of {len(workers)} workers, counted from 0"
-        )
+        raise UserError(f"{source}: distribute.index: {out_of_range(config.distribute.index, len(workers))}")
     if workers and batch % len(workers):
         raise UserError(
             f"{source}: data.batch_size: {batch} images cannot be shared equally by {len(workers)} workers; take a "
@@ -255,6 +251,14 @@ def check_workers(config: Config, source: str) -> None:
         )
     if len(workers) > 1 and config.train.cache_features:
         raise UserError(f"{source}: train.cache_features: is for one process; leave distribute.workers empty")
+
+
+def out_of_range(index: int, workers: int) -> str:
+    """What is wrong with a worker's index, in words."""
+    if not workers:
+        return f"index {index} is out of range: a run without distribute.workers has index 0 only"
+    last = "and" if workers == 2 else "to"
+    return f"index {index} is out of range: {workers} workers have indices 0 {last} {workers - 1}"
 
 
 def _check_watch_port(config: Config, source: str) -> None:

@@ -79,10 +79,10 @@ class Trainer:
         complete = self.state.step >= self.last_step
         if complete and not self.state.validation_due:
             more = "train.epochs" if self.last_step == self.all_steps else "train.steps"
-            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to go on")
+            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to train longer")
             return
         if self.state.step and not complete:
-            self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
+            self._say(f"run {self.folder.path} resumes from step {self.state.step} of {self.last_step}")
         self.progress = self._new_progress()
         try:
             with STOP.saving_first():
@@ -143,7 +143,7 @@ class Trainer:
             if stopping and self.state.step < self.last_step:
                 cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
                 raise StoppedBySignal(
-                    f"stopped by {cause}, saved at step {self.state.step}; the same command goes on from there"
+                    f"stopped by {cause}, saved at step {self.state.step}; run the same command again to resume"
                 )
 
     def _training_batches(self) -> RecordBatches:

@@ -87,7 +87,7 @@ class TestConfig:
         self, run: Path, resume: Resume, capsys: pytest.CaptureFixture[str]
     ) -> None:
         resume(run)
-        assert "raise train.steps to go on" in capsys.readouterr().out
+        assert "raise train.steps to train longer" in capsys.readouterr().out
 
 
 class TestClassesAndStatistics:

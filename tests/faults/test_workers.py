@@ -22,7 +22,7 @@ from alexnet_tf.settings.config import parse_config
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
 
 ROOT = Path(__file__).resolve().parents[2]
-AGAIN = "; start all workers again to go on from the last checkpoint\n"
+AGAIN = "; start all workers again to resume from the last checkpoint\n"
 BRACKETS = b'{"worker": 1, "config": ' + b"[" * 60_000 + b"\n"
 
 
@@ -127,7 +127,7 @@ class TestNames:
         (first,) = start(0, timeout=SHORT, hosts={0: "not-yet.invalid"})
         status, errors = first.end()
         assert status == STOPPED_AFTER_SAVING
-        assert re.fullmatch(r"worker 1 \(.+\), worker 2 \(.+\) did not come within 2 s; .+\n", errors)
+        assert re.fullmatch(r"worker 1 \(.+\), worker 2 \(.+\) did not connect within 2 s; .+\n", errors)
 
     def test_others_ask_for_it_until_their_time_is_up(self, start: Start) -> None:
         before = time.monotonic()
@@ -326,7 +326,7 @@ class TestStartWorkers:
         with process:
             process.stdout.close()
             assert process.stderr.read() == (
-                "stdout cannot be written (Broken pipe): its lines are dropped, the work goes on\n"
+                "stdout cannot be written (Broken pipe): its lines are dropped, the work continues\n"
             )
         assert process.returncode == 0
 
