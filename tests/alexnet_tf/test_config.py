@@ -67,8 +67,14 @@ class TestFaults:
             (["distribute.workers=['a:1', 'b:70000']"], "distribute.workers: port 70000 of b:70000 is above 65535"),
             (["distribute.workers=['a:1', 'b:1', 'a:1']"], "distribute.workers: a:1 is listed twice"),
             (["distribute.workers=['a:1', 'b:1', 'c:1']"], "data.batch_size: 128 images cannot be shared equally by 3"),
-            (["distribute.workers=['a:1', 'b:1']", "distribute.index=2"], "distribute.index: index 2 is out of range: 2 workers have indices 0 and 1"),
-            (["distribute.index=1"], "distribute.index: index 1 is out of range: a run without distribute.workers has index 0 only"),
+            (
+                ["distribute.workers=['a:1', 'b:1']", "distribute.index=2"],
+                "distribute.index: index 2 is out of range: 2 workers have indices 0 and 1",
+            ),
+            (
+                ["distribute.index=1"],
+                "distribute.index: index 1 is out of range: a run without distribute.workers has index 0 only",
+            ),
             (["distribute.timeout=1"], "distribute.timeout: "),
             (["distribute.gradient_dtype=float16"], "distribute.gradient_dtype: "),
             (
