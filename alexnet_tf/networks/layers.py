@@ -58,10 +58,11 @@ class Conv2D(Placed, keras.layers.Conv2D):
             return y if relu else self.activation(y)
 
     def _can_be_filtered(self, inputs: tf.Tensor) -> bool:
-        """Not in bfloat16, whose eight bits do not bear it."""
+        """Not in bfloat16, whose eight bits do not bear it, and not with few channels, where it is no faster."""
         stride_1 = self.strides == (1, 1) and self.dilation_rate == (1, 1) and self.padding == "same"
         precise = inputs.dtype in (tf.float32, tf.float64)
-        return stride_1 and precise and self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
+        known = self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
+        return stride_1 and precise and known and min(inputs.shape[-1], self.filters) >= winograd.FEWEST_CHANNELS
 
 
 class Dense(Placed, keras.layers.Dense):

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 import torch
 
-from alexnet_tf.import_weights import TORCHVISION_NAMES
 from alexnet_tf.networks.network import AlexNet, named_variables
 from alexnet_tf.networks.registry import build_alexnet
 from alexnet_tf.settings.presets import PRESETS, Network
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.layouts import TORCHVISION, from_published
+from alexnet_tf.weights.published_files import TORCHVISION_NAMES
 from tests.alexnet_tf import torch_alexnet
 from tests.alexnet_tf.published_files import torchvision_net
 from tests.alexnet_tf.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from

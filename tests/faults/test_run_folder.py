@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 import yaml
 
-from alexnet_tf import evaluate, import_weights, learning_curve
+from alexnet_tf import evaluate, learning_curve
 from alexnet_tf.evaluation.figures import read_metrics
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import parse_config
 from alexnet_tf.towers import Towers
+from alexnet_tf.training.imported_run import write_run
+from alexnet_tf.training.step import TrainingStep
 from tests.conftest import convert_folder
 from tests.faults.broken_runs import INTERNAL, assert_same_bits, back_to, made_before_binding, refusal
 from tfrecords.manifest import load_manifest, write_manifest
@@ -209,19 +213,22 @@ class TestLostCheckpoints:
         self, tmp_path: Path, resume: Resume, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, small_net: None
     ) -> None:
         run = tmp_path / "imported"
-        arguments = import_weights._parser().parse_args(
-            ["--torch", "x", "--run", str(run), "--data", str(tiny_data), "data.batch_size=5"]
+        text = yaml.safe_dump(
+            {
+                "model": {"preset": "2012-code"},
+                "data": {"dir": str(tiny_data), "statistics": str(run / "statistics.npz"), "batch_size": 5},
+            }
         )
-        config = import_weights._config(arguments, "2012-code")
-        classes = import_weights.Classes.of(load_manifest(tiny_data))
+        config = parse_config(text, "the settings", [])
+        classes = Classes.of(load_manifest(tiny_data))
         statistics = Statistics.load(tiny_data / "statistics.npz")
-        step = import_weights.TrainingStep(config.preset, 3, Towers.unplaced(), 0)
+        step = TrainingStep(config.preset, 3, Towers.unplaced(), 0)
         values = {name: variable.numpy() for name, variable in step.variables.items()}
         left = tmp_path / ".unfinished-imported-77"  # by an import that was killed
         left.mkdir()
         (left / "lock").touch()
         (tmp_path / ".unfinished-imported-mine").mkdir()
-        import_weights._write_run(run, config, classes, statistics, values)
+        write_run(run, config, classes, statistics, values)
         assert {path.name for path in tmp_path.glob(".unf*")} == {".unfinished-imported-mine"}
         for path in (run / "checkpoints").iterdir():
             shutil.rmtree(path)

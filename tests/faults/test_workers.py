@@ -19,6 +19,7 @@ from alexnet_tf import start_workers
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
+from alexnet_tf.workers import local_workers
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -295,7 +296,7 @@ class TestStartWorkers:
     def test_grace_counts_from_the_last_sign_of_work(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
     ) -> None:
-        monkeypatch.setattr(start_workers, "GRACE_SECONDS", 1.5)
+        monkeypatch.setattr(local_workers, "GRACE_SECONDS", 1.5)
         code = f"import os, time; own = '\"index\": 0' in os.environ['TF_CONFIG']; own or os._exit(3); {work}; " + (
             f"open('{tmp_path / 'file'}', 'w').write('whole')"
         )
@@ -303,7 +304,7 @@ class TestStartWorkers:
         assert (tmp_path / "file").read_text() == "whole"
 
     def test_a_frozen_one_is_killed_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(start_workers, "FROZEN_SECONDS", 1.0)
+        monkeypatch.setattr(local_workers, "FROZEN_SECONDS", 1.0)
         code = "import os; os.kill(os.getpid(), 19) if '\"index\": 0' in os.environ['TF_CONFIG'] else os._exit(3)"
         before = time.monotonic()
         assert start_workers.main(["--local", "2", "--", sys.executable, "-c", code]) == 3
