@@ -1,6 +1,6 @@
 """What a run of the tests took, told at its end: seconds, processor time, and the memory of all its processes together.
 
-More memory than `MEMORY_LIMIT` is told as too much, for then it fits no small machine. To keep within it, what a test
+More memory than `MEMORY_LIMIT` fails the run, for then it fits no small machine. To keep within it, what a test
 leaves behind in circles, as every traced function of TensorFlow is, is collected at once: Python would wait for many
 more objects, and does not know how large these are.
 """
@@ -100,11 +100,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     watch.start()
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     watch = getattr(session.config, "memory_watch", None)
     if watch is None:
         return
     watch.over.set()
+    if watch.peak > MEMORY_LIMIT and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -117,4 +119,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         f"at most, all processes together, on {len(os.sched_getaffinity(0))} cores of {processor()}"
     )
     if watch.peak > MEMORY_LIMIT:
-        terminalreporter.write_line(f"warning: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", yellow=True)
+        terminalreporter.write_line(f"failed: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", red=True)

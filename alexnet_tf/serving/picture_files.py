@@ -40,8 +40,8 @@ def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tup
     nothing = tf.zeros_like(prepare(tf.zeros((STORED_SIZE, STORED_SIZE, 3))))
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        file, status = inspect_file(unpack(file))
-        prepared = tf.cond(status == OK, lambda: prepare(picture_from_file(file)), lambda: nothing)
+        picture, status = _read_file(unpack(file))
+        prepared = tf.cond(status == OK, lambda: prepare(picture), lambda: nothing)
         return tf.ensure_shape(prepared, nothing.shape), status
 
     def read_or_fall_back(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -51,6 +51,17 @@ def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tup
 
     specs = tf.TensorSpec(nothing.shape, nothing.dtype), tf.TensorSpec((), tf.string)
     return tf.map_fn(read_or_fall_back, files, fn_output_signature=specs, parallel_iterations=AT_ONCE)
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def _read_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The picture, float32 (256, 256, 3), zeros where it cannot be used, and its status.
+
+    Traced once for all signatures of all models, for there is much in it, and nothing that differs.
+    """
+    file, status = inspect_file(file)
+    nothing = tf.zeros((STORED_SIZE, STORED_SIZE, 3))
+    return tf.cond(status == OK, lambda: picture_from_file(file), lambda: nothing), status
 
 
 def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
