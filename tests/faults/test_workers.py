@@ -21,6 +21,7 @@ from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.workers import local_workers
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
+from tests.heard_signals import hear_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 AGAIN = "; start all workers again to resume from the last checkpoint\n"
@@ -82,7 +83,9 @@ class TestStrangers:
             answer = stranger.makefile().readlines()
         status, errors = first.end()
         why = f"127.0.0.1 said to be worker 1 (127.0.0.1:{first.port + 1}), with a config of other fields"
-        assert status == STOPPED_AFTER_SAVING and errors.count("\n") == 1 and "did not come" in errors and why in errors
+        assert (
+            status == STOPPED_AFTER_SAVING and errors.count("\n") == 1 and "did not connect" in errors and why in errors
+        )
         assert any(why in json.loads(line).get("end", "") for line in answer)
 
     def test_a_workers_place_with_nonsense_in_it_ends_all_with_a_line(self, start: Start) -> None:
@@ -275,7 +278,7 @@ class TestStartWorkers:
 
     def start(self, code: str, **options: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "alexnet_tf.start_workers", "--local", "2", "--", sys.executable, "-c", code]
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_signals}
         return subprocess.Popen(command, cwd=ROOT, **{**pipe, **options})
 
     @pytest.mark.parametrize("seconds", [2, *slow(20, 40)])
