@@ -57,6 +57,8 @@ class Trainer:
         if config.train.init_from and fresh:
             take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
         self.state = folder.restore(self.step.checkpoint)
+        if self.state.step < self.last_step:
+            folder.check_room(self.step.saved_bytes())
         self._start_with_same_weights()
         self.features: FrozenFeatures | None = None
         if config.train.cache_features and self.step.frozen_part:
