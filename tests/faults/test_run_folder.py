@@ -256,12 +256,15 @@ class TestLostCheckpoints:
             lambda: resume(run, "train.learning_rate=null", f"data.statistics={run / 'statistics.npz'}")
         )
 
-    def test_killed_before_its_first_checkpoint_it_begins_anew(self, run: Path, resume: Resume) -> None:
+    def test_killed_before_its_first_checkpoint_it_begins_anew(
+        self, run: Path, resume: Resume, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         for name in ("saved.json", "best.json", "metrics.jsonl"):
             (run / name).unlink()
         shutil.rmtree(run / "checkpoints")
         resume(run, steps=1)
         assert (run / "checkpoints/step-00000001").is_dir()
+        assert f"run {run} starts at step 0 of 1\n" in capsys.readouterr().out
 
     def test_no_run_is_begun_over_other_files(self, tmp_path: Path, resume: Resume, small_net: None) -> None:
         Statistics.of_mean_image(np.zeros((256, 256, 3))).save(tmp_path / "statistics.npz")
