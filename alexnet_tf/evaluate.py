@@ -16,8 +16,9 @@ from alexnet_tf.evaluation.error_rates import error_rates, shifted_labels
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
-from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.run import Run, open_run
@@ -32,6 +33,7 @@ FILES_AT_ONCE = 32
 
 def main(argv: list[str]) -> int:
     """Prints the error rates of one net, or of several averaged."""
+    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
     for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
@@ -57,14 +59,7 @@ def main(argv: list[str]) -> int:
         total = total + probabilities
     averaged = np.asarray(total) / nets
     rates = error_rates(averaged, labels)
-    print(
-        f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
-        f"{nets} net{'s' * (nets > 1)}: "
-        f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
-    )
-    if warning := shifted_labels(averaged, labels):
-        print(warning, file=sys.stderr)
-    if arguments.json:
+    if arguments.json:  # first of all, for stdout may have gone away in the meantime
         report = {
             "top1_error": rates.top1_error, "top5_error": rates.top5_error,
             "images": rates.images, "views": arguments.views, "loss": rates.loss,
@@ -72,7 +67,14 @@ def main(argv: list[str]) -> int:
             "models": [str(path) for path in arguments.model],
         }  # fmt: skip
         write_whole(arguments.json, (json.dumps(report, indent=1) + "\n").encode())
-    return DONE
+    print(
+        f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
+        f"{nets} net{'s' * (nets > 1)}: "
+        f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
+    )
+    if warning := shifted_labels(averaged, labels):
+        print(warning, file=sys.stderr)
+    return FAULT if lines_dropped() and not arguments.json else DONE
 
 
 def _parser() -> argparse.ArgumentParser:

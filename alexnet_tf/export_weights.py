@@ -12,6 +12,7 @@ from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import named_variables
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
@@ -22,6 +23,7 @@ from alexnet_tf.weights.layouts import CAFFE, to_published
 
 def main(argv: list[str]) -> int:
     """Writes the files and names them."""
+    outlive_readers()
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_tf.export_weights", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

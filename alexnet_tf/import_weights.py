@@ -16,7 +16,9 @@ import numpy as np
 import yaml
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.settings.config import Config, parse_config
@@ -38,6 +40,7 @@ BATCH_SIZE = 256
 
 def main(argv: list[str]) -> int:
     """Writes the run and says what it is."""
+    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.torch and (arguments.mean or arguments.preset):
@@ -128,7 +131,7 @@ def _read_classes(path: Path) -> Classes:
     try:
         lines = read_text(path).splitlines()
     except FileNotFoundError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(path, fault) from fault
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     keys = [pair[0] for pair in pairs]
     twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)

@@ -24,6 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from alexnet_tf.program.errors import DONE, StoppedBySignal, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_no_text
+from alexnet_tf.program.standard_streams import outlive_readers
 from tfrecords.command_line import make_source, parse_arguments
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest
@@ -41,6 +43,7 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
+    outlive_readers()
     options = parse_arguments(argv)
     settings = Settings(
         options.size,
@@ -53,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     # A polite kill ends like Ctrl-C: half-done shards removed, and a status that says "run me again".
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        refuse_no_text("--out", options.out)
         convert(make_source(options), options.out, settings, options.workers, tell=True)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.text_files import read_text
 from tfrecords.pictures import UnreadablePicture
 from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, draw, in_label_order, printable, read_names
@@ -205,7 +206,7 @@ def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]
             split = (line["split"] or "").strip() if "split" in columns else "train"
             yield lines.line_num, _Row(file_name, label, split)
     except FileNotFoundError as fault:
-        raise UserError(f"--labels {path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(f"--labels {path}", fault) from fault
     except csv.Error as fault:
         raise UserError(f"--labels {path} is no table of commas and lines ({fault}): save it as CSV") from fault
 
@@ -283,4 +284,4 @@ def _listing(folder: Path) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as fault:
-        raise UserError(f"folder {folder} cannot be listed: {fault.strerror}") from fault
+        raise cannot_be_read(f"folder {folder}", fault) from fault

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.program.whole_files import open_to_read, write_whole
 
@@ -192,7 +193,7 @@ def shard_problem(path: Path, shard: Shard, *, hashing: bool, kind: str = "shard
     except FileNotFoundError:
         return f"{kind} {path} is missing{advice}"
     except OSError as fault:
-        return f"{kind} {path} cannot be read: {fault.strerror}"
+        return str(cannot_be_read(f"{kind} {path}", fault))
     return None
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read, cannot_be_written
 from alexnet_tf.program.text_files import read_text
-from alexnet_tf.program.whole_files import cannot_be_written, held, make_folder, write_whole
+from alexnet_tf.program.whole_files import held, make_folder, write_whole
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
@@ -48,7 +49,7 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     try:
         _refuse_foreign(out, work)
     except OSError as fault:
-        raise UserError(f"--out {out} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(f"--out {out}", fault) from fault
     make_folder(work)
     with held(work / LOCK_FILE, f"--out {out} is being written by another conversion: wait for it"):
         try:

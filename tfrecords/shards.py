@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
 from alexnet_tf.program.whole_files import put_in_place
 from tfrecords.finished_shards import save_result
 from tfrecords.manifest import Shard, Unreadable, file_sha256
@@ -49,7 +49,7 @@ def write_shard(task: ShardTask, report: Report) -> ShardResult:
         result = writing.result(_finish(unfinished, final, sum(writing.class_counts)))
         save_result(work, result)
     except (OSError, tf.errors.OpError) as fault:
-        raise UserError(f"{final} cannot be written: {_reason(fault)}") from fault
+        raise cannot_be_written(final, fault) from fault
     finally:
         unfinished.unlink(missing_ok=True)
     return result
@@ -124,9 +124,3 @@ def _finish(unfinished: Path, final: Path, records: int) -> Shard:
     )
     put_in_place(unfinished, final)  # the manifest must never outlive a shard that a power cut ate
     return shard
-
-
-def _reason(fault: OSError | tf.errors.OpError) -> str:
-    if isinstance(fault, OSError):
-        return fault.strerror or str(fault)
-    return str(fault.message).splitlines()[0]

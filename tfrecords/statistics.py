@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole, write_whole
 
 STATISTICS_FILE = "statistics.npz"
@@ -78,7 +79,7 @@ class Statistics:
         except FileNotFoundError:
             raise UserError(f"{path} is missing: {remedy}") from None
         except OSError as fault:
-            raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+            raise cannot_be_read(path, fault) from fault
         except Exception as fault:  # what a damaged zip archive or header leads to is on no list
             raise UserError(f"{path} is broken: {remedy}") from fault
         found._check(path, remedy)

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole
 from tfrecords.manifest import Manifest
 
@@ -28,13 +29,21 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def load_classes(path: Path) -> Classes:
+def load_classes(path: Path, remedy: str) -> Classes:
     """Reads a classes.json, of a run or of an exported model.
 
+    Args:
+      path: the file.
+      remedy: what helps where it is missing or broken; ends the message.
+
     Raises:
-      UserError: it is missing or broken.
+      UserError: it is missing or broken, or cannot be read.
     """
     try:
         return Classes.model_validate_json(read_whole(path))
-    except (OSError, ValidationError) as fault:
-        raise UserError(f"{path} is missing or broken; restore it, or make its folder again") from fault
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {remedy}") from None
+    except OSError as fault:
+        raise cannot_be_read(path, fault) from fault
+    except ValidationError as fault:
+        raise UserError(f"{path} is broken: {remedy}") from fault

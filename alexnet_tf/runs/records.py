@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.experiment import Experiment
 
@@ -108,7 +109,7 @@ def unreadable(checkpoint: Path, name: str, fault: OSError) -> UserError:
     """What a checkpoint is told as of which one file cannot be read: damaged, where something else is in its place."""
     if fault.errno in (errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.ELOOP):
         return damaged(checkpoint, f"{name} is no file that can be read")
-    return UserError(f"{checkpoint / name} cannot be read: {fault.strerror}")
+    return cannot_be_read(checkpoint / name, fault)
 
 
 def _sums_agree(content: bytes) -> bool:

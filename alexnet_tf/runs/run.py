@@ -8,6 +8,7 @@ from typing import Literal
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
@@ -18,6 +19,9 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 CONFIG_FILE = "config.yaml"
 CLASSES_FILE = "classes.json"
+CLASSES_REMEDY = (
+    "restore it from a copy, or move it away: the command that the run was trained with writes it anew from the data"
+)
 Which = Literal["best", "latest"]
 """Which of a run's checkpoints: that of the lowest validation error, or the last."""
 
@@ -98,7 +102,7 @@ def open_run(path: Path) -> Run:
     source = config.data.statistics or config.data.dir / STATISTICS_FILE
     remedy = "restore it" + (f", as a copy of {source}, which the run began with" if source.parent != path else "")
     statistics = Statistics.load(path / STATISTICS_FILE, remedy)
-    return Run(path, config, load_classes(path / CLASSES_FILE), statistics)
+    return Run(path, config, load_classes(path / CLASSES_FILE, CLASSES_REMEDY), statistics)
 
 
 def unbound_line(checkpoint: Path) -> str:
@@ -126,7 +130,7 @@ def _read_config(path: Path) -> Config:
             raise UserError(f"{path} is empty; {_config_remedy(path)}")
         return parse_config(text, str(path))
     except OSError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(path, fault) from fault
     except UnicodeDecodeError as fault:
         raise UserError(f"{path} is no UTF-8 text; {_config_remedy(path)}") from fault
     except (ValueError, OverflowError, RecursionError, AttributeError, TypeError) as fault:  # as YAML's reader has it

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 
 
 def read_picture(path: Path) -> bytes:
@@ -15,7 +15,7 @@ def read_picture(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as fault:
-        raise UserError(f"picture {path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(f"picture {path}", fault) from fault
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

@@ -14,6 +14,7 @@ from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.layers import Dense
 from alexnet_tf.networks.network import AlexNet, named_variables
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
 from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
@@ -70,11 +71,8 @@ def _faults_of(folder: Path) -> Iterator[None]:
     """Tells in one line why a folder could not be written."""
     try:
         yield
-    except OSError as fault:
-        raise UserError(f"{folder} cannot be written: {fault.strerror or fault}") from fault
-    except tf.errors.OpError as fault:  # TensorFlow's own words name its operations; the system's come last
-        reason = fault.message.splitlines()[0].rpartition("; ")[2]
-        raise UserError(f"{folder} cannot be written: {reason}") from fault
+    except (OSError, tf.errors.OpError) as fault:
+        raise cannot_be_written(folder, fault) from fault
 
 
 def _check_ensemble(runs: list[Run]) -> None:

@@ -23,7 +23,7 @@ class ExportedModel:
 
     def __init__(self, path: Path) -> None:
         self.path = newest_version(path)
-        self.classes = load_classes(self.path / CLASSES_FILE)
+        self.classes = load_classes(self.path / CLASSES_FILE, "copy the whole folder again, or export again")
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")

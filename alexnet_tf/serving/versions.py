@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read, cannot_be_written
 from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, read_whole, remove
 
 PROTO = "saved_model.pb"
@@ -108,7 +109,7 @@ def new_version(
             try:
                 put_in_place(unfinished, finished)
             except OSError as fault:
-                raise UserError(f"{finished} cannot be written: {fault.strerror or fault}") from fault
+                raise cannot_be_written(finished, fault) from fault
         finally:
             remove(unfinished)
         if keep is not None:
@@ -146,7 +147,9 @@ def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) ->
             os.rename(path, leaving)
             shutil.rmtree(leaving)
         except OSError as fault:
-            raise UserError(f"{written} is written; {path} cannot be removed: {fault.strerror}") from fault
+            raise UserError(
+                f"{written} is written; {path} cannot be removed: {fault.strerror}; remove it by hand"
+            ) from fault
     if others:
         named = ", ".join(path.name for path in others)
         report(f"left alone and not counted, for export.py did not make it as it stands: {named} in {out}")
@@ -200,7 +203,7 @@ def _numbered(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as fault:
-        raise UserError(f"{folder} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(folder, fault) from fault
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from alexnet_tf.pictures.input_pipeline import (
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
 from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.presets import LAYERS, FeatureLayer
@@ -163,8 +164,11 @@ class FrozenFeatures:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as fault:
-            advice = "; move away what bears its name" if isinstance(fault, FileExistsError) else ""
-            raise UserError(f"{self.folder} cannot be made a folder: {fault.strerror}{advice}") from fault
+            if not isinstance(fault, FileExistsError):
+                raise cannot_be_written(self.folder, fault) from fault
+            raise UserError(
+                f"{self.folder} cannot be made a folder: {fault.strerror}; move away what bears its name"
+            ) from fault
         names = (FEATURES_FILE, *(f"{split}-?????-of-?????" for split in SPLITS))
         for path in [path for name in names for start in ("", UNFINISHED) for path in self.folder.glob(start + name)]:
             if path.is_dir():  # never ours, and what is in it may be wanted
@@ -215,8 +219,7 @@ class FrozenFeatures:
             return Shard(file=shard.file, records=shard.records, bytes=size, sha256=sha256)
         except (OSError, tf.errors.OpError) as fault:
             remove(unfinished)  # on a full disk what it holds is wanted
-            reason = fault.strerror if isinstance(fault, OSError) else one_line(fault)
-            raise UserError(f"{KIND} {final} cannot be written: {reason}; free space, then {ADVICE}") from fault
+            raise cannot_be_written(f"{KIND} {final}", fault) from fault
 
 
 def _encode(features: np.ndarray, label: int) -> bytes:

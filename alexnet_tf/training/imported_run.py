@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import UNFINISHED, cannot_be_written, held, make_folder, put_in_place, remove
+from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, remove
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import LOCK_FILE, TrainingFolder
 from alexnet_tf.runs.records import TrainingState

@@ -57,6 +57,8 @@ class Trainer:
         if config.train.init_from and fresh:
             take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
         self.state = folder.restore(self.step.checkpoint)
+        if self.state.step < self.last_step:
+            folder.check_room(self.step.saved_bytes())
         self._start_with_same_weights()
         self.features: FrozenFeatures | None = None
         if config.train.cache_features and self.step.frozen_part:
@@ -81,8 +83,9 @@ class Trainer:
             more = "train.epochs" if self.last_step == self.all_steps else "train.steps"
             self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to train longer")
             return
-        if self.state.step and not complete:
-            self._say(f"run {self.folder.path} resumes from step {self.state.step} of {self.last_step}")
+        if not complete:  # a start from nothing is told, too: the folder may be on a disk that is not mounted yet
+            begins = "resumes from" if self.state.step else "starts at"
+            self._say(f"run {self.folder.path} {begins} step {self.state.step} of {self.last_step}")
         self.progress = self._new_progress()
         try:
             with STOP.saving_first():

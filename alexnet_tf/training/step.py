@@ -69,6 +69,11 @@ class TrainingStep:
         seed = tf.constant([self.dropout_seed, step], tf.int32)
         return images, labels, seed, tf.constant([rates[name] for name in trained], tf.float32), trained
 
+    def saved_bytes(self) -> int:
+        """How many a checkpoint takes, at least: all weights and velocities."""
+        saved = [*self.variables.values(), *self.optimizer.velocities.values()]
+        return sum(variable.shape.num_elements() * variable.dtype.size for variable in saved)
+
     def weights_are_finite(self) -> bool:
         """Whether no weight is infinite or no number at all."""
         return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.variables.values())

@@ -70,7 +70,9 @@ class LocalWorkers:
                 preexec_fn=_end_with_parent,
             )  # fmt: skip
         except OSError as fault:
-            raise UserError(f"{self.command[0]} cannot be started: {fault.strerror}") from fault
+            raise UserError(
+                f"{self.command[0]} cannot be started: {fault.strerror}; correct the command after --"
+            ) from fault
         self.processes[index] = process
         if self.forwarded:  # in between
             _signal_all(process, self.forwarded)

@@ -59,10 +59,11 @@ def test_what_is_sound_is_not_computed_again(
 
 
 def test_damage_before_a_start_is_mended(
-    stored: Stored, net: AlexNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stored: Stored, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every file is hurt in its turn, and what is computed anew is the same to the last bit."""
-    folder = stored().folder
+    """Every file is hurt in its turn and not taken; what is computed anew is the same to the last bit."""
+    features = stored()
+    folder, origin = features.folder, features._origin(Statistics.load(tiny_data / STATISTICS_FILE))
     own = folder / "train-notes.txt"
     own.write_text("a user's own")
     sound = contents(folder)
@@ -78,9 +79,13 @@ def test_damage_before_a_start_is_mended(
     ]
     for name, damage in hurt:
         damage(folder / name)
-        stored()
+        assert features._stored(origin) is None
         told = capsys.readouterr().err
         assert str(folder / name) in told and "computed anew" in told
+        (folder / name).write_bytes(sound[name])
+    for name, damage in hurt[:1] + hurt[4:5]:
+        damage(folder / name)
+        stored()
         assert contents(folder) == sound, name
     (folder / "features.json").unlink()
     (folder / ".unfinished-train-00002-of-00004").write_bytes(b"half")

@@ -25,6 +25,7 @@ from tests.heard_signals import hear_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 AGAIN = "; start all workers again to resume from the last checkpoint\n"
+FIRST_PROCESS = ("unshare", "--pid", "--fork", "--map-root-user")
 BRACKETS = b'{"worker": 1, "config": ' + b"[" * 60_000 + b"\n"
 
 
@@ -258,15 +259,39 @@ class TestStopped:
 
     def test_as_the_first_process_of_a_container(self, start: Start) -> None:
         """To which Linux delivers only signals that have a handler."""
-        before = ("unshare", "--pid", "--fork", "--map-root-user")
-        if subprocess.run([*before, "true"], capture_output=True).returncode:
+        if subprocess.run([*FIRST_PROCESS, "true"], capture_output=True).returncode:
             pytest.skip("NO NAMESPACES: unshare --pid does not work here")
-        (first,) = start(0, before=before)
+        (first,) = start(0, before=FIRST_PROCESS)
         first.wait_for("gathering")
-        children = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children").read_text().split()
-        assert len(children) == 1
-        os.kill(int(children[0]), signal.SIGTERM)
+        self._terminate_child(first.process)
         assert first.end() == (STOPPED_AFTER_SAVING, self.LINE)
+
+    @pytest.mark.parametrize(
+        ("code", "told"),
+        [
+            ("{ready}; time.sleep(60)", "stopped by SIGTERM before the work began\n"),
+            (
+                "from alexnet_tf.program.errors import run_command; run_command(lambda _: {ready} or time.sleep(60))",
+                "interrupted; nothing was left half-written\n",
+            ),
+        ],
+        ids=["while modules are imported", "at work"],
+    )
+    def test_any_command_as_the_first_process_of_a_container(self, code: str, told: str) -> None:
+        if subprocess.run([*FIRST_PROCESS, "true"], capture_output=True).returncode:
+            pytest.skip("NO NAMESPACES: unshare --pid does not work here")
+        code = "import alexnet_tf, time; " + code.format(ready="print('ready', flush=True)")
+        pipe = subprocess.PIPE
+        command = [*FIRST_PROCESS, sys.executable, "-c", code]
+        with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            self._terminate_child(process)
+            _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, told)
+
+    def _terminate_child(self, process: subprocess.Popen) -> None:
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
 
 
 class TestStartWorkers:
