@@ -17,6 +17,7 @@ from alexnet_tf.settings.cluster import Cluster, find_cluster
 from alexnet_tf.settings.config import Config, load_config
 from alexnet_tf.settings.explained import Setting, as_table, as_yaml, settings_in_force
 from alexnet_tf.workers.watch import keep_watch
+from tfrecords.manifest import MANIFEST_FILE
 
 RESOLVED_FILE = "resolved.yaml"
 """In the run's folder, for people: every setting in force."""
@@ -40,6 +41,10 @@ def main(argv: list[str]) -> int:
     if arguments.run is None:
         parser.error("--run is missing, the folder to train in")
     refuse_pattern("--run", arguments.run)
+    if (arguments.run / MANIFEST_FILE).exists():
+        raise UserError(
+            f"--run {arguments.run} holds converted data; give a folder of the run's own, such as runs/first"
+        )
     with STOP:
         # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
         given = load_config(arguments.config, arguments.overrides)

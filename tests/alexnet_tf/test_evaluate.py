@@ -146,6 +146,8 @@ class TestMain:
             evaluate.main(["--run", str(tmp_path / "x")])
         with pytest.raises(UserError, match=r"is no run but a folder of converted data"):
             evaluate.main(["--run", str(open_run(two_runs[0]).config.data.dir)])
+        with pytest.raises(UserError, match=r"is a run, no converted data"):
+            evaluate.main(["--run", run, "--data", run])
         with pytest.raises(UserError, match=r"it is a run: export it"):
             evaluate.main(["--model", run, "--data", str(tmp_path)])
         with pytest.raises(UserError, match=r"no data folder .*away"):

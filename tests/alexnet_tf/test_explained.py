@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import train
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import Config, load_config, parse_config
 from alexnet_tf.settings.explained import MEANINGS, Setting, as_yaml, by_origin, settings_in_force
@@ -110,6 +111,11 @@ class TestCommand:
         assert {name for name in roots if name.startswith("alexnet_tf")} <= {"alexnet_tf.settings"} | {
             "alexnet_tf.settings.config", "alexnet_tf.settings.presets"
         }  # fmt: skip
+
+    def test_data_are_no_place_for_a_run(self, tmp_path: Path) -> None:
+        (tmp_path / "manifest.json").write_text("{}")
+        with pytest.raises(UserError, match=r"^--run .* holds converted data; give"):
+            train.main(["--config", str(CONFIGS[0]), "--run", str(tmp_path)])
 
     def test_a_run_is_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
