@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from alexnet_tf.evaluation.error_rates import error_rates, shifted_labels
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
@@ -18,9 +17,11 @@ from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import write_whole
-from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
+from alexnet_tf.runs.classes import Classes, how_they_differ
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.settings.config import DevicesConfig
@@ -51,6 +52,8 @@ def main(argv: list[str]) -> int:
     models = [ExportedModel(path) for path in arguments.model]
     for model in models:
         _check_same_classes(f"model {model.path}", model.classes, data, manifest)
+        for line in model.checkpoints:
+            print(line)
     total: np.ndarray | float = 0.0
     of_runs = (_answers_of_run(run, data, manifest, towers, arguments) for run in runs)
     of_models = (_answers_of_model(model, data, manifest, arguments) for model in models)
@@ -95,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
     if manifest.class_keys != classes.keys:
         raise UserError(
-            f"{net} knows {len(classes.keys)} classes, {data} has {manifest.num_classes} or other ones; "
+            f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
             "give the data it was trained on with --data"
         )
 
@@ -103,20 +106,21 @@ def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manife
 def _answers_of_run(
     run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
-    model, _ = trained_network(run, towers, arguments.checkpoint)
+    model, checkpoint = trained_network(run, towers, arguments.checkpoint)
+    print(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
     batches = evaluation_batches(
         data, manifest, split=arguments.split, batch_size=pictures_at_once(run.config, arguments.views)
     )
     forward = prediction_function(model, run.config.preset.augment, run.statistics, arguments.views)
     images = manifest.splits[arguments.split].records
-    return class_probabilities(forward, batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None))
+    return class_probabilities(forward, batches, progress_bar(images, desc=run.path.name))
 
 
 def _answers_of_model(
     model: ExportedModel, data: Path, manifest: Manifest, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     files = evaluation_files(data, manifest, split=arguments.split, batch_size=FILES_AT_ONCE)
-    bar = tqdm(total=manifest.splits[arguments.split].records, unit="img", desc=str(model.path), disable=None)
+    bar = progress_bar(manifest.splits[arguments.split].records, desc=str(model.path))
     return class_probabilities(lambda files: model.answer(files, arguments.views)[0], files, bar)
 
 

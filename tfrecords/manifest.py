@@ -108,6 +108,8 @@ def load_manifest(data_dir: Path) -> Manifest:
     try:
         text = read_text(path)
     except FileNotFoundError:
+        if (Path(data_dir) / "checkpoints").is_dir():
+            raise UserError(f"{data_dir} is a run, no converted data; give the data folder itself") from None
         raise UserError(
             f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
         ) from None

@@ -281,8 +281,8 @@ def make_checkpoints(run: Path) -> Checkpoints:
 
 
 def _lowest(errors: dict[Path, float]) -> Path | None:
-    """Of equal ones the first, for only a lower error is a better one."""
-    return min(errors, key=lambda path: (errors[path], int(path.name[5:])), default=None)
+    """Of equal ones the later: it has been trained longer and is no worse."""
+    return min(errors, key=lambda path: (errors[path], -int(path.name[5:])), default=None)
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -29,6 +29,25 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def how_they_differ(own: list[str], others: list[str]) -> str:
+    """What is said of data whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
+    missing = [key for key in own if key not in set(others)]
+    new = [key for key in others if key not in set(own)]
+    found = f"has {len(others)}"
+    if missing:
+        found += f" and lacks {_a_few(missing)}"
+    if new:
+        found += f"{' but' if missing else ', among them'} {'has ' if missing else ''}{_a_few(new)}"
+    if not missing and not new:
+        place = next(place for place, (key, other) in enumerate(zip(own, others, strict=True)) if key != other)
+        found += f" in another order: label {place} is {others[place]}, not {own[place]}"
+    return found
+
+
+def _a_few(keys: list[str], most: int = 5) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
 def load_classes(path: Path, remedy: str) -> Classes:
     """Reads a classes.json, of a run or of an exported model.
 

@@ -1,6 +1,7 @@
 """A run's folder, held by the one process that trains in it.
 
     RUN/config.yaml        every setting as it was when the run began, and as it is now where it may change
+    RUN/resolved.yaml      the same with every value that the preset decides, and where each comes from, for people
     RUN/classes.json       class keys and names, in label order
     RUN/statistics.npz     mean image and colors of the training data
     RUN/metrics.jsonl      a line every few steps and every validation
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import UNFINISHED, hold, make_folder, write_whole
 from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
-from alexnet_tf.runs.classes import Classes, load_classes
+from alexnet_tf.runs.classes import Classes, how_they_differ, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
 from alexnet_tf.runs.records import TrainingState, step_of
@@ -326,8 +327,8 @@ class OthersFolder(TrainingFolder):
 def _check_same_experiment(run: Run, config: Config, classes: Classes, statistics: Statistics) -> None:
     if run.classes.keys != classes.keys:
         raise UserError(
-            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} has {len(classes.keys)} "
-            "or other ones; use its own data or another --run"
+            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} "
+            f"{how_they_differ(run.classes.keys, classes.keys)}; use its own data or another --run"
         )
     if run.statistics.digest() != statistics.digest():
         raise UserError(

@@ -34,6 +34,9 @@ class TrainingState(BaseModel):
     """How often the plateau schedule has lowered the rate."""
     best_top1_error: float | None = Field(None, ge=0, le=1)
     epochs_since_best: int = Field(0, ge=0)
+    """Or since the plateau schedule last lowered the rate."""
+    epochs_without_best: int = Field(0, ge=0)
+    """Whatever the schedule did meanwhile; for train.stop_after."""
     validation_due: bool = False
     """Whether an epoch ends here whose validation is still to come: saving comes first."""
 

@@ -15,6 +15,7 @@ from alexnet_tf.networks.layers import Dense
 from alexnet_tf.networks.network import AlexNet, named_variables
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
@@ -43,7 +44,8 @@ def export_run(
       which: "best" or "latest" checkpoint.
       keep: how many versions stay beside the new one and the highest; None keeps all.
       license_text: under which license the weights may be used.
-      report: gets a line on what `keep` left alone, and on which version a server loads when it is not the new one.
+      report: gets a line on each run's checkpoint, on what `keep` left alone, and on which version a server loads when
+        it is not the new one.
 
     Returns:
       The version's folder.
@@ -55,6 +57,8 @@ def export_run(
     _check_ensemble(runs)
     with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
+        for run, (_, checkpoint) in zip(runs, loaded, strict=True):
+            report(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
         variables = [_lay_out(model) for model, _ in loaded]
         members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)

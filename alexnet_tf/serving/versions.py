@@ -21,6 +21,7 @@ PROTO = "saved_model.pb"
 ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"
 """Class keys and names, in label order."""
+CLASSES_REMEDY = "copy the whole folder again, or export again"
 MODEL_FILE = ASSETS / "model.json"
 """Where the model comes from, how good it is, under which license it may be used, and its limits."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
@@ -75,9 +76,22 @@ def newest_version(model: Path) -> Path:
     for folder in reversed(version_folders(model).values()):
         if (folder / PROTO).is_file():
             return folder
-    if not model.is_dir():
-        raise UserError(f"{model} is no folder, so it holds no exported model; make one with export.py --out {model}")
-    raise UserError(f"{model} holds no exported model; make one with export.py --out {model}")
+    found = "holds" if model.is_dir() else "is no folder, so it holds"
+    raise UserError(f"{model} {found} no exported model; {how_to_get_one(model)}")
+
+
+def how_to_get_one(model: Path) -> str:
+    """What helps where a path holds no exported model."""
+    if _is_run(model):
+        return (
+            f"it is a run: export it with export.py --run {model} --out models/alexnet and give --model models/alexnet"
+        )
+    return f"make one with export.py --out {model}"
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder is one that train.py made."""
+    return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir()
 
 
 @contextmanager
@@ -98,6 +112,8 @@ def new_version(
     Raises:
       UserError: the version exists, another process writes a version here, or the folder cannot be written.
     """
+    if _is_run(out):
+        raise UserError(f"--out {out} is a run; give a folder of the model's own, such as --out models/alexnet")
     with _locked(out):
         _remove_leftovers(out, report)
         finished = _free_folder(out, version)

@@ -101,6 +101,10 @@ class TrainConfig(Section):
     """Steps between checkpoints within an epoch; the end of an epoch always makes one."""
     stuck_after: Count = 1000
     """Steps after which a loss still at ln(classes) is reported."""
+    stop_after: Count | None = None
+    """Epochs in a row without a new best validation error after which training ends; None: it goes on to the end."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """"balanced": a picture counts the more in the loss, the fewer its class has, so that all classes weigh alike."""
 
 
 class DevicesConfig(Section):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.runs.run import Run
+from alexnet_tf.runs.run import CONFIG_FILE, Run, no_run
 from alexnet_tf.settings.config import Config
 from alexnet_tf.training.optimizers import layer_of
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -48,11 +48,14 @@ def load_statistics(config: Config, run: Path) -> Statistics:
     A run under way has a copy of those that it began with, so that the other run may be gone by then.
 
     Raises:
-      UserError: the file is missing or broken.
+      UserError: the file is missing or broken, or a run that begins is to take weights from what is no run.
     """
+    own = run / STATISTICS_FILE
+    source = config.train.init_from
+    if source is not None and not own.exists() and not (source / CONFIG_FILE).exists():
+        raise UserError(f"train.init_from: {no_run(source)}")
     of_data = config.data.dir / STATISTICS_FILE
     path = config.data.statistics or of_data
     if config.data.statistics is None and config.train.init_from is not None:
-        own = run / STATISTICS_FILE
         path = own if own.exists() else config.train.init_from / STATISTICS_FILE
     return Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tqdm import tqdm
 
+from alexnet_tf.evaluation.probabilities import Bar
 from alexnet_tf.networks.network import AlexNet, named_variables
 from alexnet_tf.pictures.input_pipeline import (
     READ_AHEAD,
@@ -33,6 +33,7 @@ from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.presets import LAYERS, FeatureLayer
@@ -184,10 +185,10 @@ class FrozenFeatures:
             return tf.concat(self.model.features(images, self.layer), axis=1)  # (n, F)
 
         total = sum(self.manifest.splits[split].records for split in SPLITS)
-        with tqdm(total=total, unit="img", desc="features", disable=None) as bar:
+        with progress_bar(total, desc="features") as bar:
             return {split: self._write_split(split, features, bar) for split in SPLITS}
 
-    def _write_split(self, split: str, features: Callable[[tf.Tensor], tf.Tensor], bar: tqdm) -> list[Shard]:
+    def _write_split(self, split: str, features: Callable[[tf.Tensor], tf.Tensor], bar: Bar) -> list[Shard]:
         rows = self._rows(split, features)
         written = [self._write_file(shard, rows, bar) for shard in self.manifest.splits[split].shards]
         next(rows, None)  # the end of the last shard is looked at, too
@@ -206,14 +207,14 @@ class FrozenFeatures:
                 ) from fault
             yield from zip(found, labels.numpy(), strict=True)
 
-    def _write_file(self, shard: Shard, rows: Iterator[tuple[np.ndarray, int]], bar: tqdm) -> Shard:
+    def _write_file(self, shard: Shard, rows: Iterator[tuple[np.ndarray, int]], bar: Bar) -> Shard:
         """The features of a shard's pictures; returns what there is to list of the file."""
         final, unfinished = self.folder / shard.file, self.folder / f"{UNFINISHED}{shard.file}"
         try:
             with tf.io.TFRecordWriter(str(unfinished)) as writer:
                 for _ in range(shard.records):
                     writer.write(_encode(*next(rows)))
-                    bar.update()
+                    bar.update(1)
             put_in_place(unfinished, final)
             size, sha256 = final.stat().st_size, file_sha256(final)
             return Shard(file=shard.file, records=shard.records, bytes=size, sha256=sha256)

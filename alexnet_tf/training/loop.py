@@ -26,6 +26,7 @@ from alexnet_tf.towers import Towers
 from alexnet_tf.training.fine_tuning import take_weights
 from alexnet_tf.training.frozen_features import FrozenFeatures
 from alexnet_tf.training.optimizers import learning_rates
+from alexnet_tf.training.outlook import chance_advice, class_weights, is_judged
 from alexnet_tf.training.progress import NoProgress, Progress
 from alexnet_tf.training.sanity import PixelCheck, not_finite_advice, stuck_advice
 from alexnet_tf.training.step import StepInput, TrainingStep
@@ -51,7 +52,12 @@ class Trainer:
         self.per_epoch = manifest.splits["train"].records
         self.all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
         self.last_step = min(self.all_steps, config.train.steps or self.all_steps)
-        self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed, statistics, workers)
+        weights = None
+        if config.train.class_weights == "balanced":
+            weights = class_weights(manifest.splits["train"].class_counts)
+        self.step = TrainingStep(
+            self.preset, manifest.num_classes, towers, config.train.seed, statistics, workers, weights
+        )  # fmt: skip
         self.predict = prediction_function(self.step.model, self.preset.augment, statistics)
         fresh = not folder.has_checkpoint()
         if config.train.init_from and fresh:
@@ -72,15 +78,16 @@ class Trainer:
         self.pixels = PixelCheck(statistics.mean_image)
 
     def run(self) -> None:
-        """Trains until the last step is done and saved.
+        """Trains until the last step is done and saved, or the validation error has not got better for long enough.
 
         Raises:
           StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
           UserError: the loss is not finite, or a file that is read turned out damaged.
         """
-        complete = self.state.step >= self.last_step
+        complete = self.complete
         if complete and not self.state.validation_due:
             more = "train.epochs" if self.last_step == self.all_steps else "train.steps"
+            more = "train.stop_after" if self.state.step < self.last_step else more
             self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to train longer")
             return
         if not complete:  # a start from nothing is told, too: the folder may be on a disk that is not mounted yet
@@ -91,21 +98,39 @@ class Trainer:
             with STOP.saving_first():
                 if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
                     self._validate()
-                if not complete:
+                if not self.complete:
                     self._run_steps()
+                if self.state.step < self.last_step:
+                    self.progress.say(
+                        f"stopped at step {self.state.step} of {self.last_step}: no new best validation error in "
+                        f"{self.state.epochs_without_best} epochs (train.stop_after={self.config.train.stop_after})"
+                    )
         finally:
             self.progress.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether no step is left to be done."""
+        return self.state.step >= self.last_step or self._stops_early()
+
+    def _stops_early(self) -> bool:
+        """Whether the validation error has not got better for as long as the config waits for that."""
+        limit = self.config.train.stop_after
+        return limit is not None and not self.state.validation_due and self.state.epochs_without_best >= limit
 
     def _start_with_same_weights(self) -> None:
         """Gives this worker the state and the weights with which the first one begins."""
         state = self.state
         best = math.nan if state.best_top1_error is None else state.best_top1_error
-        step, drops, best, since, due = self.workers.broadcast_from_first(
-            np.array([state.step, state.drops, best, state.epochs_since_best, state.validation_due])
-        ).tolist()
+        step, drops, best, since, without, due = self.workers.broadcast_from_first(
+            np.array(
+                [state.step, state.drops, best, state.epochs_since_best, state.epochs_without_best,
+                 state.validation_due]
+            )
+        ).tolist()  # fmt: skip
         self.state = TrainingState(
             step=int(step), drops=int(drops), best_top1_error=None if math.isnan(best) else best,
-            epochs_since_best=int(since), validation_due=bool(due),
+            epochs_since_best=int(since), epochs_without_best=int(without), validation_due=bool(due),
         )  # fmt: skip
         velocities = {f"velocity/{name}": velocity for name, velocity in self.step.optimizer.velocities.items()}
         self.workers.start_with_same_weights({**self.step.variables, **velocities})
@@ -122,7 +147,7 @@ class Trainer:
     def _run_steps(self) -> None:
         batches = iter(self._training_batches())
         pending: tf.Tensor | None = None
-        while self.state.step < self.last_step:
+        while not self.complete:
             with self.progress.waiting_for_data():
                 images, labels = next(batches)
             self._check_batch(images)
@@ -143,7 +168,7 @@ class Trainer:
                 self._read_loss(loss)
                 pending = None
                 self._save()
-            if stopping and self.state.step < self.last_step:
+            if stopping and not self.complete:
                 cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
                 raise StoppedBySignal(
                     f"stopped by {cause}, saved at step {self.state.step}; run the same command again to resume"
@@ -168,6 +193,10 @@ class Trainer:
 
     def _rates(self) -> dict[str, float]:
         return learning_rates(self.preset.train, self.step.variables, int(self._epoch()) + 1, self.state.drops)
+
+    def trained(self) -> list[str]:
+        """The names of the variables that the next step changes."""
+        return [name for name, rate in self._rates().items() if rate]
 
     def _warm_up(self) -> float:
         """The share of the rates that is used: scaled-up rates rise step by step from those before scaling."""
@@ -221,20 +250,29 @@ class Trainer:
         first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
         own = np.zeros(4)
         if end > first:
-            own = error_sums(*class_probabilities(self.predict, self._validation_batches(), PULSE))
+            bar = self.progress.validating(end - first)
+            own = error_sums(*class_probabilities(self.predict, self._validation_batches(), bar))
         rates = rates_of_sums(self.workers.sum(own))
         self._follow_plateau(rates.top1_error)
         self.state.validation_due = False
         self.progress.validated(self._epoch(), rates)  # before the checkpoint says that it was done
+        before = (self.state.step - 1) * self.batch_size // self.per_epoch
+        if is_judged(before, int(self._epoch())) and (
+            warning := chance_advice(
+                int(self._epoch()), rates.top1_error, self.state.best_top1_error, self.manifest.splits["val"]
+            )
+        ):
+            self.progress.say(warning)
         with PULSE.saving():
             self.folder.add_validation(self.state, rates.top1_error)
 
     def _follow_plateau(self, top1_error: float) -> None:
         state, recipe = self.state, self.preset.train
         if state.best_top1_error is None or top1_error < state.best_top1_error:
-            state.best_top1_error, state.epochs_since_best = top1_error, 0
+            state.best_top1_error, state.epochs_since_best, state.epochs_without_best = top1_error, 0, 0
             return
         state.epochs_since_best += 1
+        state.epochs_without_best += 1
         if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
             state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
 

@@ -1,6 +1,7 @@
 """What a user sees of a run: the progress bar, metrics.jsonl and TensorBoard."""
 
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.evaluation.error_rates import ErrorRates
+from alexnet_tf.evaluation.probabilities import Bar
+from alexnet_tf.program.progress_lines import Lines, progress_bar
+from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.training.optimizers import is_bias
@@ -38,9 +42,7 @@ class Progress:
         self.rates: dict[str, float] = {}
         folder.start_metrics(state)
         self.board = _board(folder)
-        self.bar = tqdm(
-            total=last_step * batch_size, initial=self.step * batch_size, unit="img", dynamic_ncols=True, disable=None
-        )
+        self.bar = progress_bar(last_step * batch_size, self.step * batch_size)
         self.restart_clock()
         self.first_step = self.step
 
@@ -90,6 +92,10 @@ class Progress:
         """Over the last 100 steps at most."""
         return float(np.mean(self.losses))
 
+    def validating(self, images: int) -> Bar:
+        """What is to be told of each batch of a validation of so many images."""
+        return PULSE if sys.stderr.isatty() else Validation(images)
+
     def validated(self, epoch: float, rates: ErrorRates) -> None:
         """Tells the error rates at the end of an epoch."""
         self.say(
@@ -103,7 +109,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Prints a line above the bar."""
-        self.bar.write(line)
+        tqdm.write(line)
 
     def close(self) -> None:
         """Ends the bar and flushes TensorBoard's file."""
@@ -131,6 +137,21 @@ class Progress:
                 tf.summary.scalar(f"{kind}/{name}", value, step=self.step)
 
 
+class Validation:
+    """Marks each batch for the watch, and tells now and then how far a validation is, where there is no terminal."""
+
+    def __init__(self, images: int) -> None:
+        self.lines = Lines(images, desc="validation", by_percent=False)
+
+    def update(self, n: int = 1) -> None:
+        """So many more images are done."""
+        PULSE.update(n)
+        self.lines.update(n)
+
+    def close(self) -> None:
+        """The result is told by itself."""
+
+
 def _board(folder: TrainingFolder) -> Any:
     """TensorBoard's file; figures to look at, which metrics.jsonl holds too, so a full disk for them ends no run."""
     path = folder.path / "tensorboard"
@@ -153,6 +174,10 @@ class NoProgress(Progress):
 
     def step_done(self, epoch: float, rates: dict[str, float], warm_up: float = 1.0) -> None:
         """Nothing is shown."""
+
+    def validating(self, images: int) -> Bar:
+        """Only the watch is told."""
+        return PULSE
 
     def validated(self, epoch: float, rates: ErrorRates) -> None:
         """Nothing is told."""

@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.networks.network import Images, named_variables, refuse_unknown_variables
@@ -27,6 +28,7 @@ class TrainingStep:
       seed: of the initial weights and of dropout.
       statistics: with which each tower prepares its images; None: the step is given prepared ones.
       workers: those that do the step together, each with images of its own.
+      class_weights: float32 (classes,), what an image of each class counts in the loss; None: all alike.
 
     Raises:
       UserError: the network has a variable that would stay untrained, or out of the checkpoints.
@@ -34,7 +36,7 @@ class TrainingStep:
 
     def __init__(
         self, preset: Preset, num_classes: int, towers: Towers, seed: int, statistics: Statistics | None = None,
-        workers: OneWorker = ONE_WORKER,
+        workers: OneWorker = ONE_WORKER, class_weights: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         self.towers = towers
         self.workers = workers
@@ -47,6 +49,7 @@ class TrainingStep:
         self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
         self.augment = preset.augment
         self.statistics = statistics
+        self.class_weights = class_weights
         self.compiled = tf.function(self._step, autograph=False)  # nothing in it branches on a tensor
         self.from_features = False
         """Whether the step is given what the frozen part puts out, (N, F), in place of images."""
@@ -94,6 +97,8 @@ class TrainingStep:
         logits = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # (N,)
+            if self.class_weights is not None:
+                losses *= tf.gather(tf.constant(self.class_weights, losses.dtype), labels)
             loss = tf.reduce_mean(losses)  # ()
         # Not GradientTape: it would put the whole backward pass on the first device. tf.gradients
         # keeps every gradient on the device of the operation that it belongs to.

@@ -96,7 +96,9 @@ class TestInitFrom:
                 "has preset 2012-code, this config paper: another network; set model.preset=2012",
             ),
             (("augment.mean=per-offset",), "was trained with augment.mean center, not per-offset"),
-            ((f"train.init_from={runs / 'none'}",), "is missing|is no run"),
+            ((f"train.init_from={runs / 'none'}",), r"^train\.init_from: .*none is no run: it does not exist$"),
+            ((f"train.init_from={runs / (base.name + 's')}",), f"^train.init_from: .* is .*{base.name} meant"),
+            ((f"train.init_from={runs}", f"data.statistics={base}/statistics.npz"), r"^train\.init_from: .* is no run"),
         ):
             with pytest.raises(UserError, match=line):
                 run_training(runs / "new", f"train.init_from={base}", *overrides)

@@ -106,8 +106,8 @@ class TestResume:
         best = json.loads((runs / "run/best.json").read_text())
         validated = {line["step"]: line["top1_error"] for line in metrics(runs / "run", "validation")}
         assert best["top1_error"] == min(validated.values())
-        first_best = min(validated, key=lambda step: (validated[step], step))
-        assert best["checkpoint"] == f"step-{first_best:08d}"
+        latest_best = min(validated, key=lambda step: (validated[step], -step))
+        assert best["checkpoint"] == f"step-{latest_best:08d}"
         run_training(runs / "run", "train.epochs=2")
         assert "is complete at step 10" in capsys.readouterr().out
 
@@ -129,6 +129,52 @@ class TestResume:
         for change in ("train.seed=9", "model.preset=paper", "data.batch_size=6"):
             with pytest.raises(UserError, match=change.split("=")[0]):
                 run_training(runs / "run", change)
+
+
+@pytest.mark.usefixtures("small_net")
+class TestEarlyStop:
+    """With a rate of next to nothing the first validation error stays the best."""
+
+    STANDS_STILL = ("train.learning_rate=1e-9", "train.epochs=9", "train.stop_after=2")
+
+    def test_the_same_bits_and_the_same_stop_in_parts(
+        self, runs: Path, run_training: Train, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run_training(runs / "whole", *self.STANDS_STILL)
+        # 4.8 steps are an epoch: the first three end with steps 5, 10 and 15.
+        assert [line["step"] for line in metrics(runs / "whole", "validation")] == [5, 10, 15]
+        told = "stopped at step 15 of 44: no new best validation error in 2 epochs (train.stop_after=2)"
+        assert told in capsys.readouterr().out
+        for stop in (7, 10, 12):
+            run_training(runs / "parts", *self.STANDS_STILL, f"train.steps={stop}")
+        run_training(runs / "parts", *self.STANDS_STILL)
+        assert steps_of(runs / "parts")[-1] == steps_of(runs / "whole")[-1] == 15
+        assert_same_to_the_last_bit(runs / "whole", runs / "parts", 15)
+        assert told in capsys.readouterr().out
+        run_training(runs / "parts", *self.STANDS_STILL)
+        assert "is complete at step 15; raise train.stop_after to train longer" in capsys.readouterr().out
+        best = json.loads((runs / "whole/best.json").read_text())
+        assert best["checkpoint"] == "step-00000015"  # of equal ones the later
+        run_training(runs / "parts", *self.STANDS_STILL, "train.stop_after=3")
+        assert [line["step"] for line in metrics(runs / "parts", "validation")] == [5, 10, 15, 20]
+
+    def test_a_validation_that_is_due_is_done_first(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.stop_after=2")
+        made.state.epochs_without_best = 2
+        made.state.validation_due = True
+        assert not made.complete
+        made.state.validation_due = False
+        assert made.complete
+
+    def test_drops_of_the_rate_do_not_begin_the_count_anew(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.schedule=plateau", "train.patience=2", "train.stop_after=5")
+        for number, error in enumerate((0.5, 0.4, 0.6, 0.5, 0.4, 0.5)):
+            made._follow_plateau(error)
+            assert not made.complete, number
+        made._follow_plateau(0.45)
+        assert made.complete and made.state.drops == 2
+        made._follow_plateau(0.39)
+        assert not made.complete
 
 
 @pytest.fixture
