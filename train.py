@@ -12,6 +12,7 @@ from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.stop_signals import STOP
 from alexnet_tf.settings.cluster import Cluster, find_cluster
 from alexnet_tf.settings.config import Config, load_config
+from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.workers.watch import keep_watch
 
 
@@ -45,6 +46,7 @@ def train(config: Config, cluster: Cluster, run: Path) -> None:
     from tfrecords.manifest import check_shards, load_manifest
 
     manifest = load_manifest(config.data.dir)
+    check_pictures(config.data.dir, manifest, config.preset.network, config.model.preset)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
     statistics = load_statistics(config, run)

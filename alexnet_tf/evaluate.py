@@ -23,6 +23,7 @@ from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords.manifest import Manifest, check_shards, load_manifest
 
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> int:
     manifest = load_manifest(data)
     for run in runs:
         _check_same_classes(f"run {run.path}", run.classes, data, manifest)
+        check_pictures(data, manifest, run.config.preset.network, run.config.model.preset)
     check_shards(data, manifest, arguments.split)
     towers = set_up_towers(runs[0].config.devices if runs else DevicesConfig())
     models = [ExportedModel(path) for path in arguments.model]

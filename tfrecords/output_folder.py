@@ -25,6 +25,9 @@ SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
 
+BEFORE_IT_WAS_CHOSEN = {"channels": 3}
+"""What an option had to be in a version that did not have it yet."""
+
 Identity = dict[str, dict[str, Any]]
 """What a conversion's bytes hang on, by the name under which a difference is told."""
 
@@ -83,7 +86,7 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
     for part, now in identity.items():
         then = before.get(part, {})
         for name in now:
-            if now[name] != then.get(name):
+            if now[name] != then.get(name, BEFORE_IT_WAS_CHOSEN.get(name)):
                 differs = f"{part}, {name} {then.get(name)} instead of {now[name]}"
                 raise UserError(
                     f"--out {out} holds an unfinished conversion of other {differs}: "

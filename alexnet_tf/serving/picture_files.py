@@ -13,7 +13,6 @@ import tensorflow as tf
 from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.serving.picture_structure import OK as OK
 from alexnet_tf.serving.picture_structure import first_frame, jpeg_status, png_essence
-from alexnet_tf.settings.presets import STORED_SIZE
 from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
 from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
@@ -26,22 +25,25 @@ AT_ONCE = 16
 Map = Callable[[tf.Tensor], tf.Tensor]
 
 
-def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
+def read_files(
+    files: tf.Tensor, stored_shape: tuple[int, int, int], prepare: Map, unpack: Map = tf.identity
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads every file that can be read, and says of the others what is wrong.
 
     Args:
       files: string (N,), JPEG, PNG or GIF files; of an animation the first frame counts.
-      prepare: takes one picture, float32 (256, 256, 3), to what is wanted, of any fixed shape.
+      stored_shape: height, width and channels to which a picture is brought first, those of the records.
+      prepare: takes one such picture, float32, to what is wanted, of any fixed shape.
       unpack: takes one of `files` to the picture file in it; may fail like all the rest.
 
     Returns:
       The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
     """
-    nothing = tf.zeros_like(prepare(tf.zeros((STORED_SIZE, STORED_SIZE, 3))))
+    nothing = tf.zeros_like(prepare(tf.zeros(stored_shape)))
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         file, status = inspect_file(unpack(file))
-        prepared = tf.cond(status == OK, lambda: prepare(picture_from_file(file)), lambda: nothing)
+        prepared = tf.cond(status == OK, lambda: prepare(picture_from_file(file, stored_shape)), lambda: nothing)
         return tf.ensure_shape(prepared, nothing.shape), status
 
     def read_or_fall_back(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

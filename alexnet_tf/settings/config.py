@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.text_files import read_text
+from alexnet_tf.settings.network_checks import check_choices, check_crop, check_layers, check_stored_features
 from alexnet_tf.settings.plain_yaml import NOTHING, load_yaml
-from alexnet_tf.settings.presets import PRESETS, STORED_SIZE, Augmentation, Precision, Preset, Recipe
+from alexnet_tf.settings.presets import PRESETS, Augmentation, OptimizerName, Precision, Preset, Recipe
 
-Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 """Bounded, for several of them are multiplied, and the product must be a float32."""
 WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$")]
@@ -30,6 +31,12 @@ def _expanded(path: Path) -> Path:
     if "\0" in str(path):
         raise ValueError("a path holds no NUL")
     return Path(os.path.expanduser(path))
+
+
+def _known_preset(name: str) -> str:
+    if name not in PRESETS:
+        raise PydanticCustomError("preset", f"Input should be one of {', '.join(PRESETS)}")
+    return name
 
 
 UserPath = Annotated[Path, AfterValidator(_expanded)]
@@ -43,9 +50,11 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """The network."""
+    """The network: a preset, and what its network leaves to choose. See presets.NetworkSettings."""
 
-    preset: Literal["paper", "2012-code", "caffe", "caffenet", "owt"] = "paper"
+    model_config = ConfigDict(extra="allow")  # which other keys there are depends on the preset; checked with it
+
+    preset: Annotated[str, AfterValidator(_known_preset)] = "paper"
 
 
 class DataConfig(Section):
@@ -72,6 +81,7 @@ class AugmentConfig(Section):
     noise_divisor: float | None = Field(None, ge=1e-9)
     noise_until_epoch: Count | None = None
     crop: Literal["random", "center"] | None = None
+    mirror: bool | None = None
 
 
 class TrainConfig(Section):
@@ -95,10 +105,10 @@ class TrainConfig(Section):
     drop_epochs: tuple[int, ...] | None = None
     drop_factor: float | None = Field(None, gt=0, le=1)
     max_drops: int | None = Field(None, ge=0)
-    layer_drops: dict[Layer, dict[int, NotNegative]] | None = None
-    rate_multipliers: dict[Layer, NotNegative] | None = None
-    freeze: tuple[Layer, ...] | None = None
-    optimizer: Literal["paper", "sgdw"] | None = None
+    layer_drops: dict[str, dict[int, NotNegative]] | None = None
+    rate_multipliers: dict[str, NotNegative] | None = None
+    freeze: tuple[str, ...] | None = None
+    optimizer: OptimizerName | None = None
     precision: Precision | None = None
     patience: Count = 3
     """With schedule "plateau": epochs without a new best validation error before the rate drops."""
@@ -161,7 +171,7 @@ class Config(Section):
         base = PRESETS[self.model.preset]
         recipe = Recipe(**_with_overrides(base.train, self.train))
         return Preset(
-            network=base.network,
+            network=replace(base.network, **(self.model.model_extra or {})),
             augment=Augmentation(**_with_overrides(base.augment, self.augment)),
             train=replace(recipe, learning_rate=recipe.learning_rate * self.rate_scale),
         )
@@ -205,26 +215,15 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
 
 def _check_together(config: Config, source: str) -> None:
     """Refuses what no single field can tell."""
-    augment = config.preset.augment
-    if augment.max_offset + augment.crop_size > STORED_SIZE:
-        raise UserError(
-            f"{source}: augment.max_offset: preset {config.model.preset} cuts {augment.crop_size} pixels of "
-            f"{STORED_SIZE}, so {STORED_SIZE - augment.crop_size} at most, got {augment.max_offset}"
-        )
+    name, train = config.model.preset, config.train
+    network = PRESETS[name].network
+    check_choices(config.model.model_extra or {}, network, source)
+    for field in ("freeze", "layer_drops", "rate_multipliers"):
+        check_layers(f"train.{field}", getattr(train, field) or (), network, name, source)
+    check_crop(config.preset, name, source)
     check_workers(config, source)
-    if not config.train.cache_features:
-        return
-    if config.preset.train.frozen_part is None:
-        raise UserError(
-            f"{source}: train.cache_features: nothing can be run only once unless train.freeze holds conv1 to conv5"
-        )
-    if config.preset.train.precision != "float32":
-        raise UserError(f"{source}: train.cache_features keeps features in float32: leave train.precision at float32")
-    if (augment.crop, augment.noise) != ("center", "none"):
-        raise UserError(
-            f"{source}: train.cache_features keeps one view of each picture: set augment.crop=center and "
-            "augment.noise=none"
-        )
+    if train.cache_features:
+        check_stored_features(config.preset, source)
 
 
 def check_workers(config: Config, source: str) -> None:
