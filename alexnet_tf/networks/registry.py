@@ -9,6 +9,7 @@ from alexnet_tf.towers import Towers
 NETWORKS = {
     "alexnet": "alexnet_tf.networks.alexnet:TwoTowerAlexNet",
     "caffe": "alexnet_tf.networks.caffe:CaffeAlexNet",
+    "lenet5": "alexnet_tf.networks.lenet5:LeNet5",
     "torchvision": "alexnet_tf.networks.torchvision:OneTowerAlexNet",
 }
 """By `kind` of the preset's network: "module:Class", a subclass of Network."""

@@ -109,6 +109,24 @@ class OneTowerAlexNetSettings(NetworkSettings):
     feature_layers: ClassVar[tuple[str, ...]] = ALEXNET_FEATURE_LAYERS
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeNet5Settings(NetworkSettings):
+    """LeNet-5, and what came into use after it; see networks.lenet5."""
+
+    activation: Literal["tanh", "relu"] = "tanh"
+    """"tanh" is the paper's 1.7159 tanh(2x/3)."""
+    pooling: Literal["average", "max"] = "average"
+    """"average" is the paper's, with a trained coefficient and bias for each map."""
+    image_size: int = 28  # in the middle of 32x32, which the network makes of it
+    stored_size: int = 28
+    channels: int = 1
+    kind: str = "lenet5"
+
+    layers: ClassVar[tuple[str, ...]] = ("c1", "s2", "c3", "s4", "c5", "f6", "output")
+    feature_layers: ClassVar[tuple[str, ...]] = ("s2", "s4", "c5", "f6")
+    choices: ClassVar[tuple[str, ...]] = ("activation", "pooling")
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How a training picture is cropped, mirrored and colored. Pixels stay on the 0-255 scale."""
@@ -290,6 +308,30 @@ PRESETS = {
             schedule="epochs",
             drop_epochs=(31, 61),  # --lr-step-size 30
             weight_decay=1e-4,
+        ),
+    ),
+    "lenet5": Preset(  # LeCun et al., Proc. IEEE 86 (11), 1998; trained as any network here, see networks.lenet5
+        network=LeNet5Settings(),
+        augment=Augmentation(
+            max_offset=0,
+            images_per_draw=1,
+            mean="per-offset",
+            noise="none",
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+            color_divisors=(200.0,),  # section II.B: from black to white it is 1.275
+            crop_size=28,
+            mirror=False,  # a mirrored digit is none
+        ),
+        train=Recipe(
+            bias_rate_factor=1.0,
+            drop_bias_rate=True,
+            decay_biases=False,
+            schedule="epochs",
+            drop_epochs=(13, 17),
+            epochs=20,  # section III.C
+            learning_rate=0.02,
+            weight_decay=0.0,
         ),
     ),
 }
