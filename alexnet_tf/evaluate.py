@@ -16,6 +16,7 @@ from alexnet_tf.evaluation.error_rates import error_rates, shifted_labels
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
+from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.whole_files import write_whole
@@ -59,17 +60,25 @@ def main(argv: list[str]) -> int:
         total = total + probabilities
     averaged = np.asarray(total) / nets
     rates = error_rates(averaged, labels)
+    views = {net.number_of_views(arguments.views) for net in models}
+    views |= {number_of_views(arguments.views, run.config.preset.augment, manifest.size) for run in runs}
+    shown = " or ".join(map(str, sorted(views)))
     print(
-        f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
+        f"{arguments.split}, {rates.images} images, {shown} view{'s' * (views != {1})}, "
         f"{nets} net{'s' * (nets > 1)}: "
         f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
     )
+    if views != {arguments.views}:
+        print(
+            f"{arguments.views} views are {shown} here: pictures that must not be mirrored have half as many, and of a "
+            "picture that a net sees whole there is one crop"
+        )
     if warning := shifted_labels(averaged, labels):
         print(warning, file=sys.stderr)
     if arguments.json:
         report = {
             "top1_error": rates.top1_error, "top5_error": rates.top5_error,
-            "images": rates.images, "views": arguments.views, "loss": rates.loss,
+            "images": rates.images, "views": max(views), "loss": rates.loss,
             "split": arguments.split, "runs": [str(path) for path in arguments.run],
             "models": [str(path) for path in arguments.model],
         }  # fmt: skip

@@ -86,8 +86,9 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
     for part, now in identity.items():
         then = before.get(part, {})
         for name in now:
-            if now[name] != then.get(name, BEFORE_IT_WAS_CHOSEN.get(name)):
-                differs = f"{part}, {name} {then.get(name)} instead of {now[name]}"
+            earlier = then.get(name, BEFORE_IT_WAS_CHOSEN.get(name))
+            if now[name] != earlier:
+                differs = f"{part}, {name} {earlier} instead of {now[name]}"
                 raise UserError(
                     f"--out {out} holds an unfinished conversion of other {differs}: "
                     f"give the command that it was begun with, or remove {out}"

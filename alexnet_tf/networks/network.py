@@ -122,8 +122,10 @@ class Network(keras.Model):
 
     def head(self, features: list[tf.Tensor], layer: str | None, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
         """The rest of the network, from what `features` gives (from images, where `layer` is None) to logits."""
-        *_, last = features, *(x for _, x in self._walk(features, layer, dropout_seed))
-        return self.last_stage(last, dropout_seed)
+        x = features
+        for _, put_out in self._walk(features, layer, dropout_seed):
+            x = put_out
+        return self.last_stage(x, dropout_seed)
 
     def logits_in_training(
         self, images: Images, layer: str | None, dropout_seed: tf.Tensor

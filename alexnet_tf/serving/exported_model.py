@@ -1,5 +1,6 @@
 """An exported model as its users have it: a SavedModel's folder, without the run that it came from."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.serving.versions import CLASSES_FILE, newest_version
+from alexnet_tf.serving.versions import CLASSES_FILE, MODEL_FILE, newest_version
 
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
 """By the number of views."""
@@ -27,6 +28,16 @@ class ExportedModel:
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
+
+    def number_of_views(self, views: int) -> int:
+        """How many views ten really are; models of earlier versions, which do not tell, have ten."""
+        if views == 1:
+            return 1
+        try:
+            nets = json.loads((self.path / MODEL_FILE).read_text(encoding="utf-8"))["nets"]
+            return max(int(net["ten_view"]) for net in nets)
+        except (OSError, ValueError, KeyError, TypeError):
+            return views
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
         """What is on pictures.

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.evaluation.figures import read_metrics
+from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.runs.metrics import METRICS_FILE
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
@@ -40,6 +41,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     return {
         "preset": run.config.model.preset,
         "seed": run.config.train.seed,
+        "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),
         "checkpoint_step": step,
         "validation": _validation(run, step),
     }

@@ -209,7 +209,8 @@ class Trainer:
         if not math.isfinite(loss):
             self._stop_not_finite(f"the loss of step {step} is {loss}")
         if step == self.config.train.stuck_after:
-            warning = stuck_advice(step, self.progress.mean("loss"), self.manifest.num_classes)
+            preset, classes = self.config.model.preset, self.manifest.num_classes
+            warning = stuck_advice(step, self.progress.mean("loss"), classes, preset)
             if warning:
                 self.progress.say(warning)
 
