@@ -200,7 +200,8 @@ def _own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
     batch = _random_batch(preset.augment, options.batch_size, options.classes, options.seed)
     images, labels = (tf.constant(array) for array in batch)
     numbers = itertools.count()
-    return Side(lambda: step(images, labels, next(numbers), rates), gflop_per_image(count_work(step.model)))
+    work = gflop_per_image(count_work(step.model))
+    return Side(lambda: step(images, labels, next(numbers), rates)["loss"], work)
 
 
 def _measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:

@@ -48,11 +48,18 @@ def load_statistics(config: Config, run: Path) -> Statistics:
     A run under way has a copy of those that it began with, so that the other run may be gone by then.
 
     Raises:
-      UserError: the file is missing or broken.
+      UserError: the file is missing or broken, or is of pictures of another size than the network's.
     """
     of_data = config.data.dir / STATISTICS_FILE
     path = config.data.statistics or of_data
     if config.data.statistics is None and config.train.init_from is not None:
         own = run / STATISTICS_FILE
         path = own if own.exists() else config.train.init_from / STATISTICS_FILE
-    return Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")
+    found = Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")
+    shapes = [" x ".join(map(str, shape)) for shape in (found.mean_image.shape, config.preset.network.stored_shape)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"{path} has a mean image of {shapes[0]}, the pictures for model.preset={config.model.preset} are "
+            f"{shapes[1]}; set another data.statistics or train.init_from"
+        )
+    return found

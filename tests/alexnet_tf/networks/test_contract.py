@@ -15,11 +15,13 @@ from alexnet_tf.settings.config import parse_config
 from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.settings.presets import PRESETS, OptimizerName
 from alexnet_tf.towers import Towers
+from alexnet_tf.training.fine_tuning import load_statistics
 from alexnet_tf.training.optimizers import OPTIMIZERS, learning_rates
 from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf.networks.trial_network import register, register_class
 from tests.closeness import ONE_LAYER, assert_close
 from tfrecords.manifest import Manifest
+from tfrecords.statistics import Statistics
 
 CLASSES, RATE = 3, 0.1
 LABELS = tf.constant([0, 1, 2, 0, 1], tf.int64)
@@ -117,6 +119,13 @@ def test_choice_is_kept_by_the_config() -> None:
     config = parse_config("model: {preset: lenet5, pooling: max}", "some.yaml", ["model.activation=relu"])
     assert dataclasses.asdict(config.preset.network)["pooling"] == "max"
     assert config.preset.network.activation == "relu" and PRESETS["lenet5"].network.activation == "tanh"
+
+
+def test_mean_image_of_other_pictures_is_told(tmp_path: Path) -> None:
+    Statistics.of_mean_image(np.zeros((256, 256, 3))).save(tmp_path / "mean.npz")
+    config = parse_config("", "some.yaml", ["model.preset=lenet5", f"data.statistics={tmp_path / 'mean.npz'}"])
+    with pytest.raises(UserError, match=r"mean.npz has a mean image of 256 x 256 x 3, .*=lenet5 are 28 x 28 x 1; set"):
+        load_statistics(config, tmp_path)
 
 
 @pytest.mark.parametrize(("size", "channels"), [(28, 3), (256, 1), (32, 1)])
