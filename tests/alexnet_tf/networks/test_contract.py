@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from alexnet_tf.pictures.preparation import evaluation_views, number_of_views
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.settings.network_checks import check_pictures
@@ -106,13 +107,24 @@ def test_every_update_rule_of_the_settings_is_there() -> None:
         (["train.rate_multipliers={c1: 2}"], "rate_multipliers: model.preset=paper has no layer c1; its layers are"),
         (["train.layer_drops={c1: {3: 0}}"], "train.layer_drops: model.preset=paper has no layer c1; its layers"),
         (["model.preset=lenet5", "train.cache_features=true"], "train.cache_features needs c1 and s2 in train.freeze"),
-        (["model.preset=lenet5", "augment.max_offset=1"], "augment.max_offset: preset lenet5 cuts 28 pixels of 28"),
+        (["model.preset=lenet5", "augment.max_offset=3"], "augment.max_offset: preset lenet5 cuts 26 pixels of 28"),
     ],
 )  # fmt: skip
 def test_what_the_network_has_not_is_told(overrides: list[str], line: str) -> None:
     with pytest.raises(UserError, match=re.escape(line)) as fault:
         parse_config("", "some.yaml", overrides)
     assert "\n" not in str(fault.value)
+
+
+def test_ten_views_are_fewer_where_some_would_be_alike() -> None:
+    augment = PRESETS["paper"].augment
+    unmirrored = dataclasses.replace(augment, mirror=False)
+    counts = [number_of_views(10, recipe, size) for recipe in (augment, unmirrored) for size in (256, 224)]
+    assert counts == [10, 2, 5, 1] and number_of_views(1, augment, 256) == 1
+    statistics = Statistics.of_mean_image(np.zeros((256, 256, 3)))
+    picture = tf.random.stateless_uniform((256, 256, 3), (1, 2)) * 255
+    views, five = (evaluation_views(picture, 10, recipe, statistics) for recipe in (augment, unmirrored))
+    np.testing.assert_array_equal(five, views[:5])
 
 
 def test_choice_is_kept_by_the_config() -> None:

@@ -232,7 +232,7 @@ def test_evaluates(trial: Trial, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert evaluate.main(["--run", str(trial.folder / "run"), "--views", "10", "--json", str(json_file)]) == 0
     found = json.loads(json_file.read_text())
     assert found["images"] == trial.manifest.splits["val"].records
-    assert found["views"] == {"lenet5": 1, "trial": 5}.get(trial.name, 10)
+    assert found["views"] == {"lenet5": 5, "trial": 5}.get(trial.name, 10)
     assert f"{found['views']} view" in capsys.readouterr().out
 
 
