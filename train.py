@@ -16,6 +16,7 @@ from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.settings.cluster import Cluster, find_cluster
 from alexnet_tf.settings.config import Config, load_config
 from alexnet_tf.settings.explained import Setting, as_table, as_yaml, settings_in_force
+from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.workers.watch import keep_watch
 from tfrecords.manifest import MANIFEST_FILE
 
@@ -73,6 +74,7 @@ def train(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) 
     from tfrecords.manifest import check_shards, load_manifest
 
     manifest = load_manifest(config.data.dir)
+    check_pictures(config.data.dir, manifest, config.preset.network, config.model.preset)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)
     statistics = load_statistics(config, run)

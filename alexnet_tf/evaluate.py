@@ -15,6 +15,7 @@ from alexnet_tf.evaluation.error_rates import error_rates, shifted_labels
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
+from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.progress_lines import progress_bar
@@ -25,6 +26,7 @@ from alexnet_tf.runs.classes import Classes, how_they_differ
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords.manifest import Manifest, check_shards, load_manifest
 
@@ -47,6 +49,7 @@ def main(argv: list[str]) -> int:
     manifest = load_manifest(data)
     for run in runs:
         _check_same_classes(f"run {run.path}", run.classes, data, manifest)
+        check_pictures(data, manifest, run.config.preset.network, run.config.model.preset)
     check_shards(data, manifest, arguments.split)
     towers = set_up_towers(runs[0].config.devices if runs else DevicesConfig())
     models = [ExportedModel(path) for path in arguments.model]
@@ -62,19 +65,27 @@ def main(argv: list[str]) -> int:
         total = total + probabilities
     averaged = np.asarray(total) / nets
     rates = error_rates(averaged, labels)
+    views = {net.number_of_views(arguments.views) for net in models}
+    views |= {number_of_views(arguments.views, run.config.preset.augment, manifest.size) for run in runs}
+    shown = " or ".join(map(str, sorted(views)))
     if arguments.json:  # first of all, for stdout may have gone away in the meantime
         report = {
             "top1_error": rates.top1_error, "top5_error": rates.top5_error,
-            "images": rates.images, "views": arguments.views, "loss": rates.loss,
+            "images": rates.images, "views": max(views), "loss": rates.loss,
             "split": arguments.split, "runs": [str(path) for path in arguments.run],
             "models": [str(path) for path in arguments.model],
         }  # fmt: skip
         write_whole(arguments.json, (json.dumps(report, indent=1) + "\n").encode())
     print(
-        f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
+        f"{arguments.split}, {rates.images} images, {shown} view{'s' * (views != {1})}, "
         f"{nets} net{'s' * (nets > 1)}: "
         f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
     )
+    if views != {arguments.views}:
+        print(
+            f"{arguments.views} views are {shown} here: pictures that must not be mirrored have half as many, and of a "
+            "picture that a net sees whole there is one crop"
+        )
     if warning := shifted_labels(averaged, labels):
         print(warning, file=sys.stderr)
     return FAULT if lines_dropped() and not arguments.json else DONE

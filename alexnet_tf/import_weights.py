@@ -22,7 +22,7 @@ from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.settings.config import Config, parse_config
-from alexnet_tf.settings.presets import STORED_SIZE
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.training.imported_run import write_run
 from alexnet_tf.weights.caffemodel import read_mean_image
 from alexnet_tf.weights.layouts import CAFFE, TORCHVISION, check_published, from_published
@@ -34,6 +34,8 @@ CAFFE_MEAN = (123.0, 117.0, 104.0)
 """R, G, B of ImageNet as Caffe rounds it (models/bvlc_googlenet/train_val.prototxt); its AlexNets' own is an image."""
 TORCHVISION_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 """R, G, B (torchvision's ImageClassification preset)."""
+MEAN_SHAPE = PRESETS["caffe"].network.stored_shape
+"""The published nets' pictures are all of one size."""
 BATCH_SIZE = 256
 """Of both recipes: Caffe's batch_size, and torchvision's 32 on each of 8 GPUs."""
 
@@ -92,14 +94,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _one_color(color: tuple[float, float, float]) -> np.ndarray:
-    return np.full((STORED_SIZE, STORED_SIZE, 3), color, np.float64)
+    return np.full(MEAN_SHAPE, color, np.float64)
 
 
 def _mean_image(path: Path) -> np.ndarray:
     mean_image = read_mean_image(path)
-    if mean_image.shape != (STORED_SIZE, STORED_SIZE, 3):
+    if mean_image.shape != MEAN_SHAPE:
         height, width, _ = mean_image.shape
-        raise UserError(f"{path} holds a mean of {height}x{width} pixels, not of {STORED_SIZE}x{STORED_SIZE}")
+        raise UserError(f"{path} holds a mean of {height}x{width} pixels, not of {MEAN_SHAPE[0]}x{MEAN_SHAPE[1]}")
     if not (mean_image.min() >= 0 and mean_image.max() <= 255):  # fails for NaN, too
         raise UserError(f"{path} is damaged: it holds values outside 0 to 255")
     return mean_image

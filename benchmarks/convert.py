@@ -167,7 +167,7 @@ def _quality(items: list[FolderItem]) -> dict[str, Figure]:
     size: dict[str, list[float]] = {"ours": [], "loop": []}
     for item in chosen:
         data = item.read()
-        reference = picture_from_file(data)
+        reference = picture_from_file(data, (SIZE, SIZE, 3))
         coded = {"ours": same_work(data), "loop": plain_loop(data)}
         for side, image in coded.items():
             pixels = tf.cast(tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)

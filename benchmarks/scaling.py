@@ -10,6 +10,7 @@ logical processors; what was measured or published stands in benchmarks/figures.
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ import numpy as np
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.settings.config import DevicesConfig
-from alexnet_tf.settings.presets import PRESETS, STORED_SIZE
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import set_up_towers
 from alexnet_tf.training.placement_report import Placement, measure_placement, short_name
 from alexnet_tf.training.step import TrainingStep
@@ -53,7 +54,7 @@ CLUSTERS = (
     Cluster("P100", published_rate("P100"), LINKS["PCIe 3.0 x16"], 25 * GIGABIT),
     Cluster("A100 40GB PCIe", published_rate("A100 40GB PCIe"), LINKS["PCIe 4.0 x16"], 100 * GIGABIT),
 )
-RAW_BYTES = STORED_SIZE**2 * 3
+RAW_BYTES = math.prod(PRESETS["paper"].network.stored_shape)
 """A picture of --encoding raw."""
 
 Rows = list[list[str]]
@@ -64,8 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     check_report_options(options)
     towers = set_up_towers(DevicesConfig(towers="two-cpus"))
-    black = Statistics.of_mean_image(np.zeros((STORED_SIZE, STORED_SIZE, 3)))  # the numbers do not matter here
-    step = TrainingStep(PRESETS[options.preset], options.classes, towers, seed=0, statistics=black)
+    preset = PRESETS[options.preset]
+    black = Statistics.of_mean_image(np.zeros(preset.network.stored_shape))  # the numbers do not matter here
+    step = TrainingStep(preset, options.classes, towers, seed=0, statistics=black)
     tables = make_tables(step, measure_placement(step), options)
     if options.renew:
         options.renew.write_text(renewed(options.renew, tables), encoding="utf-8")

@@ -196,11 +196,12 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
 def _own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
     preset = OWN[name]
     step = TrainingStep(preset, options.classes, towers, options.seed)
-    rates = learning_rates(preset.train, step.variables, epoch=1, plateau_drops=0)
+    rates = learning_rates(preset.train, step.known, epoch=1, plateau_drops=0)
     batch = _random_batch(preset.augment, options.batch_size, options.classes, options.seed)
     images, labels = (tf.constant(array) for array in batch)
     numbers = itertools.count()
-    return Side(lambda: step(images, labels, next(numbers), rates), gflop_per_image(count_work(step.model)))
+    work = gflop_per_image(count_work(step.model))
+    return Side(lambda: step(images, labels, next(numbers), rates)["loss"], work)
 
 
 def _measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:

@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
     settings = Settings(
         options.size,
+        options.channels,
         options.encoding,
         options.quality,
         options.seed,
@@ -84,7 +85,7 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
     tasks = plan_shards(items, out, len(source.class_keys), settings)
     with unfinished_output(out, _identity(source, settings, tasks)) as work:
-        merged = _Merged(PixelSums(settings.size), len(source.class_keys))
+        merged = _Merged(PixelSums(settings.size, settings.channels), len(source.class_keys))
         for result in load_results(work, tasks):
             merged.collect(result)
         todo = [task for task in tasks if task.file not in merged.files]
@@ -178,6 +179,7 @@ def _manifest(source: Source, settings: Settings, merged: _Merged) -> Manifest:
     return Manifest(
         source=source.kind,
         size=settings.size,
+        channels=settings.channels,
         encoding=settings.encoding,
         quality=settings.quality if settings.encoding == "jpeg" else None,
         seed=settings.seed,

@@ -70,6 +70,8 @@ class Manifest(_Part):
     source: str = "folder"
     size: int = Field(ge=1)
     """Side of the square pictures, in pixels."""
+    channels: Literal[1, 3] = 3
+    """Of a pixel: red, green and blue, or gray alone."""
     encoding: Encoding
     quality: int | None = Field(ge=1, le=100)
     """JPEG quality; None for raw."""
@@ -80,6 +82,11 @@ class Manifest(_Part):
     """Names for people, in the order of class_keys."""
     splits: dict[str, Split]
     unreadable: list[Unreadable] = []
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every picture."""
+        return self.size, self.size, self.channels
 
     @property
     def num_classes(self) -> int:

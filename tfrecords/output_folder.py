@@ -26,6 +26,9 @@ SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
 
+BEFORE_IT_WAS_CHOSEN = {"channels": 3}
+"""What an option had to be in a version that did not have it yet."""
+
 Identity = dict[str, dict[str, Any]]
 """What a conversion's bytes hang on, by the name under which a difference is told."""
 
@@ -84,8 +87,9 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
     for part, now in identity.items():
         then = before.get(part, {})
         for name in now:
-            if now[name] != then.get(name):
-                differs = f"{part}, {name} {then.get(name)} instead of {now[name]}"
+            earlier = then.get(name, BEFORE_IT_WAS_CHOSEN.get(name))
+            if now[name] != earlier:
+                differs = f"{part}, {name} {earlier} instead of {now[name]}"
                 raise UserError(
                     f"--out {out} holds an unfinished conversion of other {differs}: "
                     f"give the command that it was begun with, or remove {out}"

@@ -88,5 +88,6 @@ def _draw_sheet(shown: list[tuple[str, CheckedRecord]], manifest: Manifest, shee
 
 def _pixels(image: bytes, manifest: Manifest) -> np.ndarray:
     if manifest.encoding == "raw":
-        return np.frombuffer(image, np.uint8).reshape(manifest.size, manifest.size, 3)
+        stored = np.frombuffer(image, np.uint8).reshape(manifest.picture_shape)
+        return np.broadcast_to(stored, (*stored.shape[:2], 3))
     return tf.io.decode_jpeg(image, channels=3).numpy()

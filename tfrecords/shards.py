@@ -64,7 +64,7 @@ class _Writing:
         self._report = report
         self._unreadable: list[Unreadable] = []
         self._repaired: list[Repaired] = []
-        self._sums = PixelSums(task.size) if task.split == "train" else None
+        self._sums = PixelSums(task.size, task.channels) if task.split == "train" else None
         self._advance = Advance()
         self._reported = time.monotonic()
 
@@ -77,7 +77,8 @@ class _Writing:
             self.class_counts[item.label] += 1
             self._advance.bytes += len(image)
             if self._sums is not None:
-                self._sums.add([np.frombuffer(square.tobytes("raw", channel), np.uint8) for channel in "RGB"])
+                bands = square.getbands()
+                self._sums.add([np.frombuffer(square.tobytes("raw", band), np.uint8) for band in bands])
         self._advance.pictures += 1
         if time.monotonic() - self._reported >= REPORT_SECONDS:
             self.report_now()
@@ -86,7 +87,7 @@ class _Writing:
         """The picture, ready to be stored, or None where it has to be left out."""
         repairs: list[str] = []
         try:
-            square = load_square(item.read(), self._task.size, repairs, item.file_name)
+            square = load_square(item.read(), self._task.size, repairs, item.file_name, self._task.channels)
         except (UnreadablePicture, OSError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or str(fault) or type(fault).__name__
             entry = Unreadable(split=self._task.split, file=item.where, reason=reason)

@@ -19,8 +19,7 @@ from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
 from alexnet_tf.pictures.preparation import TrainingPictures
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.pictures.share import WHOLE, Share
-from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from alexnet_tf.settings.presets import Augmentation
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics
@@ -55,17 +54,17 @@ def training_batches(
     Raises:
       UserError: there are no such pictures; and while reading, as `RecordBatches`.
     """
-    files = _files(data_dir, manifest, "train")
+    files = RecordFiles.of_split(data_dir, manifest, "train")
     axes = noise_axes(augment, statistics)
-    specs = TrainingPictures.specs(batch_size)
+    specs = TrainingPictures.specs(batch_size, manifest.picture_shape)
 
     def draw(epochs: np.ndarray, positions: np.ndarray) -> Draws:
-        return draw_augmentation(augment, axes, seed, epochs, positions)
+        return draw_augmentation(augment, axes, seed, epochs, positions, manifest.size)
 
     def decode(epochs: tf.Tensor, positions: tf.Tensor, records: tf.Tensor) -> tuple[TrainingPictures, tf.Tensor]:
         examples = parse_examples(records)
         draws = tf.numpy_function(draw, (epochs, positions), [spec.dtype for spec in specs[1:]], stateful=False)
-        parts = decode_pictures(examples[KEY_IMAGE], manifest.encoding), *draws
+        parts = decode_pictures(examples[KEY_IMAGE], manifest.encoding, manifest.picture_shape), *draws
         shaped = (tf.ensure_shape(part, spec.shape) for part, spec in zip(parts, specs, strict=True))
         return TrainingPictures(*shaped), examples[KEY_LABEL]
 
@@ -114,16 +113,16 @@ def evaluation_batches(
     """Every image of a split (or of this worker's share of it) once, in stored order; the last batch may be smaller.
 
     Yields:
-      (pictures uint8 (n, 256, 256, 3), labels int64 (n,)).
+      (pictures uint8 (n, size, size, channels), labels int64 (n,)).
 
     Raises:
       UserError: as `training_batches`.
     """
-    files = _files(data_dir, manifest, split)
+    files = RecordFiles.of_split(data_dir, manifest, split)
 
     def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         examples = parse_examples(records)
-        return decode_pictures(examples[KEY_IMAGE], manifest.encoding), examples[KEY_LABEL]
+        return decode_pictures(examples[KEY_IMAGE], manifest.encoding, manifest.picture_shape), examples[KEY_LABEL]
 
     return RecordBatches(files, _decoded(stored_records(files, share).batch(batch_size), decode))
 
@@ -148,9 +147,10 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
         example = parse_example(record)
         if manifest.encoding == "jpeg":
             return example[KEY_IMAGE], example[KEY_LABEL]
-        return tf.io.encode_png(decode_picture(example[KEY_IMAGE], manifest.encoding)), example[KEY_LABEL]
+        picture = decode_picture(example[KEY_IMAGE], manifest.encoding, manifest.picture_shape)
+        return tf.io.encode_png(picture), example[KEY_LABEL]
 
-    files = _files(data_dir, manifest, split)
+    files = RecordFiles.of_split(data_dir, manifest, split)
     return RecordBatches(files, stored_records(files).map(file).batch(batch_size).prefetch(1))
 
 
@@ -160,15 +160,6 @@ def _decoded(batches: tf.data.Dataset, decode: Callable[..., Any]) -> tf.data.Da
     options.autotune.enabled = False  # its thread would hold up the end of an iterator, and so of an epoch, by seconds
     cores = len(os.sched_getaffinity(0))
     return batches.map(decode, num_parallel_calls=cores, deterministic=True).prefetch(2).with_options(options)
-
-
-def _files(data_dir: Path, manifest: Manifest, split: str) -> RecordFiles:
-    if manifest.size != STORED_SIZE:
-        raise UserError(
-            f"{data_dir} holds pictures of {manifest.size}x{manifest.size}, AlexNet takes {STORED_SIZE}x{STORED_SIZE}; "
-            f"convert again with --size {STORED_SIZE}"
-        )
-    return RecordFiles.of_split(data_dir, manifest, split)
 
 
 def _shuffled_records(

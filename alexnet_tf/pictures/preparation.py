@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from alexnet_tf.settings.presets import Augmentation
 from alexnet_tf.towers import on_cpu
 from tfrecords.statistics import Statistics
 
@@ -20,26 +20,26 @@ class TrainingPictures(NamedTuple):
     """N pictures as the input pipeline yields them, and what is to be done with each: see augmentation.Draws."""
 
     pixels: tf.Tensor
-    """uint8 (N, 256, 256, 3)."""
+    """uint8 (N, stored_size, stored_size, channels)."""
     offset: tf.Tensor
     """int32 (N, 2)."""
     mirrored: tf.Tensor
     """bool (N,)."""
     color_shift: tf.Tensor
-    """float32 (N, 3)."""
+    """float32 (N, channels)."""
     noisy: tf.Tensor
     """bool (N,)."""
 
     @staticmethod
-    def specs(batch_size: int) -> "TrainingPictures":
-        """Types and shapes of a batch."""
+    def specs(batch_size: int, stored_shape: tuple[int, int, int]) -> "TrainingPictures":
+        """Types and shapes of a batch of pictures of such a height, width and channels."""
 
         def spec(dtype: tf.DType, *shape: int) -> tf.TensorSpec:
             return tf.TensorSpec((batch_size, *shape), dtype)
 
         return TrainingPictures(
-            pixels=spec(tf.uint8, STORED_SIZE, STORED_SIZE, 3), offset=spec(tf.int32, 2), mirrored=spec(tf.bool),
-            color_shift=spec(tf.float32, 3), noisy=spec(tf.bool),
+            pixels=spec(tf.uint8, *stored_shape), offset=spec(tf.int32, 2), mirrored=spec(tf.bool),
+            color_shift=spec(tf.float32, stored_shape[2]), noisy=spec(tf.bool),
         )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def prepare_training(
 
 
 def training_images(pictures: TrainingPictures, augment: Augmentation, statistics: Statistics) -> tf.Tensor:
-    """A batch of training images, float32 (N, crop_size, crop_size, 3), each cropped, mirrored and colored as drawn."""
+    """A batch of training images, float32 (N, crop_size, crop_size, channels), cropped, mirrored, colored as drawn."""
     mean, size = _mean_image(augment, statistics), augment.crop_size
     images = tf.cast(pictures.pixels, tf.float32)  # first, for not every GPU operation takes uint8
     if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
@@ -72,8 +72,8 @@ def _crop_and_mirror(images: tf.Tensor, pictures: TrainingPictures, size: int) -
     place = tf.range(size)
     rows = pictures.offset[:, :1] + place  # (N, size)
     columns = pictures.offset[:, 1:] + tf.where(pictures.mirrored[:, None], size - 1 - place, place)  # (N, size)
-    images = tf.gather(images, rows, axis=1, batch_dims=1)  # (N, size, 256, 3)
-    return tf.gather(images, columns, axis=2, batch_dims=1)  # (N, size, size, 3)
+    images = tf.gather(images, rows, axis=1, batch_dims=1)  # (N, size, 256, channels)
+    return tf.gather(images, columns, axis=2, batch_dims=1)  # (N, size, size, channels)
 
 
 def prepare_evaluation(
@@ -87,11 +87,13 @@ def evaluation_views(pictures: tf.Tensor, views: int, augment: Augmentation, sta
     """The center crop, or the ten views: four corners and the center, and their mirror images (paper section 4.1).
 
     Args:
-      pictures: (..., 256, 256, 3), uint8 or float32 on the 0-255 scale.
-      views: 1 or 10.
+      pictures: (..., stored_size, stored_size, channels), uint8 or float32 on the 0-255 scale.
+      views: 1 or 10; ten are fewer where `number_of_views` says so.
+      augment: the recipe.
+      statistics: of the training pictures.
 
     Returns:
-      float32 (..., views, crop_size, crop_size, 3), less the mean as the recipe subtracts it.
+      float32 (..., views, crop_size, crop_size, channels), less the mean as the recipe subtracts it.
     """
     mean, size = _mean_image(augment, statistics), augment.crop_size
     crops = _crops(tf.cast(pictures, tf.float32), views, size)
@@ -101,7 +103,7 @@ def evaluation_views(pictures: tf.Tensor, views: int, augment: Augmentation, sta
         means = _crops(mean, views, size)
         mirrored_means = _mirrored(means)
     prepared = crops - means
-    if views == 10:
+    if views == 10 and augment.mirror:
         prepared = tf.concat([prepared, _mirrored(crops) - mirrored_means], axis=-4)
     return _divided(prepared, augment)
 
@@ -109,21 +111,28 @@ def evaluation_views(pictures: tf.Tensor, views: int, augment: Augmentation, sta
 _compiled_evaluation_views = tf.function(evaluation_views, jit_compile=True, autograph=False)
 
 
+def number_of_views(views: int, augment: Augmentation, stored_size: int) -> int:
+    """How many views ten really are: five where nothing may be mirrored, and one crop where that is the picture."""
+    crops = len(_offsets(views, stored_size, augment.crop_size))
+    return 2 * crops if views == 10 and augment.mirror else crops
+
+
 def center_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
-    """The central (..., size, size, 3) of (..., 256, 256, 3)."""
-    [(y, x)] = _offsets(1, size)
+    """The central (..., size, size, channels) of (..., stored_size, stored_size, channels)."""
+    [(y, x)] = _offsets(1, picture.shape[-2], size)
     return _crop(picture, y, x, size)
 
 
-def _offsets(views: int, size: int) -> list[tuple[int, int]]:
-    far = STORED_SIZE - size
+def _offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
+    far = stored_size - size
     center = (far // 2, far // 2)
-    return [center] if views == 1 else [(0, 0), (0, far), (far, 0), (far, far), center]
+    return [center] if views == 1 or far == 0 else [(0, 0), (0, far), (far, 0), (far, far), center]
 
 
 def _crops(pictures: tf.Tensor, views: int, size: int) -> tf.Tensor:
-    """(..., 256, 256, 3) to (..., 1 or 5, size, size, 3)."""
-    return tf.stack([_crop(pictures, y, x, size) for y, x in _offsets(views, size)], axis=-4)
+    """(..., stored_size, stored_size, channels) to (..., 1 or 5, size, size, channels)."""
+    offsets = _offsets(views, pictures.shape[-2], size)
+    return tf.stack([_crop(pictures, y, x, size) for y, x in offsets], axis=-4)
 
 
 def _mirrored(crops: tf.Tensor) -> tf.Tensor:
@@ -135,7 +144,7 @@ def _crop(picture: tf.Tensor, y: int, x: int, size: int) -> tf.Tensor:
 
 
 def _mean_image(augment: Augmentation, statistics: Statistics) -> tf.Tensor:
-    """What is subtracted, float32 (256, 256, 3)."""
+    """What is subtracted, float32 (stored_size, stored_size, channels)."""
     mean = statistics.mean_image
     if augment.mean == "color":
         mean = np.broadcast_to(mean.mean(axis=(0, 1)), mean.shape)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.layers import Dense
-from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.networks.network import Network, named_variables
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
@@ -84,14 +84,20 @@ def _check_ensemble(runs: list[Run]) -> None:
     for run in runs[1:]:
         if run.classes.keys != first.classes.keys:
             raise UserError(f"--run {run.path} knows other classes than {first.path}: they cannot answer as one")
-        sizes = [each.config.preset.augment.crop_size for each in (run, first)]
+        networks = [each.config.preset.network for each in (run, first)]
+        sizes = [network.image_size for network in networks]
         if sizes[0] != sizes[1]:
             raise UserError(
                 f"--run {run.path} sees crops of {sizes[0]} pixels, {first.path} of {sizes[1]}: export each by itself"
             )
+        if networks[0].stored_shape != networks[1].stored_shape:
+            raise UserError(
+                f"--run {run.path} takes pictures of another size, or other colors, than {first.path}: export each by "
+                "itself"
+            )
 
 
-def _lay_out(model: AlexNet) -> dict[str, tf.Variable]:
+def _lay_out(model: Network) -> dict[str, tf.Variable]:
     """Transposes the kernels of fully connected layers, for speed; returns the network's variables by name."""
     variables = named_variables(model)
     for layer in model._flatten_layers():

@@ -38,6 +38,15 @@ class ExportedModel:
         found = [CheckpointFacts.of_export(net) for net in nets] if isinstance(nets, list) else []
         return [f"weights of model {self.path}: {facts}" for facts in found if facts is not None]
 
+    def number_of_views(self, views: int) -> int:
+        """How many views ten really are; models of earlier versions, which do not tell, have ten."""
+        if views == 1:
+            return 1
+        try:
+            return max(int(net["ten_view"]) for net in self.metadata["nets"])
+        except (ValueError, KeyError, TypeError):
+            return views
+
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
         """What is on pictures.
 

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.evaluation.figures import read_metrics
+from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import read_whole
@@ -60,6 +61,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     return {
         "preset": run.config.model.preset,
         "seed": run.config.train.seed,
+        "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),
         "checkpoint_step": step,
         "epoch": CheckpointFacts.of(run, checkpoint).epoch,
         "validation": _validation(run, step),

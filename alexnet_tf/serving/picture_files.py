@@ -6,6 +6,7 @@ kernels, which the C++ loader knows as well. Sizes are read from a file's header
 structure (`picture_structure.py`); both are judged before a pixel is decoded.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -13,7 +14,6 @@ import tensorflow as tf
 from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.serving.picture_structure import OK as OK
 from alexnet_tf.serving.picture_structure import first_frame, jpeg_status, png_essence
-from alexnet_tf.settings.presets import STORED_SIZE
 from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
 from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
@@ -26,21 +26,25 @@ AT_ONCE = 16
 Map = Callable[[tf.Tensor], tf.Tensor]
 
 
-def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
+def read_files(
+    files: tf.Tensor, stored_shape: tuple[int, int, int], prepare: Map, unpack: Map = tf.identity
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads every file that can be read, and says of the others what is wrong.
 
     Args:
       files: string (N,), JPEG, PNG or GIF files; of an animation the first frame counts.
-      prepare: takes one picture, float32 (256, 256, 3), to what is wanted, of any fixed shape.
+      stored_shape: height, width and channels to which a picture is brought first, those of the records.
+      prepare: takes one such picture, float32, to what is wanted, of any fixed shape.
       unpack: takes one of `files` to the picture file in it; may fail like all the rest.
 
     Returns:
       The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
     """
-    nothing = tf.zeros_like(prepare(tf.zeros((STORED_SIZE, STORED_SIZE, 3))))
+    nothing = tf.zeros_like(prepare(tf.zeros(stored_shape)))
+    read_file = _reader(stored_shape)
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        picture, status = _read_file(unpack(file))
+        picture, status = read_file(unpack(file))
         prepared = tf.cond(status == OK, lambda: prepare(picture), lambda: nothing)
         return tf.ensure_shape(prepared, nothing.shape), status
 
@@ -53,15 +57,19 @@ def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tup
     return tf.map_fn(read_or_fall_back, files, fn_output_signature=specs, parallel_iterations=AT_ONCE)
 
 
-@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-def _read_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The picture, float32 (256, 256, 3), zeros where it cannot be used, and its status.
+@functools.cache
+def _reader(stored_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Takes a file to its picture, float32 of that shape, zeros where it cannot be used, and its status.
 
     Traced once for all signatures of all models, for there is much in it, and nothing that differs.
     """
-    file, status = inspect_file(file)
-    nothing = tf.zeros((STORED_SIZE, STORED_SIZE, 3))
-    return tf.cond(status == OK, lambda: picture_from_file(file), lambda: nothing), status
+
+    def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        file, status = inspect_file(file)
+        picture = tf.cond(status == OK, lambda: picture_from_file(file, stored_shape), lambda: tf.zeros(stored_shape))
+        return picture, status
+
+    return tf.function(read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

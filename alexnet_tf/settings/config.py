@@ -5,25 +5,26 @@ No TensorFlow here, so a wrong key is told in well under a second.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.text_files import read_text
+from alexnet_tf.settings.network_checks import check_choices, check_crop, check_layers, check_stored_features
 from alexnet_tf.settings.plain_yaml import NOTHING, load_yaml
-from alexnet_tf.settings.presets import LAYERS, PRESETS, STORED_SIZE, Augmentation, Precision, Preset, Recipe
+from alexnet_tf.settings.presets import PRESETS, Augmentation, OptimizerName, Precision, Preset, Recipe
 from alexnet_tf.settings.values import (
     Batch,
     Count,
     Epochs,
     Factor,
     FactorsByEpoch,
-    Layer,
-    Layers,
+    NamesOnce,
     NotNegative,
     Section,
     Strict,
@@ -34,10 +35,18 @@ from alexnet_tf.settings.values import (
 )  # fmt: skip
 
 
-class ModelConfig(Section):
-    """The network."""
+def _known_preset(name: str) -> str:
+    if name not in PRESETS:
+        raise PydanticCustomError("preset", f"Input should be one of {', '.join(PRESETS)}")
+    return name
 
-    preset: Literal["paper", "2012-code", "caffe", "caffenet", "owt"] = "paper"
+
+class ModelConfig(Section):
+    """The network: a preset, and what its network leaves to choose. See presets.NetworkSettings."""
+
+    model_config = ConfigDict(extra="allow")  # which other keys there are depends on the preset; checked with it
+
+    preset: Annotated[str, AfterValidator(_known_preset)] = "paper"
 
 
 class DataConfig(Section):
@@ -64,6 +73,7 @@ class AugmentConfig(Section):
     noise_divisor: Factor | None = None
     noise_until_epoch: Count | None = None
     crop: Literal["random", "center"] | None = None
+    mirror: bool | None = None
 
 
 class TrainConfig(Section):
@@ -88,10 +98,10 @@ class TrainConfig(Section):
     drop_epochs: Epochs | None = None
     drop_factor: float | None = Field(None, ge=1e-9, le=1)
     max_drops: int | None = Field(None, ge=0, lt=2**31)
-    layer_drops: dict[Layer, FactorsByEpoch] | None = None
-    rate_multipliers: dict[Layer, NotNegative] | None = None
-    freeze: Layers | None = None
-    optimizer: Literal["paper", "sgdw"] | None = None
+    layer_drops: dict[str, FactorsByEpoch] | None = None
+    rate_multipliers: dict[str, NotNegative] | None = None
+    freeze: NamesOnce | None = None
+    optimizer: OptimizerName | None = None
     precision: Precision | None = None
     patience: Count = 3
     """With schedule "plateau": epochs without a new best validation error before the rate drops."""
@@ -158,7 +168,7 @@ class Config(Strict):
         base = PRESETS[self.model.preset]
         recipe = Recipe(**_with_overrides(base.train, self.train))
         return Preset(
-            network=base.network,
+            network=replace(base.network, **(self.model.model_extra or {})),
             augment=Augmentation(**_with_overrides(base.augment, self.augment)),
             train=replace(recipe, learning_rate=recipe.learning_rate * self.rate_scale),
         )
@@ -202,26 +212,17 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
 
 def _check_together(config: Config, source: str) -> None:
     """Refuses what no single field can tell."""
-    augment = config.preset.augment
-    if augment.max_offset + augment.crop_size > STORED_SIZE:
-        raise UserError(
-            f"{source}: augment.max_offset: preset {config.model.preset} cuts {augment.crop_size} pixels of "
-            f"{STORED_SIZE}, so {STORED_SIZE - augment.crop_size} at most, got {augment.max_offset}"
-        )
-    if set(config.preset.train.freeze) == set(LAYERS):
+    name, train = config.model.preset, config.train
+    network = PRESETS[name].network
+    check_choices(config.model.model_extra or {}, network, source)
+    for field in ("freeze", "layer_drops", "rate_multipliers"):
+        check_layers(f"train.{field}", getattr(train, field) or (), network, name, source)
+    if set(config.preset.train.freeze) == set(network.layers):
         raise UserError(f"{source}: train.freeze: holds every layer, so nothing would be trained; leave one out")
+    check_crop(config.preset, name, source)
     check_workers(config, source)
-    if not config.train.cache_features:
-        return
-    if config.preset.train.frozen_part is None:
-        raise UserError(f"{source}: train.cache_features: needs conv1 to conv5 in train.freeze")
-    if config.preset.train.precision != "float32":
-        raise UserError(f"{source}: train.cache_features keeps features in float32: leave train.precision at float32")
-    if (augment.crop, augment.noise) != ("center", "none"):
-        raise UserError(
-            f"{source}: train.cache_features keeps one view of each picture: set augment.crop=center and "
-            "augment.noise=none"
-        )
+    if train.cache_features:
+        check_stored_features(config.preset, source)
 
 
 def check_workers(config: Config, source: str) -> None:

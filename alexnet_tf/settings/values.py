@@ -7,7 +7,7 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -40,7 +40,6 @@ class Section(Strict):
         return value
 
 
-Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 """Bounded, for several of them are multiplied, and the product must be a float32."""
 WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$")]
@@ -80,7 +79,7 @@ Factor = Annotated[float, Field(ge=1e-9, le=1e9)]
 """Something that is divided by, or taken to a power."""
 Batch = Annotated[int, Field(ge=1, le=2**20)]
 """A million stored pictures are 200 GB."""
-Layers = Annotated[tuple[Layer, ...], AfterValidator(_each_once)]
+NamesOnce = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Epochs = Annotated[tuple[Count, ...], AfterValidator(_ascending)]
 """They count from 1."""
 FactorsByEpoch = Annotated[dict[Count, NotNegative], BeforeValidator(_numbered_once)]

@@ -7,7 +7,7 @@ same numbers again. Stored, they leave only the rest of the network to be run: t
     RUN/features/features.json          every file's size and SHA-256, and what they were computed from; written last
 
 At the start of a training all of them are held against that list, and computed again where anything differs.
-A picture takes 16 KB behind fc6 or fc7 and 36 KB behind conv5: 21 GB or 47 GB for all of ILSVRC-2012.
+A picture of AlexNet takes 16 KB behind fc6 or fc7 and 36 KB behind conv5: 21 GB or 47 GB for all of ILSVRC-2012.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alexnet_tf.evaluation.probabilities import Bar
-from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.networks.network import Network, network_variables
 from alexnet_tf.pictures.input_pipeline import (
     READ_AHEAD,
     SHUFFLE_MEMORY,
@@ -36,8 +36,6 @@ from alexnet_tf.program.file_faults import cannot_be_written
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import LAYERS, FeatureLayer
-from alexnet_tf.training.optimizers import layer_of
 from tfrecords.manifest import Manifest, Shard, check_files, file_sha256
 from tfrecords.record_check import label_of, one_line
 from tfrecords.schema import KEY_LABEL
@@ -76,8 +74,7 @@ class FrozenFeatures:
     """
 
     def __init__(
-        self, folder: Path, model: AlexNet, layer: FeatureLayer, config: Config, manifest: Manifest,
-        statistics: Statistics,
+        self, folder: Path, model: Network, layer: str, config: Config, manifest: Manifest, statistics: Statistics,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.model = model
@@ -115,14 +112,15 @@ class FrozenFeatures:
 
         @tf.function(reduce_retracing=True)
         def probabilities(features: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(self.model.head(self.model.towers_of(features), self.layer))
+            return tf.nn.softmax(self.model.head(self.model.towers_of(features, self.layer), self.layer))
 
         return probabilities
 
     def _origin(self, statistics: Statistics) -> dict[str, str]:
         preset = self.config.preset
-        layers = LAYERS[: LAYERS.index(self.layer) + 1]
-        frozen = {name: v for name, v in named_variables(self.model).items() if layer_of(name) in layers}
+        layers = preset.network.layers[: preset.network.layers.index(self.layer) + 1]
+        known = network_variables(self.model)
+        frozen = {name: variable.variable for name, variable in known.items() if variable.layer in layers}
         shards = [shard.sha256 for split in SPLITS for shard in self.manifest.splits[split].shards]
         return {
             "layer": self.layer,
@@ -182,7 +180,7 @@ class FrozenFeatures:
                 "views",
                 lambda device: prepare_evaluation(pictures, 1, self.config.preset.augment, statistics, device)[:, 0],
             )
-            return tf.concat(self.model.features(images, self.layer), axis=1)  # (n, F)
+            return self.model.side_by_side(self.model.features(images, self.layer))  # (n, F)
 
         total = sum(self.manifest.splits[split].records for split in SPLITS)
         with progress_bar(total, desc="features") as bar:

@@ -30,7 +30,7 @@ from alexnet_tf.training.outlook import chance_advice, class_weights, is_judged
 from alexnet_tf.training.progress import NoProgress, Progress
 from alexnet_tf.training.sanity import PixelCheck, not_finite_advice, stuck_advice
 from alexnet_tf.training.step import StepInput, TrainingStep
-from alexnet_tf.workers.together import ONE_WORKER, OneWorker
+from alexnet_tf.workers.together import ONE_WORKER, OneWorker, Tensors
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
@@ -61,7 +61,7 @@ class Trainer:
         self.predict = prediction_function(self.step.model, self.preset.augment, statistics)
         fresh = not folder.has_checkpoint()
         if config.train.init_from and fresh:
-            take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
+            take_weights(open_run(config.train.init_from), self.step.known, config, folder.classes)
         self.state = folder.restore(self.step.checkpoint)
         if self.state.step < self.last_step:
             folder.check_room(self.step.saved_bytes())
@@ -132,8 +132,12 @@ class Trainer:
             step=int(step), drops=int(drops), best_top1_error=None if math.isnan(best) else best,
             epochs_since_best=int(since), epochs_without_best=int(without), validation_due=bool(due),
         )  # fmt: skip
-        velocities = {f"velocity/{name}": velocity for name, velocity in self.step.optimizer.velocities.items()}
-        self.workers.start_with_same_weights({**self.step.variables, **velocities})
+        slots = {
+            f"{slot}/{name}": value
+            for slot, values in self.step.optimizer.slots.items()
+            for name, value in values.items()
+        }
+        self.workers.start_with_same_weights({**self.step.variables, **slots})
 
     def _new_progress(self) -> Progress:
         if self.workers.index:
@@ -146,26 +150,26 @@ class Trainer:
 
     def _run_steps(self) -> None:
         batches = iter(self._training_batches())
-        pending: tf.Tensor | None = None
+        pending: Tensors | None = None
         while not self.complete:
             with self.progress.waiting_for_data():
                 images, labels = next(batches)
             self._check_batch(images)
             rates, warm_up = self._rates(), self._warm_up()
             with PULSE.together(compiled=self.state.step > self.first_step):
-                loss = self.step(
+                output = self.step(
                     images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()}
                 )
-            # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
+            # Figures are read one step late, so that a GPU is never kept waiting for a number to be printed.
             if pending is not None:
-                self._read_loss(pending)
-            pending = loss
+                self._read_figures(pending)
+            pending = output
             self.state.step += 1
             PULSE.reach(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
             stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
             if stopping or self._time_to_save():
-                self._read_loss(loss)
+                self._read_figures(output)
                 pending = None
                 self._save()
             if stopping and not self.complete:
@@ -192,7 +196,7 @@ class Trainer:
         return self.state.step * self.batch_size // self.per_epoch > before
 
     def _rates(self) -> dict[str, float]:
-        return learning_rates(self.preset.train, self.step.variables, int(self._epoch()) + 1, self.state.drops)
+        return learning_rates(self.preset.train, self.step.known, int(self._epoch()) + 1, self.state.drops)
 
     def trained(self) -> list[str]:
         """The names of the variables that the next step changes."""
@@ -227,17 +231,18 @@ class Trainer:
         if warning:
             self.progress.say(warning)
 
-    def _read_loss(self, step_output: tf.Tensor) -> None:
-        self._check_loss(self.workers.read_loss(step_output, STOP.number))
+    def _read_figures(self, step_output: Tensors) -> None:
+        self._check_figures(self.workers.read_figures(step_output, STOP.number))
 
-    def _check_loss(self, loss: float) -> None:
-        step = self.checked + 1
+    def _check_figures(self, figures: dict[str, float]) -> None:
+        step, loss = self.checked + 1, figures["loss"]
         self.checked = step
-        self.progress.add_loss(loss)
+        self.progress.add_figures(figures)
         if not math.isfinite(loss):
             self._stop_not_finite(f"the loss of step {step} is {loss}")
         if step == self.config.train.stuck_after:
-            warning = stuck_advice(step, self.progress.mean_loss(), self.manifest.num_classes)
+            preset, classes = self.config.model.preset, self.manifest.num_classes
+            warning = stuck_advice(step, self.progress.mean("loss"), classes, preset)
             if warning:
                 self.progress.say(warning)
 

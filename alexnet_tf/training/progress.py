@@ -19,6 +19,9 @@ from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.training.optimizers import is_bias
 
+RECENT = 100
+"""Steps over which the figures that the bar shows are averaged."""
+
 
 class Progress:
     """Follows a run from `state.step` to `last_step`.
@@ -38,7 +41,7 @@ class Progress:
         self.batch_size = batch_size
         self.log_every = log_every
         self.step = state.step
-        self.losses: deque[float] = deque(maxlen=100)
+        self.figures: deque[dict[str, float]] = deque(maxlen=RECENT)
         self.rates: dict[str, float] = {}
         folder.start_metrics(state)
         self.board = _board(folder)
@@ -74,23 +77,24 @@ class Progress:
             self.rates = rates
             self.folder.log(kind="rates", step=self.step, rates=rates)
         self.bar.update(self.batch_size)
-        if self.losses:
+        if self.figures:
             self.bar.set_description(
-                f"epoch {epoch:.2f}, loss {self.mean_loss():.3f}, {self.data_wait():.0%} waiting for data",
+                f"epoch {epoch:.2f}, loss {self.mean('loss'):.3f}, top-1 error {self.mean('top1_error'):.1%}, "
+                f"{self.data_wait():.0%} waiting for data",
                 refresh=False,
             )
         if self.step == self.first_step + 1:
             self.restart_clock()
-        elif self.step % self.log_every == 0 and self.losses:
+        elif self.step % self.log_every == 0 and self.figures:
             self._log_training(epoch, {name: rate * warm_up for name, rate in rates.items()})
 
-    def add_loss(self, loss: float) -> None:
-        """Takes in the loss of the latest step that has been read: one step late, except where the run is saved."""
-        self.losses.append(loss)
+    def add_figures(self, figures: dict[str, float]) -> None:
+        """Takes in those of the latest step that has been read: one step late, except where the run is saved."""
+        self.figures.append(figures)
 
-    def mean_loss(self) -> float:
-        """Over the last 100 steps at most."""
-        return float(np.mean(self.losses))
+    def mean(self, name: str, steps: int = RECENT) -> float:
+        """That of a figure over the latest steps, or over as many as there are."""
+        return float(np.mean([figures[name] for figures in self.figures][-steps:]))
 
     def validating(self, images: int) -> Bar:
         """What is to be told of each batch of a validation of so many images."""
@@ -120,12 +124,12 @@ class Progress:
     def _log_training(self, epoch: float, rates: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.clock
         steps = self.step - self.clock_step
-        recent = list(self.losses)[-self.log_every :]
+        of_weights = [rate for name, rate in rates.items() if not is_bias(name)]
+        of_biases = [rate for name, rate in rates.items() if is_bias(name)]
         self._write(
             "train", epoch,
-            loss=float(np.mean(recent)),
-            weight_rate=max(rate for name, rate in rates.items() if not is_bias(name)),
-            bias_rate=max(rate for name, rate in rates.items() if is_bias(name)),
+            **{name: self.mean(name, self.log_every) for name in self.figures[-1]},
+            weight_rate=max(of_weights, default=0.0), bias_rate=max(of_biases, default=0.0),
             images_per_second=steps * self.batch_size / seconds, data_wait=self.data_wait(),
         )  # fmt: skip
         self.restart_clock()
@@ -167,7 +171,7 @@ class NoProgress(Progress):
 
     def __init__(self) -> None:
         self.waited = 0.0
-        self.losses = deque(maxlen=100)
+        self.figures = deque(maxlen=RECENT)
 
     def restart_clock(self) -> None:
         """No clock runs."""

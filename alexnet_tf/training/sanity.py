@@ -101,13 +101,14 @@ def not_finite_advice(step: int) -> str:
     return "try a lower train.learning_rate in a new --run"
 
 
-def stuck_advice(step: int, loss: float, num_classes: int) -> str | None:
+def stuck_advice(step: int, loss: float, num_classes: int, preset: str) -> str | None:
     """A warning if a mean loss is still that of guessing, ln(num_classes); None if something is learned."""
     chance = math.log(num_classes)
     if loss <= 0.99 * chance:
         return None
+    other = "model.preset=2012-code (larger initial weights in conv3 to conv5), " if preset == "paper" else ""
     return (
         f"warning: after {step} steps the loss is {loss:.3f}; guessing among {num_classes} classes gives {chance:.3f}, "
-        "so nothing is learned yet. Try model.preset=2012-code (larger initial weights in conv3 to conv5), another "
-        "train.learning_rate or a smaller data.batch_size, and look at some records with their labels"
+        f"so nothing is learned yet. Try {other}another train.learning_rate or a smaller data.batch_size, and look at "
+        "some records with their labels"
     )

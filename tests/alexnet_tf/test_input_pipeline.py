@@ -36,6 +36,7 @@ BOTH = pytest.mark.parametrize("augment", [PAPER, PROGRAM], ids=["paper", "2012-
 NUMBERED = 9
 """Training pictures of each class in `numbered`."""
 DRAWS = 10_000
+SHAPE = (256, 256, 3)
 
 
 @pytest.fixture(scope="module")
@@ -143,20 +144,20 @@ class TestDecoding:
 
     def _compare(self, data: Path) -> None:
         encoded = first_records(data, 4)
-        by_tensorflow = [decode_picture(tf.constant(image), "jpeg") for image in encoded]
-        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "jpeg"), by_tensorflow)
+        by_tensorflow = [decode_picture(tf.constant(image), "jpeg", SHAPE) for image in encoded]
+        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "jpeg", SHAPE), by_tensorflow)
 
     def test_raw(self) -> None:
         pictures = np.stack([picture(seed) for seed in range(3)])
         encoded = [image.tobytes() for image in pictures]
-        np.testing.assert_array_equal(decode_picture(tf.constant(encoded[0]), "raw"), pictures[0])
-        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "raw"), pictures)
+        np.testing.assert_array_equal(decode_picture(tf.constant(encoded[0]), "raw", SHAPE), pictures[0])
+        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "raw", SHAPE), pictures)
 
     def test_picture_of_another_size_is_refused(self) -> None:
         file = io.BytesIO()
         Image.new("RGB", (128, 256)).save(file, "JPEG")
         with pytest.raises(ValueError, match="256, 128"):
-            decode_pictures(tf.constant([file.getvalue()]), "jpeg")
+            decode_pictures(tf.constant([file.getvalue()]), "jpeg", SHAPE)
 
 
 def first_records(data: Path, count: int) -> list[bytes]:
@@ -178,7 +179,7 @@ def draw_many(
     count: int = DRAWS,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     return draw_augmentation(
-        augment, noise_axes(augment, statistics), seed, np.full(count, epoch), np.arange(count)
+        augment, noise_axes(augment, statistics), seed, np.full(count, epoch), np.arange(count), 256
     )._asdict()
 
 

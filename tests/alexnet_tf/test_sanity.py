@@ -134,8 +134,8 @@ class TestLabels:
 
 class TestAdvice:
     def test_stuck(self) -> None:
-        assert "guessing among 1000 classes gives 6.908" in stuck_advice(1000, 6.9071, 1000)
-        assert stuck_advice(1000, 6.5, 1000) is None
+        assert "guessing among 1000 classes gives 6.908" in stuck_advice(1000, 6.9071, 1000, "paper")
+        assert stuck_advice(1000, 6.5, 1000, "paper") is None
 
     def test_not_finite_early_and_late(self) -> None:
         assert "a tenth of train.learning_rate" in not_finite_advice(3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
@@ -33,7 +33,7 @@ PAPER_LAYERS = {
 
 @pytest.mark.parametrize("preset", ["paper", "2012-code", "caffe"])
 def test_work_is_that_of_the_papers_layers(preset: str) -> None:
-    model = build_alexnet(PRESETS[preset].network, 1000, Towers.unplaced())
+    model = build_network(PRESETS[preset].network, 1000, Towers.unplaced())
     work = count_work(model)
     found: dict[str, list[tuple[int, int]]] = {}
     for layer in work:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.networks.network import AlexNet, named_variables
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.network import Network, named_variables
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config, parse_config
 from alexnet_tf.towers import Towers
@@ -28,17 +28,17 @@ def config(tiny_data: Path) -> Config:
 
 
 @pytest.fixture(scope="module")
-def net(config: Config, two_cpus: Towers) -> Iterator[AlexNet]:
+def net(config: Config, two_cpus: Towers) -> Iterator[Network]:
     with pytest.MonkeyPatch.context() as patch:
         shrink_net(patch)
-        yield build_alexnet(config.preset.network, 3, two_cpus)
+        yield build_network(config.preset.network, 3, two_cpus)
 
 
 Stored = Callable[[], FrozenFeatures]
 
 
 @pytest.fixture
-def stored(config: Config, net: AlexNet, tiny_data: Path, tmp_path: Path) -> Stored:
+def stored(config: Config, net: Network, tiny_data: Path, tmp_path: Path) -> Stored:
     """The features as a run that starts or goes on has them."""
     manifest, statistics = load_manifest(tiny_data), Statistics.load(tiny_data / STATISTICS_FILE)
     return lambda: FrozenFeatures(tmp_path / "features", net, "fc7", config, manifest, statistics)
@@ -95,7 +95,7 @@ def test_damage_before_a_start_is_mended(
 
 
 def test_features_of_other_weights_are_not_taken(
-    stored: Stored, net: AlexNet, capsys: pytest.CaptureFixture[str]
+    stored: Stored, net: Network, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = stored().folder
     before = contents(folder)

@@ -16,7 +16,9 @@ from tests.faults import hostile_pictures as made
 from tfrecords import picture_limits as limits
 from tfrecords.pictures import UnreadablePicture, load_picture
 
-READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])
+READ = tf.function(
+    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
+)
 
 
 def graph_status(file: bytes) -> str:

@@ -14,7 +14,9 @@ from alexnet_tf.serving.picture_structure import first_frame
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tfrecords.pictures import UnreadablePicture, load_picture
 
-READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])
+READ = tf.function(
+    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
+)
 
 
 def status_of(file: bytes) -> str:
