@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf.evaluation.probabilities import prediction_function
-from alexnet_tf.networks.network import AlexNet
+from alexnet_tf.networks.network import Network
 from alexnet_tf.settings.presets import Augmentation, Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training import loop
@@ -32,22 +32,24 @@ def trace_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def _step(
-    preset: Preset, num_classes: int, towers: Towers, seed: int, statistics: Statistics, workers: OneWorker
-) -> TrainingStep:
-    key = f"{preset} {num_classes} {towers} {seed} {statistics.digest()}"
+    preset: Preset, num_classes: int, towers: Towers, seed: int, statistics: Statistics, workers: OneWorker,
+    class_weights: np.ndarray | None = None,
+) -> TrainingStep:  # fmt: skip
+    key = f"{preset} {num_classes} {towers} {seed} {statistics.digest()} {class_weights}"
     if key not in _steps:
-        made = TrainingStep(preset, num_classes, towers, seed, statistics, workers)
+        made = TrainingStep(preset, num_classes, towers, seed, statistics, workers, class_weights)
         _steps[key] = made, {name: variable.numpy() for name, variable in made.variables.items()}
     step, beginning = _steps[key]
     assert not step.from_features
     for name, variable in step.variables.items():
         variable.assign(beginning[name])
-    for velocity in step.optimizer.velocities.values():
-        velocity.assign(tf.zeros_like(velocity))
+    for slot in step.optimizer.slots.values():
+        for variable in slot.values():
+            variable.assign(tf.zeros_like(variable))
     return step
 
 
-def _forward(model: AlexNet, augment: Augmentation, statistics: Statistics) -> Forward:
+def _forward(model: Network, augment: Augmentation, statistics: Statistics) -> Forward:
     key = f"{id(model)} {augment} {statistics.digest()}"
     if key not in _forwards:
         _forwards[key] = prediction_function(model, augment, statistics)
