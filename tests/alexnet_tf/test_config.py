@@ -176,7 +176,9 @@ class TestValues:
 
     @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
     def test_dumped_config_parses_to_itself(self, path: Path) -> None:
-        config = load_config(path, ["train.steps=7", "augment.noise=none", "train.layer_drops={conv1: {3: 0.1, 5: 0}}"])
+        first = load_config(path).preset.network.layers[0]
+        overrides = ["train.steps=7", "augment.noise=none", f"train.layer_drops={{{first}: {{3: 0.1, 5: 0}}}}"]
+        config = load_config(path, overrides)
         assert parse_config(dump_config(config), "dumped") == config
 
     @pytest.mark.parametrize(
