@@ -49,9 +49,9 @@ class Placed:
         with tf.device(self.device):
             super().build(input_shape)  # type: ignore[misc]
 
-    def call(self, inputs: Any, **options: Any) -> tf.Tensor:
+    def call(self, inputs: Any) -> tf.Tensor:
         with tf.device(self.device):
-            return super().call(inputs, **options)  # type: ignore[misc]
+            return super().call(inputs)  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "device": self.device, "tower": self.tower}  # type: ignore[misc]
@@ -117,7 +117,8 @@ class BatchNormalization(Placed, keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return super().call(inputs, training=training)
+        with tf.device(self.device):
+            return keras.layers.BatchNormalization.call(self, inputs, training=training)
 
 
 class ReLU(Placed, keras.layers.ReLU):

@@ -328,10 +328,10 @@ PRESETS = {
             drop_bias_rate=True,
             decay_biases=False,
             schedule="epochs",
-            drop_epochs=(10, 13),
-            epochs=15,  # section III.B: 20 passes
-            learning_rate=0.01,
-            weight_decay=0.0005,
+            drop_epochs=(14, 18),
+            epochs=20,  # section III.B
+            learning_rate=0.02,
+            weight_decay=0.001,
         ),
     ),
 }
