@@ -245,7 +245,7 @@ def test_ten_views(page: Page, program: Exported, stored_pictures: list[bytes]) 
     for name, probabilities in zip(("one.jpg", "two.jpg"), outputs["probabilities"].numpy(), strict=True):
         order = np.argsort(-probabilities, kind="stable")[:5]
         check_rows(ten_views[name], [names[label] for label in order], probabilities[order])
-        assert "Mean of ten views" in ten_views[name]["told"] and "One view" in one_view[name]["told"]
+        assert "Mean of 10 views" in ten_views[name]["told"] and "One view" in one_view[name]["told"]
     page.find("ten").click()
     for name, card in page.answered(2).items():
         assert card["rows"] == one_view[name]["rows"]
