@@ -1,5 +1,6 @@
 """Progress for people: a bar on a terminal, a line now and then where there is none (nohup, Slurm, a notebook)."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -74,14 +75,20 @@ class Lines:
         if self.done > self.first:
             parts.append(f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s")
             parts.append(f"{in_words((self.total - self.done) / rate)} left")
-        print(f"{self.desc}: {', '.join(parts)}" if self.desc else ", ".join(parts), file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # whoever read them has gone, and the work goes on
+            print(f"{self.desc}: {', '.join(parts)}" if self.desc else ", ".join(parts), file=sys.stderr)
 
 
 def progress_bar(total: int, initial: int = 0, desc: str = "", unit: str = "img") -> "tqdm | Lines":
     """A bar on a terminal, lines elsewhere; either is closed at the end, or used as a context manager."""
-    if sys.stderr.isatty():
+    if on_terminal():
         return tqdm(total=total, initial=initial, unit=unit, desc=desc or None, dynamic_ncols=True)
     return Lines(total, initial, unit, desc)
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal; a process may have none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def in_words(seconds: float) -> str:

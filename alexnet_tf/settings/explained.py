@@ -5,17 +5,17 @@ import functools
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
 from alexnet_tf.settings import config as config_module
 from alexnet_tf.settings import presets as presets_module
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.presets import PRESETS, Preset
 
 WIDTH = 110
 """Signs in a line of what is printed."""
@@ -35,7 +35,7 @@ MEANINGS = {
     "train.max_drops": "How often the schedule lowers the rate at most.",
     "devices.towers": "Where the two towers live; auto takes two GPUs, else one, else two parts of the processor.",
 }
-"""Of fields that have no text of their own in config.py or presets.py."""
+"""Of fields whose own text in config.py or presets.py, if any, does not say it."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +47,14 @@ class Setting:
       value: in force, as JSON has it: the preset's, where the config leaves it to that.
       origin: where the value comes from: "command line", "config FILE", "preset NAME", "TF_CONFIG" or "default".
       default: the value that it has where nobody sets it.
+      meaning: one or two sentences, with the values that there are to choose from.
     """
 
     name: str
     value: Any
     origin: str
     default: Any
-
-    @property
-    def meaning(self) -> str:
-        """One or two sentences, with the values that there are to choose from."""
-        section, _, key = self.name.partition(".")
-        kind = Config.model_fields[section].annotation
-        assert kind is not None
-        told = _texts(config_module).get((kind.__name__, key))
-        told = told or _texts(presets_module).get((_PRESET_PARTS.get(section, ""), key)) or MEANINGS[self.name]
-        choices = tuple(PRESETS) if self.name == "model.preset" else _choices(kind.model_fields[key].annotation)
-        told = told.replace("None:", "null:")
-        return told + (f" One of {', '.join(map(str, choices))}." if choices else "")
-
-
-_PRESET_PARTS = {"augment": "Augmentation", "train": "Recipe"}
-"""Which part of a preset has the values that a section of the config may change."""
+    meaning: str
 
 
 def settings_in_force(given: Config, config: Config, source: str, overrides: list[str]) -> list[Setting]:
@@ -87,19 +73,40 @@ def _settings(given: Config, config: Config, source: str, overridden: set[str]) 
     preset = config.model.preset
     in_force, read, defaults = (each.model_dump(mode="json") for each in (config, given, Config()))
     for section, fields in in_force.items():
-        of_preset = _as_json(getattr(PRESETS[preset], section)) if section in _PRESET_PARTS else {}
+        of_preset = _of_preset(PRESETS[preset], section)
         set_here = getattr(given, section).model_fields_set
-        for key, value in fields.items():
-            name = f"{section}.{key}"
-            left_to_preset = defaults[section][key] is None and key in of_preset
-            default = of_preset[key] if left_to_preset else defaults[section][key]
-            if value != read[section][key]:
+        for key in (*fields, *(key for key in of_preset if section == "model" and key not in fields)):
+            name, value = f"{section}.{key}", fields.get(key)
+            left_to_preset = defaults[section].get(key) is None and key in of_preset
+            default = of_preset[key] if left_to_preset else defaults[section].get(key)
+            if value != read[section].get(key):
                 origin = "TF_CONFIG"
             elif key in set_here and value is not None:
                 origin = "command line" if name in overridden else f"config {_printable(source)}"
             else:
                 origin, value = (f"preset {preset}", default) if left_to_preset else ("default", value)
-            yield Setting(name, value, origin, default)
+            yield Setting(name, value, origin, default, _meaning(section, key, PRESETS[preset]))
+
+
+def _of_preset(preset: Preset, section: str) -> dict[str, Any]:
+    """What a preset decides of a section's fields, unless the config does."""
+    if section == "model":
+        return _as_json(preset.network, preset.network.choices)
+    if section not in ("augment", "train"):
+        return {}
+    part = getattr(preset, section)
+    return _as_json(part, part.__dataclass_fields__)
+
+
+def _meaning(section: str, key: str, preset: Preset) -> str:
+    kind = Config.model_fields[section].annotation
+    assert kind is not None
+    of_preset = type({"model": preset.network, "augment": preset.augment}.get(section, preset.train))
+    told = MEANINGS.get(f"{section}.{key}") or _texts(config_module).get((kind.__name__, key))
+    told = told or _texts(presets_module)[of_preset.__name__, key]
+    annotation = kind.model_fields[key].annotation if key in kind.model_fields else get_type_hints(of_preset)[key]
+    choices = tuple(PRESETS) if (section, key) == ("model", "preset") else _choices(annotation)
+    return told.replace("None:", "null:") + (f" One of {', '.join(map(str, choices))}." if choices else "")
 
 
 def as_table(settings: list[Setting]) -> str:
@@ -144,8 +151,7 @@ def as_yaml(settings: list[Setting]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _as_json(part: Any) -> dict[str, Any]:
-    names = part.__dataclass_fields__
+def _as_json(part: Any, names: Iterable[str]) -> dict[str, Any]:
     return {name: json.loads(json.dumps(getattr(part, name), default=dict)) for name in names}
 
 

@@ -1,7 +1,6 @@
 """What a user sees of a run: the progress bar, metrics.jsonl and TensorBoard."""
 
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from alexnet_tf.evaluation.error_rates import ErrorRates
 from alexnet_tf.evaluation.probabilities import Bar
-from alexnet_tf.program.progress_lines import Lines, progress_bar
+from alexnet_tf.program.progress_lines import Lines, on_terminal, progress_bar
 from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
@@ -98,7 +97,7 @@ class Progress:
 
     def validating(self, images: int) -> Bar:
         """What is to be told of each batch of a validation of so many images."""
-        return PULSE if sys.stderr.isatty() else Validation(images)
+        return PULSE if on_terminal() else Validation(images)
 
     def validated(self, epoch: float, rates: ErrorRates) -> None:
         """Tells the error rates at the end of an epoch."""

@@ -149,7 +149,7 @@ class TestMain:
         with pytest.raises(UserError, match=r"is a run, no converted data"):
             evaluate.main(["--run", run, "--data", run])
         with pytest.raises(UserError, match=r"it is a run: export it"):
-            evaluate.main(["--model", run, "--data", str(tmp_path)])
+            evaluate.main(["--model", run, "--data", str(open_run(two_runs[0]).config.data.dir)])
         with pytest.raises(UserError, match=r"no data folder .*away"):
             evaluate.main(["--run", run, "--data", str(tmp_path / "away")])
         with pytest.raises(UserError, match=r"no split 'test', only train, val"):

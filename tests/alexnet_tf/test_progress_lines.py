@@ -1,5 +1,6 @@
 """Lines of progress where there is no terminal, by a clock that the test moves."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -90,6 +91,18 @@ def test_nothing_done_is_nothing_told(capsys: pytest.CaptureFixture[str]) -> Non
 )  # fmt: skip
 def test_durations(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_who_reads_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    with os.fdopen(writable, "w", buffering=1) as broken:
+        for stream in (broken, None):
+            monkeypatch.setattr(sys, "stderr", stream)
+            slow_steps(10, 40.0, 10).close()
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            broken.close()
 
 
 def test_a_pipe_gets_lines_and_a_terminal_a_bar() -> None:

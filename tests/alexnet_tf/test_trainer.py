@@ -134,7 +134,7 @@ class TestResume:
     def test_changed_settings_are_told_before_the_network_is_built(
         self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(trainer_module, "Trainer", lambda *_: SimpleNamespace(run=lambda: None))
+        monkeypatch.setattr(trainer_module, "Trainer", lambda *_: SimpleNamespace(run=lambda: None, complete=True))
         run_training(runs / "run")
         for change in ("train.seed=9", "model.preset=paper", "data.batch_size=6"):
             with pytest.raises(UserError, match=change.split("=")[0]):

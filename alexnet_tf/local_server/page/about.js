@@ -16,8 +16,17 @@ export function showAbout(about) {
     item.textContent = text;
     return item;
   }));
-  part("views").hidden = !(about.signatures.includes("ten_view") && about.classes);
+  const views = viewsOf(about);
+  part("views").hidden = views < 2;
+  part("views-count").textContent = views === 10 ? "Ten" : views;
   part("about").hidden = false;
+}
+
+/** How many views of a picture the model averages on demand: fewer than ten where the crop leaves no room for them. */
+export function viewsOf({signatures, classes, metadata}) {
+  if (!signatures.includes("ten_view") || !classes) return 1;
+  const told = (Array.isArray(metadata?.nets) ? metadata.nets : []).map(net => net?.ten_view).filter(Number.isInteger);
+  return told.length ? Math.max(...told) : 10;
 }
 
 function factsOf({name, version, classes, metadata}) {

@@ -1,6 +1,6 @@
 // The page: pictures in by every way that a browser has, each with an answer of its own.
 
-import {showAbout} from "./about.js";
+import {showAbout, viewsOf} from "./about.js";
 import {base64Of, converted, drawnExamples, isForModel} from "./pictures.js";
 import {aboutModel, Outdated, predict, Refused, TooLarge} from "./server.js";
 
@@ -104,7 +104,7 @@ class Picture {
 
   async timed(model, sent, ten, signal) {
     signal.throwIfAborted();
-    this.say(ten ? "Asking the network, ten views …" : "Asking the network …");
+    this.say(ten ? "Asking the network, several views …" : "Asking the network …");
     const start = performance.now();
     const answer = ten ? topOf(model, await predict(model, "ten_view", sent, signal))
       : await predict(model, "serving_default", sent, signal);
@@ -133,7 +133,7 @@ class Picture {
     this.find(".top").replaceChildren(...rows);
     this.find(".doubt").textContent = doubt;
     this.find(".doubt").hidden = !doubt;
-    this.find(".told").textContent = `${answer.ten ? "Mean of ten views" : "One view"}, answered in ` +
+    this.find(".told").textContent = `${answer.ten ? `Mean of ${viewsOf(model)} views` : "One view"}, answered in ` +
       `${milliseconds.toFixed(0)} ms, sending included, by ${model.name} version ${model.version}.` +
       (reason === null ? "" : ` This browser converted the file first, for the model could not use it: ${reason}.`);
     speak(`${this.label}: ${doubt ? "unsure, perhaps " : ""}${answer.classes[0]}, ${percent(best)}`);
