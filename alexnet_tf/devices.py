@@ -28,8 +28,10 @@ def main(argv: list[str]) -> int:
 
     data = config.data.dir
     num_classes = load_manifest(data).num_classes if (data / MANIFEST_FILE).exists() else 1000
-    nothing = Statistics.of_mean_image(np.zeros(config.preset.network.stored_shape))  # the numbers do not matter here
-    step = TrainingStep(config.preset, num_classes, towers, config.train.seed, nothing)
+    statistics = None
+    if config.data.augment_on == "device":  # the numbers do not matter here
+        statistics = Statistics.of_mean_image(np.zeros(config.preset.network.stored_shape))
+    step = TrainingStep(config.preset, num_classes, towers, config.train.seed, statistics)
     placement = measure_placement(step)
     print("\n".join(report_lines(placement)))
     if arguments.json:

@@ -23,7 +23,7 @@ from tfrecords.statistics import Statistics
 
 
 def prepared(batches: Iterable, augment: Augmentation, statistics: Statistics) -> Iterator[tf.Tensor]:
-    """The training pipeline's batches as the network sees them, float32 (N, size, size, 3), on this processor."""
+    """Batches that the device is to prepare, prepared on this processor: float32 (N, size, size, 3)."""
     device = "/device:CPU:0"
     for pictures, _ in batches:
         with tf.device(device):

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.settings.config import DevicesConfig
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import set_up_towers
@@ -41,7 +42,7 @@ from benchmarks.figures import (
     published_rate,
 )
 from benchmarks.flops import count_work, gflop_per_image
-from benchmarks.report import check_report_options, format_number, positive, whole_number
+from benchmarks.report import benchmark_parser, format_number, parse_options, positive, whole_number
 from tfrecords.statistics import Statistics
 
 GIGABIT = 1e9 / 8
@@ -62,29 +63,26 @@ Rows = list[list[str]]
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     towers = set_up_towers(DevicesConfig(towers="two-cpus"))
     preset = PRESETS[options.preset]
     black = Statistics.of_mean_image(np.zeros(preset.network.stored_shape))  # the numbers do not matter here
     step = TrainingStep(preset, options.classes, towers, seed=0, statistics=black)
     tables = make_tables(step, measure_placement(step), options)
     if options.renew:
-        options.renew.write_text(renewed(options.renew, tables), encoding="utf-8")
+        write_whole(options.renew, renewed(options.renew, tables).encode())
     else:
         print("\n\n".join(f"{name}:\n\n{table}" for name, table in tables.items()))
     if options.json:
-        options.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.json, (json.dumps(tables, indent=1) + "\n").encode())
     return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling", description="Project training from one GPU to 64."
-    )
+    parser = benchmark_parser("scaling", "Project training from one GPU to 64.", in_rounds=False)
     add = parser.add_argument
-    add("--preset", choices=("paper", "2012-code", "caffe", "caffenet"), default="paper")
-    add("--classes", type=whole_number, default=1000)
+    add("--preset", choices=("paper", "2012-code", "caffe", "caffenet"), default="paper", help="the network (paper)")
+    add("--classes", type=whole_number, default=1000, help="that it tells apart (1000)")
     add("--batch-size", type=whole_number, default=128, help="images a worker, that is, two GPUs (128)")
     add("--rate", type=positive, metavar="IMAGES/S", help="of one of your GPUs with the whole network")
     add("--link", choices=tuple(LINKS), default="PCIe 3.0 x16", help="with --rate: between two of your GPUs")
@@ -92,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--gpus-per-host", type=whole_number, default=8, help="with --rate: that share the card (8)")
     add("--jpeg-rate", type=positive, metavar="IMAGES/S", help="of the input on one of your cores")
     add("--renew", type=Path, metavar="DOCUMENT", help="write the tables into this document instead")
-    add("--json", type=Path, metavar="FILE", help="write the tables here, too")
     return parser
 
 

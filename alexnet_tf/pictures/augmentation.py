@@ -5,7 +5,7 @@ Where the recipes differ is stated in `presets.Augmentation`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,15 +20,15 @@ BLOCK = 512
 
 
 class Draws(NamedTuple):
-    """For N images."""
+    """For N images; arrays as they are drawn, tensors from there on."""
 
-    offset: np.ndarray
+    offset: Any
     """int32 (N, 2), rows and columns cut off above and to the left."""
-    mirrored: np.ndarray
+    mirrored: Any
     """bool (N,)."""
-    color_shift: np.ndarray
+    color_shift: Any
     """float32 (N, channels), gray levels to add to R, G, B, or to gray (zeros where the noise is off)."""
-    noisy: np.ndarray
+    noisy: Any
     """bool (N,), whether noise is on in the image's epoch."""
 
 

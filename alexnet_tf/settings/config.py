@@ -60,6 +60,9 @@ class DataConfig(Section):
     eval_batch_size: Batch = 100
     shuffle_buffer: Count = 10_000
     """Records, still encoded, that wait in random order; fewer where so many take more than 512 MB, as raw ones do."""
+    augment_on: Literal["pipeline", "device"] = "pipeline"
+    """Where pictures are cropped, mirrored and colored: by the input pipeline, or by the device that the network runs
+    on, for GPUs that take more images/s than the processor's cores prepare. The numbers are the same."""
 
 
 class AugmentConfig(Section):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from alexnet_tf.evaluation.error_rates import error_sums, rates_of_sums
 from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, training_batches
-from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures
 from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.program.errors import StoppedBySignal, UserError
 from alexnet_tf.program.pulse import PULSE
@@ -28,7 +28,7 @@ from alexnet_tf.training.frozen_features import FrozenFeatures
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.outlook import chance_advice, class_weights, is_judged
 from alexnet_tf.training.progress import NoProgress, Progress
-from alexnet_tf.training.sanity import PixelCheck, not_finite_advice, stuck_advice
+from alexnet_tf.training.sanity import JUDGED, PixelCheck, not_finite_advice, stuck_advice
 from alexnet_tf.training.step import StepInput, TrainingStep
 from alexnet_tf.workers.together import ONE_WORKER, OneWorker, Tensors
 from tfrecords.manifest import Manifest
@@ -55,8 +55,9 @@ class Trainer:
         weights = None
         if config.train.class_weights == "balanced":
             weights = class_weights(manifest.splits["train"].class_counts)
+        on_device = statistics if config.data.augment_on == "device" else None
         self.step = TrainingStep(
-            self.preset, manifest.num_classes, towers, config.train.seed, statistics, workers, weights
+            self.preset, manifest.num_classes, towers, config.train.seed, on_device, workers, weights
         )  # fmt: skip
         self.predict = prediction_function(self.step.model, self.preset.augment, statistics)
         fresh = not folder.has_checkpoint()
@@ -185,6 +186,7 @@ class Trainer:
             self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
             batch_size=self.batch_size // self.workers.share.of, seed=self.config.train.seed,
             shuffle_buffer=self.config.data.shuffle_buffer, first_step=self.state.step, share=self.workers.share,
+            augment_on=self.config.data.augment_on, keep_pixels=0 if self.first_step else JUDGED,
         )  # fmt: skip
 
     def _epoch(self) -> float:
@@ -224,7 +226,7 @@ class Trainer:
         self.progress.restart_clock()
 
     def _check_batch(self, images: StepInput) -> None:
-        if self.first_step or self.pixels.done() or not isinstance(images, TrainingPictures):
+        if self.first_step or self.pixels.done() or not isinstance(images, PreparedPictures | StoredPictures):
             return  # a resumed run has been judged by its first pictures, and of features nothing can be told
         prepared = tf.nest.flatten(self.step.prepare(images))[0]
         warning = self.pixels.add(images.pixels.numpy(), prepared.numpy() * self.preset.augment.color_divisors)

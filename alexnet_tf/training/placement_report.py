@@ -15,7 +15,6 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.networks.network import named_layers
-from alexnet_tf.pictures.preparation import TrainingPictures
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.step import TrainingStep
 
@@ -84,8 +83,7 @@ class Placement:
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
     """Runs a step once and reads where it ran. The step must not have run before, and its weights change a little."""
-    specs = TrainingPictures.specs(batch_size, step.model.settings.stored_shape)
-    images = TrainingPictures(*(tf.zeros(spec.shape, spec.dtype) for spec in specs))
+    images = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), step.input_specs(batch_size))
     labels = tf.zeros((batch_size,), tf.int64)
     arguments = step.arguments(images, labels, 0, dict.fromkeys(step.optimizer.variables, 1e-9))
     partitions = _partition_graphs(lambda: step.compiled(*arguments))

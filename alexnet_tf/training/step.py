@@ -7,15 +7,15 @@ import tensorflow as tf
 
 from alexnet_tf.networks.network import Images, network_variables, refuse_unknown_variables
 from alexnet_tf.networks.registry import build_network
-from alexnet_tf.pictures.preparation import TrainingPictures, prepare_training
+from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.settings.presets import Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import OPTIMIZERS
 from alexnet_tf.workers.together import ONE_WORKER, OfTower, OneWorker, Tensors
 from tfrecords.statistics import Statistics
 
-StepInput: TypeAlias = TrainingPictures | tf.Tensor
-"""What a step is given: pictures as the input pipeline yields them, or prepared images, or stored features."""
+StepInput: TypeAlias = PreparedPictures | StoredPictures | tf.Tensor
+"""What a step is given: what the input pipeline yields, or prepared images by themselves, or stored features."""
 
 
 class TrainingStep:
@@ -26,7 +26,8 @@ class TrainingStep:
       num_classes: of the data.
       towers: the two devices.
       seed: of the initial weights and of dropout.
-      statistics: with which each tower prepares its images; None: the step is given prepared ones.
+      statistics: with which each tower prepares its images (`data.augment_on: device`); None: the step is given
+        prepared ones.
       workers: those that do the step together, each with images of its own.
       class_weights: float32 (classes,), what an image of each class counts in the loss; None: all alike.
 
@@ -74,9 +75,18 @@ class TrainingStep:
 
     def arguments(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
         """What the compiled step takes. Which variables are trained is part of its graph: others cost no gradient."""
+        if isinstance(images, PreparedPictures):
+            images = images.images
         trained = tuple(name for name in self.optimizer.variables if rates[name])
         seed = tf.constant([self.dropout_seed, step], tf.int32)
         return images, labels, seed, tf.constant([rates[name] for name in trained], tf.float32), trained
+
+    def input_specs(self, batch_size: int) -> StepInput:
+        """Types and shapes of a batch of pictures, as the step is given it."""
+        settings = self.model.settings
+        if self.statistics is not None:
+            return StoredPictures.specs(batch_size, settings.stored_shape)
+        return tf.TensorSpec((batch_size, *settings.picture_shape), tf.float32)
 
     def saved_bytes(self) -> int:
         """How many a checkpoint takes, at least: all weights and velocities."""
@@ -90,7 +100,9 @@ class TrainingStep:
 
     def prepare(self, images: StepInput) -> Images:
         """The images that the network sees, each tower's on its own device."""
-        if not isinstance(images, TrainingPictures):
+        if isinstance(images, PreparedPictures):
+            return images.images
+        if not isinstance(images, StoredPictures):
             return images
         statistics = self.statistics
         assert statistics is not None, "to prepare pictures takes statistics"

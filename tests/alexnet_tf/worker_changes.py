@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.pictures.preparation import TrainingPictures
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.training.loop import Trainer
@@ -109,8 +108,7 @@ def what_is_where(trainer: Trainer) -> dict:
     towers, classes = trainer.step.towers, trainer.manifest.num_classes
     step = TrainingStep(trainer.preset, classes, towers, 0, trainer.statistics, trainer.workers)
     placement = measure_placement(step)
-    specs = TrainingPictures.specs(4, step.model.settings.stored_shape)
-    pictures = TrainingPictures(*(np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in specs))
+    pictures = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), step.input_specs(4))
     rates = dict.fromkeys(step.optimizer.variables, 1e-9)
     arguments = step.arguments(pictures, np.zeros(4, np.int64), 0, rates)
     graph = step.compiled.get_concrete_function(*arguments).graph

@@ -32,10 +32,10 @@ def trace_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def _step(
-    preset: Preset, num_classes: int, towers: Towers, seed: int, statistics: Statistics, workers: OneWorker,
+    preset: Preset, num_classes: int, towers: Towers, seed: int, statistics: Statistics | None, workers: OneWorker,
     class_weights: np.ndarray | None = None,
 ) -> TrainingStep:  # fmt: skip
-    key = f"{preset} {num_classes} {towers} {seed} {statistics.digest()} {class_weights}"
+    key = f"{preset} {num_classes} {towers} {seed} {statistics and statistics.digest()} {class_weights}"
     if key not in _steps:
         made = TrainingStep(preset, num_classes, towers, seed, statistics, workers, class_weights)
         _steps[key] = made, {name: variable.numpy() for name, variable in made.variables.items()}

@@ -93,7 +93,7 @@ class Trial:
         return Statistics.load(self.data / STATISTICS_FILE)
 
     def new_step(self) -> TrainingStep:
-        return TrainingStep(self.preset, self.manifest.num_classes, self.towers, SEED, self.statistics)
+        return TrainingStep(self.preset, self.manifest.num_classes, self.towers, SEED)
 
     def do(self, step: TrainingStep, number: int) -> dict[str, float]:
         """Step `number`, by the real pipeline; what it says."""
