@@ -34,6 +34,7 @@ from alexnet_tf.local_server.tensors import (
     outputs_to_json,
     parse_json,
     pictures_in,
+    shortest,
 )
 
 PAGE = Path(__file__).with_name("page.html")
@@ -197,8 +198,8 @@ async def _classify(service: Service, version: LoadedVersion, document: dict[str
     labels, scores = await service.classify(version, _signature_name(document), examples, share)
     return {
         "results": [
-            [[label.decode(errors="replace"), float(score)] for label, score in zip(*row, strict=True)]
-            for row in zip(labels, scores, strict=True)
+            [[label.decode(errors="replace"), score] for label, score in zip(*row, strict=True)]
+            for row in zip(labels, shortest(scores).tolist(), strict=True)
         ]
     }
 
