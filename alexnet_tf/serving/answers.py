@@ -5,7 +5,6 @@ from typing import Any
 
 from alexnet_tf.program.regular_files import read_regular
 
-
 LARGEST = 1_000_000_000
 """Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
 
