@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.regular_files import read_regular
+
+LARGEST = 1_000_000_000
+"""Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
 
 
 def read_picture(path: Path) -> bytes:
     """A picture file's bytes.
 
     Raises:
-      UserError: it cannot be read.
+      UserError: it cannot be read, is no regular file, or is larger than any picture.
     """
-    try:
-        return path.read_bytes()
-    except OSError as fault:
-        raise cannot_be_read(f"picture {path}", fault) from fault
+    return read_regular(path, "picture", LARGEST)
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:
