@@ -1,10 +1,12 @@
 """Which checkpoint an evaluation, an export or an answer stands on, in words for people."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.metrics import METRICS_FILE, read_lines
 from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import Run
@@ -32,10 +34,11 @@ class CheckpointFacts:
         if record.experiment and record.experiment.data:
             epoch = record.step * run.config.data.batch_size / record.experiment.data["train"].records
         if epoch is None or error is None:
-            for _, line in read_lines(run.path / METRICS_FILE):
-                if line is not None and (line["kind"], line["step"]) == ("validation", record.step):
-                    epoch = _number(line.get("epoch")) if epoch is None else epoch
-                    error = _number(line.get("top1_error")) if error is None else error
+            with contextlib.suppress(UserError):  # the log cannot be read: a run's log stops nothing
+                for _, line in read_lines(run.path / METRICS_FILE):
+                    if line is not None and (line["kind"], line["step"]) == ("validation", record.step):
+                        epoch = _number(line.get("epoch")) if epoch is None else epoch
+                        error = _number(line.get("top1_error")) if error is None else error
         return CheckpointFacts(record.step, epoch, error)
 
     @staticmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_tf import evaluate
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
 from alexnet_tf.runs.metrics import Metrics, read_lines
 from alexnet_tf.runs.run import open_run
@@ -106,6 +107,14 @@ def test_what_is_in_the_place_of_a_runs_log_ends_no_run(
     assert f"{path} lacks the lines that waited" in told
     assert path.lstat().st_ino == was
     assert_same_bits(run, finished)
+
+
+def test_nor_an_evaluation(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a checkpoint whose error only the log could tell, for it was not validated."""
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    assert evaluate.main(["--run", str(run), "--checkpoint", "latest"]) == 0
+    assert "not validated" in capsys.readouterr().out
 
 
 def test_lines_that_waited_for_a_folder_to_go_are_written(tmp_path: Path) -> None:
