@@ -242,6 +242,20 @@ def test_closed_terminal_under_nohup_changes_nothing(training: Training, same_bi
 
 
 @pytest.mark.slow
+def test_without_any_stream_without_a_home_and_on_one_processor(training: Training, same_bits: Compare) -> None:
+    """`env -u HOME taskset -c 0 train.py <&- >&- 2>&-`, as some schedulers start programs."""
+
+    def bare() -> None:
+        os.closerange(0, 3)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    process = training.start("bare", f"train.steps={STEPS}", preexec_fn=bare, env=environment)
+    assert process.wait(timeout=180) == 0
+    same_bits(tensors(training.folder / "bare", STEPS))
+
+
+@pytest.mark.slow
 def test_reader_that_leaves(training: Training, same_bits: Compare) -> None:
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with training.start("head", f"train.steps={STEPS}", **options) as process:
