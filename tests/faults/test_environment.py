@@ -66,9 +66,8 @@ def test_training_under_anothers_settings_with_stdout_on_a_full_disk_has_the_sam
             stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.splitlines()[-1] == (
-        "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
-    )
+    line = "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
+    assert ended.stderr.splitlines().count(line) == 1
     found, expected = tensors(run, steps), tensors(finished, steps)
     assert found.keys() == expected.keys()
     for name, value in expected.items():

@@ -203,9 +203,8 @@ def test_stdout_on_a_full_disk_loses_no_epoch(training: Training, same_bits: Com
     ):
         errors = process.stderr.read()
     assert process.returncode == 0, errors
-    assert errors.splitlines()[-1] == (
-        "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
-    )
+    line = "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
+    assert errors.splitlines().count(line) == 1
     same_bits(tensors(training.folder / "full", STEPS))
 
 
