@@ -1,6 +1,8 @@
 """Faults injected into real workers: two processes of the whole program, with the small network.
 
-python -m pytest -m slow tests/faults/test_real_workers.py     # 20 minutes on 2 cores
+python -m pytest -m slow tests/faults/test_real_workers.py
+
+On 2 cores the kills at random moments alone take 20 minutes, all others together some 10.
 """
 
 import contextlib
