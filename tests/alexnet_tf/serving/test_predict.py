@@ -48,7 +48,8 @@ def test_bad_files_take_no_answer_from_the_good_ones(
         f"weights of model {program.models / '1'}: step 1, epoch unknown, not validated",
         f"error: picture {paths['notes.jpg']}: no JPEG, PNG or GIF file",
         f"error: picture {paths['hostile.jpg']}: {MUCH_SCANNED}",
-        f"error: picture {paths['missing.jpg']} cannot be read: No such file or directory",
+        f"error: picture {paths['missing.jpg']} cannot be read: No such file or directory; correct the path, or "
+        "restore the file",
         f"error: picture {paths['pipe']} is a named pipe, no regular file; name a file",
         f"error: picture {paths['endless']} is a device, no regular file; name a file",
     ]
