@@ -35,7 +35,7 @@ class Placed:
     def __init__(
         self, *args: Any, device: str | None = None, tower: str = "a", name: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(*args, name=name, **kwargs)
+        super().__init__(*args, name=name, **kwargs)  # type: ignore[call-arg]
         self.device = device
         self.tower = tower
         self.is_named = name is not None
@@ -43,7 +43,7 @@ class Placed:
     @property
     def config_name(self) -> str:
         """As a config calls the layer, whichever its tower: "conv1" of conv1_a and conv1_b."""
-        return self.name.removesuffix(f"_{self.tower}")  # type: ignore[attr-defined, no-any-return]
+        return self.name.removesuffix(f"_{self.tower}")  # type: ignore[attr-defined]
 
     def build(self, input_shape: Any) -> None:
         with tf.device(self.device):

@@ -62,7 +62,7 @@ class LeNet5(Network):
             most = (3 / inputs) ** 0.5  # a variance of 1 / inputs
             return {"kernel_initializer": keras.initializers.RandomUniform(-most, most, seed=own_seed(seed, name))}
 
-        def pooling(name: str) -> Placed:
+        def pooling(name: str) -> keras.layers.Layer:
             if network.pooling == "max":
                 return MaxPooling2D(2, 2, **named(name))
             return Subsampling(activation=activation, **named(name))

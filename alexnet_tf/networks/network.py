@@ -7,7 +7,7 @@ has settings (a subclass of `presets.NetworkSettings` and an entry in `presets.P
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -216,8 +216,8 @@ def network_variables(model: Network) -> dict[str, NetworkVariable]:
     return found
 
 
-def named_layers(model: Network) -> list[Placed]:
-    """The layers of a network that may have variables."""
+def named_layers(model: Network) -> list[Any]:
+    """The layers of a network that may have variables: Keras layers that are `Placed`, too."""
     return [layer for layer in model._flatten_layers() if isinstance(layer, Placed) and layer.is_named]
 
 

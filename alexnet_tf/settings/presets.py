@@ -1,11 +1,12 @@
-"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and three more.
+"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and four more.
 
 Every field is a row in which the sources differ, or a constant that the first two share. "Paper" is Krizhevsky,
 Sutskever and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its configuration files and logs. The
 others are those of weights that are published: "caffe" and "caffenet" are BVLC/caffe's models/bvlc_alexnet and
 models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one tower
-after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
-A config picks a preset by name and may override single fields of its `augment` and `train` parts.
+after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; "lenet5" is
+AlexNet's forerunner. A config picks a preset by name and may override single fields of its `augment` and `train` parts,
+and of its network what that names as its `choices`.
 """
 
 import itertools
