@@ -95,7 +95,7 @@ class TestPixels:
 
     @pytest.mark.parametrize(("augment_on", "module"), [("pipeline", input_pipeline), ("device", step_module)])
     @pytest.mark.usefixtures("small_net")
-    def test_a_pipeline_that_divides_is_stopped_once_enough_was_seen(
+    def test_a_pipeline_that_divides_is_stopped_at_its_first_step(
         self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch, augment_on: str, module: ModuleType
     ) -> None:
         plain = module.prepare_training
@@ -104,8 +104,8 @@ class TestPixels:
             return plain(*arguments) / 255.0
 
         monkeypatch.setattr(module, "prepare_training", dividing)
-        with pytest.raises(UserError, match="scaled to 0-1"):  # in the second batch
-            run_training(runs / "run", "data.batch_size=48", f"data.augment_on={augment_on}", "train.steps=3")
+        with pytest.raises(UserError, match="scaled to 0-1"):
+            run_training(runs / "run", "data.batch_size=64", f"data.augment_on={augment_on}", "train.steps=2")
         assert not list((runs / "run/checkpoints").iterdir())
 
 
