@@ -4,6 +4,7 @@ A file that cannot be read or used gets a line on stderr and makes the exit stat
 """
 
 import argparse
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -42,7 +43,9 @@ def main(argv: list[str]) -> int:
             answers[str(path)] = _top(_classify(model, path), model.classes, arguments.top)
         except UserError as fault:
             faults.append(fault)
-    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers), flush=True)
+    in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    text = json.dumps(answers, indent=1, ensure_ascii=in_ascii) if arguments.json else answer_table(answers)
+    print(text, flush=True)
     for told in faults:
         print(f"error: {told}", file=sys.stderr)
     return FAULT if faults else DONE

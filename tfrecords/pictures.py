@@ -28,8 +28,10 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
-from tfrecords.picture_limits import MAX_ASPECT, MAX_PIXELS
-from tfrecords.picture_structure import Essence, essence, exif_orientation
+from tfrecords.exif import exif_orientation
+from tfrecords.picture_kinds import CONVERTER_ONLY, NO_BYTES, ONE_COLOR, READ_BY_ALL, damaged, kind_of, other_kind
+from tfrecords.picture_limits import MAX_PIXELS, size_fault
+from tfrecords.picture_structure import Essence, essence
 from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
 
 # Named, because Pillow would also try formats that start other programs (EPS).
@@ -73,29 +75,39 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
         UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
     """
     if not data:
-        raise UnreadablePicture("empty file")
+        raise UnreadablePicture(NO_BYTES)
     repairs = [] if repairs is None else repairs
     end = os.path.splitext(file_name)[1].lower()
-    found = essence(data)
+    found = essence(data, inflate=True)
+    if found.cut and data.startswith(READ_BY_ALL["PNG"]):
+        raise UnreadablePicture(damaged("truncated: the file ends in the middle"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
             with Image.open(io.BytesIO(found.file), formats=FORMATS) as picture:
-                _refuse_large(picture.width, picture.height)
+                if fault := size_fault(picture.width, picture.height):
+                    raise UnreadablePicture(fault)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
                 return _load(found, picture, size, repairs)
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise UnreadablePicture("no picture of a known format") from None
-    except Image.DecompressionBombError as fault:  # Pillow, by the header, from twice as many on
-        raise UnreadablePicture(f"more than {MAX_PIXELS} pixels claimed ({fault})") from None
+        raise UnreadablePicture(_unknown(data)) from None
+    except Image.DecompressionBombError:  # Pillow, by the header, from twice as many on
+        raise UnreadablePicture(f"too large: more than {2 * MAX_PIXELS} pixels, at most {MAX_PIXELS} in all") from None
     except Exception as fault:
         # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError,
         # ValueError, struct.error, IndexError...); whatever it is, this file is at fault.
-        reason = " ".join(str(fault).split())[:200]
-        raise UnreadablePicture(reason or type(fault).__name__) from fault
+        raise UnreadablePicture(damaged(" ".join(str(fault).split())[:200])) from fault
+
+
+def _unknown(data: bytes) -> str:
+    """What is said of a file that Pillow's readers do not take."""
+    kind = kind_of(data)
+    if kind in READ_BY_ALL or kind in CONVERTER_ONLY:
+        return damaged(f"the header of the {kind} file cannot be read")
+    return "no picture of a known format" if kind is None else other_kind(kind)
 
 
 def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> bytes:
@@ -114,21 +126,9 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     return buffer.getvalue()
 
 
-def _refuse_large(width: int, height: int) -> None:
-    """Judges by the header alone, before any memory is taken."""
-    if width * height > MAX_PIXELS:
-        raise UnreadablePicture(f"{width}x{height} pixels claimed, more than {MAX_PIXELS} in all")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UnreadablePicture(
-            f"{width}x{height} pixels: too long and thin, at most {MAX_ASPECT} times as long as wide"
-        )
-
-
 def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
     """The square of a picture of which the header has been read."""
     data = found.file
-    if found.cut:
-        raise UnreadablePicture("truncated: the file ends in the middle")
     exif = data if picture.format == "TIFF" else found.exif or picture.info.get("exif", b"")
     orientation = exif_orientation(exif)
     if orientation in range(2, 9):  # 1 is upright; others mean nothing
@@ -143,26 +143,20 @@ def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
                 if "subsampling" not in str(fault):  # of which the short way knows the usual kinds only
                     repairs.append("damaged JPEG data, decoded nevertheless")
-    if found.animated:
-        repairs.append("first frame of an animation")
+    if found.animated or getattr(picture, "is_animated", False):
+        repairs.append("first page of several" if picture.format == "TIFF" else "first frame of an animation")
+    if found.transparent or picture.has_transparency_data:
+        repairs.append("transparency dropped")
     return _central_square(_to_rgb(picture, data, repairs), size)
 
 
 def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Image:
-    if getattr(picture, "is_animated", False):
-        repairs.append("first frame of an animation")
-    deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    if deep or (picture.format == "PNG" and data[24] == 16):  # the header's bit depth
+    bits = _bits(picture, data)
+    if bits > 8:
         repairs.append("16-bit samples to 8 bits")
-    if deep:
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
         # Pillow's own conversion would clip 16-bit gray at 255 instead of scaling it.
-        samples = np.asarray(picture)
-        low, high = samples.min(), samples.max()
-        if low < high and low >> 8 == high >> 8 and picture.format != "PNG":  # serving reads no others of this kind
-            raise UnreadablePicture(
-                f"16-bit samples from {low} to {high} would all become one gray; scale them to 65535"
-            )
-        picture = Image.fromarray((samples >> 8).astype(np.uint8))
+        picture = Image.fromarray((np.asarray(picture) >> (max(bits, 9) - 8)).astype(np.uint8))
     elif picture.mode in ("I", "F"):
         raise UnreadablePicture(f"{picture.mode} samples of unknown range")
     elif picture.mode == "CMYK" and picture.format == "JPEG":
@@ -173,9 +167,26 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
             picture = ImageChops.invert(picture)
     elif picture.mode != "RGB" and not (picture.format == "JPEG" and picture.mode == "L"):
         repairs.append(f"{picture.mode} to RGB")
-    if picture.has_transparency_data:
-        repairs.append("transparency dropped")
-    return picture.convert("RGB")
+    picture = picture.convert("RGB")
+    if bits > 8 and all(low == high for low, high in picture.getextrema()):
+        raise UnreadablePicture(ONE_COLOR)
+    return picture
+
+
+TIFF_BITS = 258
+"""The tag of bits a sample."""
+
+
+def _bits(picture: Image.Image, data: bytes) -> int:
+    """Bits of a sample in the file, as far as they are more than 8."""
+    if picture.format == "PNG":
+        return data[24]
+    if picture.format == "TIFF":
+        return max(picture.tag_v2.get(TIFF_BITS, (8,)))  # type: ignore[attr-defined]
+    if picture.format == "PPM":  # Pillow scales gray to 16 bits, colors to 8; the largest value is the last argument
+        largest = picture.tile[0].args[-1] if isinstance(picture.tile[0].args, tuple) else 255
+        return 16 if picture.mode == "I" or (isinstance(largest, int) and largest > 255) else 8
+    return 8
 
 
 def _as_picture(pixels: Pixels) -> Image.Image:

@@ -7,6 +7,7 @@ ilsvrc2012.py, tfds_source.py. No TensorFlow here.
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -120,6 +121,11 @@ def printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
+def composed(key: str) -> str:
+    """A class key in Unicode's composed form (NFC): another system may store the same name as letters and accents."""
+    return unicodedata.normalize("NFC", key)
+
+
 def in_label_order(keys: Iterable[str]) -> list[str]:
     """Class keys in the order of their labels: as numbers if all are whole numbers, else as text.
 
@@ -154,4 +160,4 @@ def read_names(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     pairs = (line.split(maxsplit=1) for line in lines)
-    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+    return {composed(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}

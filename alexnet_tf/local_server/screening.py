@@ -1,4 +1,4 @@
-"""Which pictures need not run through the network, and how much memory the others need: from their first bytes.
+"""Which pictures need not run through the network, and how much memory the others need: from their structure.
 
 A picture that is refused has a status and zeros in place of numbers, and the exported graph, which knows only whole
 batches, would run the network on those zeros. What looks here as if it will be refused is asked of the model itself by
@@ -6,53 +6,39 @@ its `view` signature, which reads files as the others do and has no network; onl
 module can be wrong about a file without giving another answer.
 """
 
-import io
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 from tensorflow.core.example import example_pb2
 
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS, OK
 from alexnet_tf.serving.signatures import CLASSIFY
+from tfrecords.picture_structure import UnreadablePicture, essence
 from tfrecords.schema import KEY_IMAGE
 
-ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND", b"GIF8": b";"}
-"""How the kinds of files begin that are read, and what stands at their end."""
 SMALL = 4096
 """Bytes of a file that is tried out at once: that costs next to nothing, and a sender can have many such."""
-TAIL = 1024
-"""Bytes at a file's end in which its end mark is looked for."""
 FILES, EXAMPLES, PIXELS, VIEW = "image_bytes", "inputs", "images", "view"
 
 
 class FirstLook(NamedTuple):
-    """What a picture file's first and last bytes tell."""
+    """What a picture file's structure tells."""
 
     pixels: int
-    """Height times width as the file declares them, at most MAX_PIXELS: beyond that nothing is decoded."""
+    """Height times width as the file declares them; 0 where it is refused before anything is decoded."""
     doubtful: bool
     """Whether it may be refused."""
 
 
 def first_look(file: bytes) -> FirstLook:
     """Looks at a picture file without decoding it."""
-    end = next((end for begin, end in ENDS.items() if file.startswith(begin)), None)
-    if end is None:
-        return FirstLook(0, True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a decompression bomb, which is judged below
-            with Image.open(io.BytesIO(file), formats=["JPEG", "PNG", "GIF"]) as picture:
-                width, height = picture.size
-    except Exception:  # whatever Pillow makes of a damaged header; TensorFlow may see more in it
-        return FirstLook(MAX_PIXELS, True)
-    short, long = sorted((width, height))
-    refused = short < 1 or long > MAX_ASPECT * short or short * long > MAX_PIXELS
-    return FirstLook(min(short * long, MAX_PIXELS), refused or len(file) < SMALL or end not in file[-TAIL:])
+        found = essence(file)
+    except UnreadablePicture:
+        return FirstLook(0, True)
+    return FirstLook(found.pixels, not found.pixels or found.cut or len(file) < SMALL)
 
 
 def files_of(signature: str, inputs: Arrays) -> list[bytes | None] | None:

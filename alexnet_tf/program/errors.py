@@ -1,5 +1,6 @@
 """How a command ends: exit statuses, and faults told in one line instead of a traceback."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -28,6 +29,10 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     `--debug` anywhere on the line, or ALEXNET_DEBUG=1, lets a fault's traceback through.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        # A letter that the terminal does not know, in a file's or a class's name, must not end the work.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     debug = len(arguments) < len(sys.argv) - 1 or os.environ.get("ALEXNET_DEBUG") == "1"
     try:
         status = main(arguments)

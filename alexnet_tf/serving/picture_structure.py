@@ -7,6 +7,7 @@ chunks and blocks have as many turns as the limits allow, each of some microseco
 import tensorflow as tf
 
 from tfrecords import picture_limits as limits
+from tfrecords.picture_kinds import APPLE_PNG, PNG_SIGNATURE
 from tfrecords.picture_structure import (
     CHUNK_FRAME,
     DHT,
@@ -14,11 +15,17 @@ from tfrecords.picture_structure import (
     EOI,
     EXTENSION,
     FRAMES,
+    FULL_PALETTE,
+    HEADER_END,
     IMAGE,
+    INTERLACED,
     MAX_PALETTE,
     NO_PALETTE,
+    PALETTE,
     PNG_END,
-    PNG_SIGNATURE,
+    PNG_HEADER,
+    RARE_CODES,
+    RARE_JPEG,
     READ_FRAMES,
     SAMPLES,
     SOI,
@@ -69,6 +76,14 @@ def _is_read(frames: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any(frames[..., None] == read, axis=-1)
 
 
+def _rare_jpeg(frame: tf.Tensor) -> tf.Tensor:
+    """As tfrecords.picture_structure.rare_jpeg, of a kind as _frames gives it."""
+    kind = tf.strings.join([tf.strings.as_string(frame // 256), " bits a sample"])
+    for code, name in RARE_CODES.items():
+        kind = tf.where(frame % 256 == code, name, kind)
+    return tf.strings.join([RARE_JPEG, kind])
+
+
 def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor) -> tf.Tensor:
     """As jpeg_status, by going from segment to segment."""
 
@@ -102,7 +117,7 @@ def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor)
     _, segments, scans, frame, _, scanned = tf.while_loop(goes_on, turn, start, parallel_iterations=1)
     return _first_that_holds(
         (segments > limits.MAX_SEGMENTS, limits.MANY_SEGMENTS),
-        ((frame != 0) & ~_is_read(frame), limits.OTHER_JPEG),
+        ((frame != 0) & ~_is_read(frame), _rare_jpeg(frame)),
         (scans > limits.MAX_SCANS, limits.MANY_SCANS),
         (scanned > limits.MAX_SCANNED, limits.MUCH_SCANNED),
     )
@@ -117,28 +132,48 @@ def _jpeg_markers(codes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.concat([tf.boolean_mask(places, is_marker), size[None]], axis=0)
 
 
+def png_header_status(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Whether a PNG file begins with its header, and the size that this claims.
+
+    Returns:
+      Status, scalar string; height and width, int64 scalars.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the header is missing or cut.
+    """
+    codes, size = _bytes(file)
+    is_apples = tf.strings.substr(file, 12, 4) == b"CgBI"
+    has_header = tf.strings.substr(file, len(PNG_SIGNATURE), len(PNG_HEADER)) == PNG_HEADER
+    with tf.control_dependencies([tf.debugging.Assert(is_apples | (has_header & (size >= HEADER_END)), ["no header"])]):
+        width, height = tf.unstack(_big_endian(codes, tf.constant(16), 2), 2)
+    return tf.where(is_apples, APPLE_PNG, OK), height, width
+
+
 def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Keeps a PNG file's header, palette, transparency and pixels.
+    """Keeps a PNG file's header, the palette that its pixels need, and these.
 
     Args:
       file: scalar string, with a PNG file's signature and header.
 
     Returns:
-      The file to decode, empty where this one ends too early, and status, both scalar strings.
+      The file to decode, empty where this one ends too early or its palette makes no sense, and status, both scalar
+      strings.
     """
     codes, size = _bytes(file)
     size = tf.cast(size, tf.int64)
     most = limits.MAX_CHUNKS + size // 1024
-    palette, transparency, pixels = (int.from_bytes(kind, "big") for kind in (b"PLTE", b"tRNS", b"IDAT"))
+    palette, pixels = (int.from_bytes(kind, "big") for kind in (b"PLTE", b"IDAT"))
+    needs_palette = codes[25] == PALETTE
 
     def turn(at: tf.Tensor, chunks: tf.Tensor, *state: tf.Tensor) -> list:
-        start, data, kept, sample, _ = state
+        start, data, kept, palettes, sample, _ = state
         length, kind = tf.unstack(_big_endian(codes, at, 2), 2)
         behind = at + CHUNK_FRAME + length
         is_pixels = kind == pixels
         goes_on = is_pixels | (data == 0)
-        keeps = goes_on & ((kind == palette) | (kind == transparency)) & (length <= MAX_PALETTE)
-        chunk = tf.strings.substr(file, at, tf.where(keeps, tf.minimum(behind, size) - at, 0))
+        is_palette = goes_on & (kind == palette) & needs_palette
+        sound = (length >= 3) & (length <= MAX_PALETTE) & (length % 3 == 0)
+        chunk = tf.strings.substr(file, at, tf.where(is_palette & sound, tf.minimum(behind, size) - at, 0))
         sampled = tf.where(is_pixels, tf.minimum(length, tf.maximum(limits.SPARE_PNG_DATA - data, 0)), 0)
         return [
             tf.where(goes_on, behind, at),
@@ -146,6 +181,7 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             tf.where(is_pixels & (data == 0), at, start),
             data + tf.where(is_pixels, length, 0),
             tf.strings.join([kept, chunk]),
+            palettes + tf.where(is_palette, tf.where(sound, 1, 2), 0),
             tf.strings.join([sample, tf.strings.substr(file, at + 8, sampled)]),
             goes_on,
         ]
@@ -153,12 +189,13 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     def goes_on(at: tf.Tensor, chunks: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
         return state[-1] & (at + CHUNK_FRAME <= size) & (chunks <= most)
 
-    nothing, first = tf.constant(0, tf.int64), tf.constant(len(PNG_SIGNATURE), tf.int64)
-    no_bytes = tf.constant(b"")
-    end, chunks, start, data, kept, sample, _ = tf.while_loop(
-        goes_on, turn, [first, nothing, nothing, nothing, no_bytes, no_bytes, tf.constant(True)], parallel_iterations=1
+    nothing, first, one = (tf.constant(number, tf.int64) for number in (0, HEADER_END, 1))
+    no_bytes, go_on = tf.constant(b""), tf.constant(True)
+    start_state = [first, one, nothing, nothing, no_bytes, tf.constant(0), no_bytes, go_on]
+    end, chunks, start, data, kept, palettes, sample, _ = tf.while_loop(
+        goes_on, turn, start_state, parallel_iterations=1
     )
-    header = tf.strings.substr(file, 0, len(PNG_SIGNATURE) + CHUNK_FRAME + 13)
+    header = tf.strings.substr(file, 0, HEADER_END)
     whole = tf.strings.join([header, kept, tf.strings.substr(file, start, tf.maximum(end - start, 0)), PNG_END])
     room = _png_room(codes)
     much = tf.cond(
@@ -167,7 +204,8 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lambda: data > room + limits.SPARE_PNG_DATA,
     )
     status = _first_that_holds((chunks > most, limits.MANY_CHUNKS), (much, limits.MUCH_PNG_DATA))
-    return tf.where((end + CHUNK_FRAME > size) | (start == 0), b"", whole), status
+    wrong_palette = needs_palette & (palettes != 1)
+    return tf.where((end + CHUNK_FRAME > size) | (start == 0) | wrong_palette, b"", whole), status
 
 
 def _big_endian(codes: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
@@ -191,7 +229,7 @@ def _png_room(codes: tf.Tensor) -> tf.Tensor:
 
 
 def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Takes the first frame out of a GIF file, as a picture of its own size and without transparency.
+    """Takes the first frame out of a GIF file, as a picture of its own size, without transparency, with 256 colors.
 
     TensorFlow would decode all frames, at the size that each claims.
 
@@ -217,10 +255,16 @@ def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Ten
     def frame() -> tuple[tf.Tensor, ...]:
         with tf.control_dependencies([tf.debugging.assert_equal(_byte(codes, place), IMAGE)]):
             flags = _byte(codes, place + 9)
-        end, all_blocks = _behind_data(codes, place + 10 + _color_table(flags) + 1, blocks)
+        data_start = place + 10 + _color_table(flags)
+        end, all_blocks = _behind_data(codes, data_start + 1, blocks)
         claimed = tf.strings.substr(gif, place + 5, 4)
-        screen = [b"GIF89a", claimed, tf.strings.substr(gif, 10, palette_end - 10)]
-        image = [bytes([IMAGE, 0, 0, 0, 0]), claimed, tf.strings.substr(gif, place + 9, end - place - 9)]
+        own, shared = (
+            tf.strings.substr(gif, start, end - start) for start, end in ((place + 10, data_start), (13, palette_end))
+        )
+        colors = tf.strings.join([tf.where(flags >= 128, own, shared), b"\0" * MAX_PALETTE])
+        screen = [b"GIF89a", claimed, bytes([0x80 | FULL_PALETTE, 0, 0]), tf.strings.substr(colors, 0, MAX_PALETTE)]
+        interlaced = tf.where(flags & INTERLACED > 0, bytes([INTERLACED]), b"\0")
+        image = [bytes([IMAGE, 0, 0, 0, 0]), claimed, interlaced, tf.strings.substr(gif, data_start, end - data_start)]
         status = _first_that_holds(
             (all_blocks > limits.MAX_BLOCKS, limits.MANY_BLOCKS), ((flags < 128) & (screen_flags < 128), NO_PALETTE)
         )
@@ -268,7 +312,7 @@ def _bytes(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return codes, tf.size(codes) - PADDING
 
 
-def _first_that_holds(*cases: tuple[tf.Tensor, str]) -> tf.Tensor:
+def _first_that_holds(*cases: tuple[tf.Tensor, str | tf.Tensor]) -> tf.Tensor:
     """The text of the first condition that holds, or "ok"."""
     status = tf.constant(OK)
     for condition, text in reversed(cases):
