@@ -20,6 +20,7 @@ from tfrecords.label_list import SPLITS, read_label_list
 from tfrecords.pictures import UnreadablePicture
 from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, composed, draw, in_label_order, printable, read_names
 
+
 @dataclass(frozen=True, slots=True)
 class FolderItem:
     """A picture file.
@@ -212,7 +213,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
         if key in found:
             raise UserError(
                 f"{folder} has two class folders {key}, whose names differ in their Unicode form alone "
-                f"({ascii(found[key].name)} and {ascii(entry.name)}): put their pictures into one"
+                f"({found[key].name!a} and {entry.name!a}): put their pictures into one"
             )
         found[key] = folder / entry.name
     if not found:

@@ -10,6 +10,7 @@ from tfrecords import picture_limits as limits
 from tfrecords.picture_kinds import APPLE_PNG, PNG_SIGNATURE
 from tfrecords.picture_structure import (
     CHUNK_FRAME,
+    COMPONENTS,
     DHT,
     END,
     EOI,
@@ -20,20 +21,25 @@ from tfrecords.picture_structure import (
     IMAGE,
     INTERLACED,
     MAX_PALETTE,
+    MISSING_SCANS,
     NO_PALETTE,
     PALETTE,
     PNG_END,
     PNG_HEADER,
+    PROGRESSIVE,
     RARE_CODES,
     RARE_JPEG,
-    READ_FRAMES,
     SAMPLES,
+    SMOOTHED,
     SOI,
     SOS,
+    UNEVEN,
 )
 
 OK = "ok"
-PADDING = 32
+FRAME_HEAD = 21
+"""Bytes of a frame's segment that count, behind the first of its marker: up to four components."""
+PADDING = 600
 """Zeros behind a file's bytes, so that what a cut file announces can be looked up."""
 
 
@@ -52,75 +58,104 @@ def jpeg_status(file: tf.Tensor) -> tf.Tensor:
     kinds = tf.cast(tf.gather(codes, markers + 1), tf.int32)
     scans = tf.reduce_sum(tf.cast(kinds == SOS, tf.int32))
     is_frame = (kinds >= min(FRAMES)) & (kinds <= max(FRAMES)) & (kinds != DHT)
-    heads = tf.gather(codes, tf.boolean_mask(markers, is_frame)[:, None] + tf.range(1, 9))  # (frames, 8)
-    heads = tf.concat([heads, tf.zeros((1, 8), tf.uint8)], axis=0)
+    heads = tf.gather(codes, tf.boolean_mask(markers, is_frame)[:, None] + tf.range(1, 1 + FRAME_HEAD))
+    heads = tf.concat([heads, tf.zeros((1, FRAME_HEAD), tf.uint8)], axis=0)
     frames, pixels = _frames(heads)
     scanned = 4 * tf.cast(scans, tf.int64) * tf.reduce_max(pixels)
     few = (tf.size(markers) <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (scanned <= limits.MAX_SCANNED)
-    usual = tf.reduce_all(_is_read(frames[:-1]))
+    usual = tf.reduce_all(frames[:-1] == OK) & ~tf.reduce_any(heads[:, 0] == PROGRESSIVE)
     return tf.cond(few & usual, lambda: tf.constant(OK), lambda: _followed_jpeg_status(codes, size, markers))
 
 
 def _frames(heads: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """From the eight bytes behind the first of frames' markers, uint8 (N, 8): kinds and pixels, int64 (N,).
+    """From the bytes behind the first of frames' markers, uint8 (N, FRAME_HEAD): status and pixels, int64 (N,).
 
-    A kind is the precision, times 256, and the marker. What is too large in any case has 0 pixels here.
+    The status is that of tfrecords.picture_structure.rare_jpeg. What is too large in any case has 0 pixels here.
     """
-    kind, _, _, precision, *size = tf.unstack(tf.cast(heads, tf.int64), 8, axis=1)
+    kind, _, _, precision, *size, count = tf.unstack(tf.cast(heads[:, :9], tf.int64), 9, axis=1)
     pixels = (256 * size[0] + size[1]) * (256 * size[2] + size[3])
-    return 256 * precision + kind, tf.where(pixels <= limits.MAX_PIXELS, pixels, 0)
-
-
-def _is_read(frames: tf.Tensor) -> tf.Tensor:
-    read = tf.constant([256 * 8 + code for code in sorted(READ_FRAMES)], tf.int64)
-    return tf.reduce_any(frames[..., None] == read, axis=-1)
-
-
-def _rare_jpeg(frame: tf.Tensor) -> tf.Tensor:
-    """As tfrecords.picture_structure.rare_jpeg, of a kind as _frames gives it."""
-    kind = tf.strings.join([tf.strings.as_string(frame // 256), " bits a sample"])
+    factors = tf.cast(heads[:, 10::3], tf.int32)  # of four components
+    present = tf.range(4, dtype=tf.int64) < count[:, None]
+    uneven = tf.zeros_like(count, tf.bool)
+    for way in (factors // 16, factors % 16):
+        way = tf.where(present, way, 1)
+        largest = tf.reduce_max(way, axis=1, keepdims=True)
+        uneven |= tf.reduce_any(tf.math.floormod(largest, tf.maximum(way, 1)) > 0, axis=1)
+    sampled = tf.reduce_all(tf.where(present, tf.minimum(factors // 16, factors % 16), 1) > 0, axis=1)
+    rare = tf.where(uneven & sampled, UNEVEN, "")
+    usual_count = tf.reduce_any(count[:, None] == tf.constant(COMPONENTS, tf.int64), axis=1)
+    rare = tf.where(usual_count, rare, tf.strings.join([tf.strings.as_string(count), " components"]))
+    rare = tf.where(precision == 8, rare, tf.strings.join([tf.strings.as_string(precision), " bits a sample"]))
     for code, name in RARE_CODES.items():
-        kind = tf.where(frame % 256 == code, name, kind)
-    return tf.strings.join([RARE_JPEG, kind])
+        rare = tf.where(kind == code, name, rare)
+    status = tf.where(rare == "", OK, tf.strings.join([RARE_JPEG, rare]))
+    return status, tf.where(pixels <= limits.MAX_PIXELS, pixels, 0)
 
 
 def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor) -> tf.Tensor:
     """As jpeg_status, by going from segment to segment."""
 
     def turn(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, *state: tf.Tensor) -> list:
-        frame, pixels, scanned = state
+        frame, status, pixels, scanned, left = state
         found = tf.raw_ops.LowerBound(sorted_inputs=markers[None], values=tf.reshape(at, (1, 1)))[0, 0]
         place = markers[found]
-        head = codes[place + 1 : place + 9]
+        head = codes[place + 1 : place + 1 + FRAME_HEAD]
         code, high, low, first = tf.unstack(tf.cast(head[:4], tf.int32), 4)
         ended = (place >= size) | (code == EOI)
         behind = place + 2 + tf.where(code == SOI, 0, tf.maximum(256 * high + low, 2))
         is_scan = (code == SOS) & ~ended
-        is_frame = tf.reduce_any(code == tf.constant(sorted(FRAMES))) & (frame == 0)
-        kinds, sizes = _frames(head[None])
+        is_frame = tf.reduce_any(code == tf.constant(sorted(FRAMES))) & (tf.size(frame) == 0)
+        statuses, sizes = _frames(head[None])
         components = tf.cast(tf.clip_by_value(first, 1, 4), tf.int64)
         return [
             tf.where(ended, size, tf.minimum(behind, size)),
             segments + tf.cast(~ended, tf.int32),
             scans + tf.cast(is_scan, tf.int32),
-            tf.where(is_frame, kinds[0], frame),
+            tf.cond(is_frame, lambda: head, lambda: frame),
+            tf.where(is_frame, statuses[0], status),
             tf.where(is_frame, sizes[0], pixels),
             scanned + tf.where(is_scan, components * pixels, 0),
+            tf.cond(is_scan & (tf.size(frame) > 0), lambda: _bits_left(left, frame, codes[place:]), lambda: left),
         ]
 
     def goes_on(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
-        few = (segments <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (state[-1] <= limits.MAX_SCANNED)
+        few = (segments <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (state[3] <= limits.MAX_SCANNED)
         return few & (at < size)
 
     none, nothing = tf.constant(0), tf.constant(0, tf.int64)
-    start = [tf.minimum(2, size), none, none, nothing, nothing, nothing]
-    _, segments, scans, frame, _, scanned = tf.while_loop(goes_on, turn, start, parallel_iterations=1)
+    state = [tf.zeros((0,), tf.uint8), tf.constant(OK), nothing, nothing, tf.ones((4, SMOOTHED), tf.int32)]
+    start = [tf.minimum(2, size), none, none, *state]
+    shapes = [value.shape for value in start]
+    shapes[3] = tf.TensorShape((None,))
+    _, segments, scans, frame, status, _, scanned, left = tf.while_loop(
+        goes_on, turn, start, shape_invariants=shapes, parallel_iterations=1
+    )
+    frame = tf.concat([frame, tf.zeros((FRAME_HEAD,), tf.uint8)], axis=0)
+    lacking = tf.reduce_any(left[: tf.cast(frame[8], tf.int32)] > 0) & (frame[0] == PROGRESSIVE)
     return _first_that_holds(
         (segments > limits.MAX_SEGMENTS, limits.MANY_SEGMENTS),
-        ((frame != 0) & ~_is_read(frame), _rare_jpeg(frame)),
+        (status != OK, status),
         (scans > limits.MAX_SCANS, limits.MANY_SCANS),
         (scanned > limits.MAX_SCANNED, limits.MUCH_SCANNED),
+        (lacking, MISSING_SCANS),
     )
+
+
+def _bits_left(left: tf.Tensor, frame: tf.Tensor, scan: tf.Tensor) -> tf.Tensor:
+    """As tfrecords.picture_structure counts them: int32 (4, SMOOTHED), for each component of a frame.
+
+    Args:
+      left: before this scan.
+      frame: uint8 (FRAME_HEAD,), behind the frame's 0xFF.
+      scan: uint8, a scan's marker and what follows.
+    """
+    count = tf.cast(scan[4], tf.int32)
+    listed = scan[5 : 5 + 2 * count : 2]
+    here = tf.reduce_any(frame[9::3][:, None] == listed[None], axis=1)
+    first, last, bits = (tf.cast(scan[5 + 2 * count + place], tf.int32) for place in range(3))
+    number = tf.range(1, SMOOTHED + 1)
+    brought = here[:, None] & ((number >= first) & (number <= last))[None]
+    return tf.where(brought, bits % 16, left)
 
 
 def _jpeg_markers(codes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

@@ -3,7 +3,6 @@
 import io
 import struct
 
-import numpy as np
 from PIL import Image
 
 from tests.faults.hostile_pictures import encoded, segment, with_segments

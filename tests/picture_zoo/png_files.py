@@ -25,7 +25,9 @@ def png_files() -> Files:
                 also = ", interlaced" * interlaced
                 found[kind, "plain" + also] = png(color, depth, interlaced)
                 if color in (0, 2, 3):
-                    found[kind, "transparency" + also] = png(color, depth, interlaced, before=transparency(color, depth))
+                    found[kind, "transparency" + also] = png(
+                        color, depth, interlaced, before=transparency(color, depth)
+                    )
     found |= {("RGB, 8 bits", what): file for what, file in _with_side_chunks().items()}
     found |= {("damaged", what): file for what, file in _damaged().items()}
     return found
