@@ -6,15 +6,19 @@ its `view` signature, which reads files as the others do and has no network; onl
 module can be wrong about a file without giving another answer.
 """
 
+import io
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from tensorflow.core.example import example_pb2
 
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS, OK
 from alexnet_tf.serving.signatures import CLASSIFY
+from tfrecords.picture_kinds import READ_BY_ALL
 from tfrecords.picture_structure import UnreadablePicture, essence
 from tfrecords.schema import KEY_IMAGE
 
@@ -27,7 +31,7 @@ class FirstLook(NamedTuple):
     """What a picture file's structure tells."""
 
     pixels: int
-    """Height times width as the file declares them; 0 where it is refused before anything is decoded."""
+    """Height times width as the file declares them, at most MAX_PIXELS: beyond that nothing is decoded."""
     doubtful: bool
     """Whether it may be refused."""
 
@@ -36,9 +40,19 @@ def first_look(file: bytes) -> FirstLook:
     """Looks at a picture file without decoding it."""
     try:
         found = essence(file)
-    except UnreadablePicture:
-        return FirstLook(0, True)
+    except UnreadablePicture:  # exports of earlier versions do not judge structures and may decode it
+        return FirstLook(_declared(file), True)
     return FirstLook(found.pixels, not found.pixels or found.cut or len(file) < SMALL)
+
+
+def _declared(file: bytes) -> int:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a decompression bomb: that is why the file was refused
+            with Image.open(io.BytesIO(file), formats=list(READ_BY_ALL)) as picture:
+                return min(picture.width * picture.height, MAX_PIXELS)
+    except Exception:  # whatever Pillow makes of a damaged header; TensorFlow may see more in it
+        return MAX_PIXELS
 
 
 def files_of(signature: str, inputs: Arrays) -> list[bytes | None] | None:
