@@ -145,7 +145,7 @@ def _jpeg(data: bytes) -> Essence:
                 exif = data[place + 4 + len(EXIF) : at]
             needed.append(data[copied:place])
             copied = at
-    if frame is not None and code == EOI and frame.lacks_scans:
+    if frame is not None and frame.lacks_scans:
         raise UnreadablePicture(MISSING_SCANS)
     file = b"".join([*needed, data[copied:]]) if needed else data
     return Essence(file, exif=exif, cut=code != EOI, pixels=frame.pixels if frame else 0)

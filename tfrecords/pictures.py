@@ -158,7 +158,8 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
         # Pillow's own conversion would clip 16-bit gray at 255 instead of scaling it.
         picture = Image.fromarray((np.asarray(picture) >> (max(bits, 9) - 8)).astype(np.uint8))
     elif picture.mode in ("I", "F"):
-        raise UnreadablePicture(f"{picture.mode} samples of unknown range")
+        what = "floating-point" if picture.mode == "F" else "32-bit"
+        raise UnreadablePicture(f"{what} samples of unknown range: scale them to the range of 8 bits")
     elif picture.mode == "CMYK" and picture.format == "JPEG":
         repairs.append("YCCK to RGB" if picture.info.get("adobe_transform") == 2 else "CMYK to RGB")
         if "adobe" not in picture.info:

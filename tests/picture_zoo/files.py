@@ -9,6 +9,15 @@ WIDTH, HEIGHT = 45, 37
 """Of most files: odd, so that blocks, bits and halved colors do not come out even."""
 
 
+SIZES = {
+    "60000x60000 claimed": (60_000, 60_000),
+    "9500x9500": (9500, 9500),
+    "193x31237": (193, 31_237),
+    "101x1": (101, 1),
+}
+"""Beyond the limits; the pixels need not be there."""
+
+
 def numbers(channels: int = 3, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     """A picture with slopes, hard edges and some noise, from 0 to 1: float64 (height, width, channels)."""
     across, down = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from tests.picture_zoo.files import HEIGHT, WIDTH, Files, cut, numbers
+from tests.picture_zoo.files import HEIGHT, SIZES, WIDTH, Files, cut, numbers
 
 END = b"\x3b"
 
@@ -43,6 +43,8 @@ def gif_files() -> Files:
         ("frames", "damaged second frame"): gif(8, after=second[: len(second) // 2]),
         ("frames", "broken second frame's data"): gif(8, after=second[:30] + b"\xff" * 40),
     }
+    for name, (width, height) in SIZES.items():
+        found["size", name] = screen(8) + frame(8, width=width, height=height, data=lzw(b"", 8)) + END
     found |= {("damaged", what): file for what, file in _damaged().items()}
     return found
 

@@ -6,7 +6,7 @@ import struct
 from PIL import Image
 
 from tests.faults.hostile_pictures import encoded, segment, with_segments
-from tests.picture_zoo.files import Files, cut, numbers, pixels
+from tests.picture_zoo.files import SIZES, Files, cut, numbers, pixels
 from tests.tfrecords.odd_pictures import cmyk_jpeg, unmarked_cmyk_jpeg, ycck_jpeg
 
 SAMPLINGS = {
@@ -71,6 +71,10 @@ def jpeg_files() -> Files:
                 picture, "JPEG", subsampling=subsampling, progressive=progressive
             )
     found |= {("sampling by hand", name): hand_made(factors) for name, factors in SAMPLINGS.items()}
+    whole = encoded(picture, "JPEG")
+    size = whole.index(b"\xff\xc0") + 5
+    for name, (width, height) in SIZES.items():
+        found["size", name] = whole[:size] + struct.pack(">HH", height, width) + whole[size + 4 :]
     found |= {("damaged", what): file for what, file in _damaged().items()}
     found |= {("rare kinds", what): file for what, file in _rare().items()}
     return found

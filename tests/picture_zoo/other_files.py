@@ -16,21 +16,22 @@ def converter_files() -> Files:
     alpha = Image.fromarray(pixels(4))
     bits = gray.convert("1")
     found: Files = {}
-    for kind in ("BMP", "TIFF", "WEBP", "PPM"):
+    for kind in ("BMP", "TIFF", "WebP", "PPM"):
         found[kind, "RGB"] = encoded(picture, kind)
         found[kind, "gray"] = encoded(gray, kind)
         if kind != "PPM":
-            found[kind, "palette"] = encoded(picture.quantize(64) if kind != "WEBP" else picture, kind)
             found[kind, "RGBA"] = encoded(alpha, kind)
-        if kind != "WEBP":
+        if kind in ("BMP", "TIFF"):
+            found[kind, "palette"] = encoded(picture.quantize(64), kind)
+        if kind != "WebP":
             found[kind, "bilevel"] = encoded(bits, kind)
         found[kind, "cut in the middle"] = found[kind, "RGB"][: len(found[kind, "RGB"]) // 2]
         found[kind, "header alone"] = found[kind, "RGB"][:16]
     found["TIFF", "CMYK"] = encoded(picture.convert("CMYK"), "TIFF")
     found["TIFF", "JPEG inside"] = encoded(picture, "TIFF", compression="jpeg")
     found["TIFF", "two pages"] = encoded(picture, "TIFF", save_all=True, append_images=[gray])
-    found["WEBP", "lossless"] = encoded(picture, "WEBP", lossless=True)
-    found["WEBP", "animation"] = encoded(picture, "WEBP", save_all=True, append_images=[alpha])
+    found["WebP", "lossless"] = encoded(picture, "WEBP", lossless=True)
+    found["WebP", "animation"] = encoded(picture, "WEBP", save_all=True, append_images=[alpha])
     wide = (numbers(1)[:, :, 0] * 65535).astype(np.uint16)
     for kind in ("TIFF", "PPM"):
         found[kind, "gray, 16 bits"] = encoded(Image.fromarray(wide), kind)

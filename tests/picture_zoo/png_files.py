@@ -6,13 +6,11 @@ import zlib
 import numpy as np
 
 from tests.faults.hostile_pictures import chunk
-from tests.picture_zoo.files import Files, cut, flipped, numbers
-from tfrecords.picture_structure import PNG_SIGNATURE, SAMPLES
+from tests.picture_zoo.files import SIZES, Files, cut, flipped, numbers
+from tfrecords.picture_kinds import PNG_SIGNATURE
+from tfrecords.picture_structure import ADAM7, DEPTHS, SAMPLES
 
 COLORS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
-DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column and row, and the steps, of the seven passes of interlacing."""
 
 
 def png_files() -> Files:
@@ -28,6 +26,12 @@ def png_files() -> Files:
                     found[kind, "transparency" + also] = png(
                         color, depth, interlaced, before=transparency(color, depth)
                     )
+    for color, name in COLORS.items():
+        if 16 in DEPTHS[color]:
+            narrow = scan_lines(96 + samples(color, 16) % 14, 16)
+            found["16 bits, of a narrow range", name] = png(color, 16, data=zlib.compress(narrow))
+    for name, (width, height) in SIZES.items():
+        found["size", name] = png(data=b"", size=(width, height))
     found |= {("RGB, 8 bits", what): file for what, file in _with_side_chunks().items()}
     found |= {("damaged", what): file for what, file in _damaged().items()}
     return found
@@ -42,6 +46,7 @@ def png(
     after: bytes = b"",
     palette: int | None = None,
     data: bytes | None = None,
+    size: tuple[int, int] | None = None,
     header: tuple[int, ...] = (),
     end: bytes = chunk(b"IEND", b""),
 ) -> bytes:
@@ -55,11 +60,12 @@ def png(
       after: chunks behind the pixels.
       palette: colors in it; None where there are as many as `depth` allows.
       data: compressed, in place of the pixels.
+      size: width and height to claim, in place of the right ones.
       header: the last bytes of the header chunk, in place of the right ones.
       end: the last chunk.
     """
     pixels = samples(color, depth)
-    height, width = pixels.shape[:2]
+    width, height = size or (pixels.shape[1], pixels.shape[0])
     last = header or (depth, color, 0, 0, int(interlaced))
     parts = [PNG_SIGNATURE, chunk(b"IHDR", struct.pack(">II5B", width, height, *last))]
     if color == 3:
@@ -152,7 +158,7 @@ def _damaged() -> Files:
         "a palette of 4 bytes": png(3, 8, palette=0, before=chunk(b"PLTE", bytes(4))),
         "a palette of 300 colors": png(3, 8, palette=300),
         "more transparency than palette": png(3, 2, before=chunk(b"tRNS", bytes(200))),
-        "a palette of a wrong checksum": flipped(png(3, 8), png(3, 8).index(b"tRNS" if False else b"IDAT") - 5),
+        "a palette of a wrong checksum": flipped(png(3, 8), png(3, 8).index(b"IDAT") - 5),
         "unknown depth": png(header=(3, 0, 0, 0, 0)),
         "unknown color type": png(header=(8, 5, 0, 0, 0)),
         "unknown compression": png(header=(8, 2, 1, 0, 0)),
