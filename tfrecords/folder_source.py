@@ -17,8 +17,9 @@ from typing import BinaryIO
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import open_to_read
 from tfrecords.label_list import SPLITS, read_label_list
-from tfrecords.pictures import UnreadablePicture
-from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, composed, draw, in_label_order, printable, read_names
+from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_structure import UnreadablePicture
+from tfrecords.sources import NAMES_FILE, composed, draw, in_label_order, printable, read_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ the pieces in which the data come. Ordinary files stay far below every one of th
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 """Height times width: Pillow's own limit against decompression bombs, 89,478,485, a picture of 268 MB."""
 
+MAX_FILE_BYTES = 256 << 20
+"""A larger file is not read: it is no photograph, and a worker's memory stays bounded."""
+
 MAX_ASPECT = 100
 """The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
 

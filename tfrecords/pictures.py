@@ -169,7 +169,7 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
     elif picture.mode != "RGB" and not (picture.format == "JPEG" and picture.mode == "L"):
         repairs.append(f"{picture.mode} to RGB")
     picture = picture.convert("RGB")
-    if bits > 8 and all(low == high for low, high in picture.getextrema()):
+    if bits > 8 and picture.getcolors(1) is not None:
         raise UnreadablePicture(ONE_COLOR)
     return picture
 
@@ -185,7 +185,8 @@ def _bits(picture: Image.Image, data: bytes) -> int:
     if picture.format == "TIFF":
         return max(picture.tag_v2.get(TIFF_BITS, (8,)))  # type: ignore[attr-defined]
     if picture.format == "PPM":  # Pillow scales gray to 16 bits, colors to 8; the largest value is the last argument
-        largest = picture.tile[0].args[-1] if isinstance(picture.tile[0].args, tuple) else 255
+        arguments = picture.tile[0].args  # type: ignore[attr-defined]
+        largest = arguments[-1] if isinstance(arguments, tuple) else 255
         return 16 if picture.mode == "I" or (isinstance(largest, int) and largest > 255) else 8
     return 8
 

@@ -16,10 +16,8 @@ from typing import Any, Protocol, TypeVar
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.text_files import read_text
-from tfrecords.pictures import UnreadablePicture
-
-MAX_FILE_BYTES = 256 << 20
-"""A larger file is not read: it is no photograph, and a worker's memory stays bounded."""
+from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_structure import UnreadablePicture
 
 NAMES_FILE = "synset_words.txt"
 
@@ -155,6 +153,8 @@ def read_names(path: Path) -> dict[str, str]:
     Raises:
         UserError: the file is there and cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder, a pipe or a device, no file of names: remove it")
     try:
         lines = read_text(path).splitlines()
     except FileNotFoundError:

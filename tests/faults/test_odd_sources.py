@@ -1,9 +1,9 @@
 """Odd files, folders and lists of labels: each read right, or named; none stops a conversion or holds it."""
 
+import inspect
 import io
 import json
 import os
-import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from alexnet_tf.program.errors import UserError, run_command
 from tests.faults.time_limit import time_limit
 from tfrecords import convert
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
+from tfrecords.ilsvrc2012 import _members, read_devkit
 from tfrecords.manifest import load_manifest
 
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -92,17 +93,35 @@ class TestFilesThatNeverEnd:
         with pytest.raises(UserError, match=r"train/bee leads nowhere \(Too many levels of symbolic links\): remove"):
             FolderSource(train, val)
 
-    def test_folders_in_each_other_without_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("place", ["synset_words.txt", "F.tar", "devkit.tar.gz"])
+    def test_beside_the_pictures(self, tmp_path: Path, place: str) -> None:
         train, val = splits(tmp_path, "ant")
+        os.mkfifo(tmp_path / place)
+        with pytest.raises(UserError, match=rf"{place} (is a folder, a pipe|cannot be read: it is a pipe or a device)"):
+            if place == "synset_words.txt":
+                FolderSource(train, val)
+            elif place == "F.tar":
+                list(_members("--train-tar", tmp_path / place))
+            else:
+                read_devkit(tmp_path / place)
+
+    def test_folders_in_each_other_beyond_what_python_nests(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        train, val = splits(tmp_path, "ant")
+        monkeypatch.chdir(train / "ant")
+        for _ in range(400):  # more would be beyond what pytest itself can remove
+            os.mkdir("f")
+            os.chdir("f")
+        fill(Path("."), "deep.png")
+        monkeypatch.undo()
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(len(inspect.stack()) + 200)
         try:
-            monkeypatch.chdir(train / "ant")
-            for _ in range(1200):
-                os.mkdir("f")
-                os.chdir("f")
-            assert [item.file_name for item in FolderSource(train, val).items("train")] == ["train.png"]
+            found = FolderSource(train, val).items("train")
         finally:
-            monkeypatch.undo()
-            subprocess.run(["rm", "-r", train], check=True)  # pytest itself would stumble over it
+            sys.setrecursionlimit(limit)
+        assert [item.file_name for item in found] == ["f/" * 400 + "deep.png", "train.png"]
 
 
 class TestNames:
