@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 def _classify(model: ExportedModel, path: Path) -> np.ndarray:
     file = read_picture(path)
     try:
-        found = essence(file, inflate=True)  # exports of earlier versions do not judge it themselves
+        found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
     except UnreadablePicture as fault:
         raise UserError(f"picture {path}: {fault}") from fault
     probabilities, status = model.answer(tf.constant([file if found.cut else found.file]))

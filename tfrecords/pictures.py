@@ -28,11 +28,12 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
+from tfrecords.essence import Essence
 from tfrecords.exif import exif_orientation
 from tfrecords.picture_kinds import CONVERTER_ONLY, NO_BYTES, ONE_COLOR, READ_BY_ALL, damaged, kind_of, other_kind
 from tfrecords.picture_limits import MAX_PIXELS, size_fault
-from tfrecords.picture_structure import Essence, essence
 from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
+from tfrecords.picture_structure import essence
 
 # Named, because Pillow would also try formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -78,8 +79,8 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
         raise UnreadablePicture(NO_BYTES)
     repairs = [] if repairs is None else repairs
     end = os.path.splitext(file_name)[1].lower()
-    found = essence(data, inflate=True)
-    if found.cut and data.startswith(READ_BY_ALL["PNG"]):
+    found = essence(data, thorough=True)
+    if found.cut:
         raise UnreadablePicture(damaged("truncated: the file ends in the middle"))
     try:
         with warnings.catch_warnings():
@@ -166,12 +167,19 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
             # Adobe's programs store ink the other way round. Pillow takes that of every CMYK JPEG,
             # other decoders only where the file has Adobe's mark, which is what the mark is for.
             picture = ImageChops.invert(picture)
+        picture = _from_ink(picture)
     elif picture.mode != "RGB" and not (picture.format == "JPEG" and picture.mode == "L"):
         repairs.append(f"{picture.mode} to RGB")
     picture = picture.convert("RGB")
     if bits > 8 and picture.getcolors(1) is not None:
         raise UnreadablePicture(ONE_COLOR)
     return picture
+
+
+def _from_ink(picture: Image.Image) -> Image.Image:
+    """CMYK to RGB as TensorFlow does it; Pillow's own way rounds otherwise."""
+    left = 255 - np.asarray(picture).astype(np.uint16)
+    return Image.fromarray((left[..., :3] * left[..., 3:] // 255).astype(np.uint8))
 
 
 TIFF_BITS = 258

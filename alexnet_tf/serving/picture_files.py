@@ -11,8 +11,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_structure import OK as OK
-from alexnet_tf.serving.picture_structure import first_frame, jpeg_status, png_essence, png_header_status
+from alexnet_tf.serving.picture_structure import jpeg_status, png_essence, png_header_status
 from alexnet_tf.settings.presets import STORED_SIZE
 from tfrecords.picture_kinds import (
     DAMAGED,

@@ -7,34 +7,23 @@ chunks and blocks have as many turns as the limits allow, each of some microseco
 import tensorflow as tf
 
 from tfrecords import picture_limits as limits
-from tfrecords.picture_kinds import APPLE_PNG, PNG_SIGNATURE
-from tfrecords.picture_structure import (
-    CHUNK_FRAME,
+from tfrecords.essence import MAX_PALETTE
+from tfrecords.jpeg_structure import (
     COMPONENTS,
     DHT,
-    END,
     EOI,
-    EXTENSION,
     FRAMES,
-    FULL_PALETTE,
-    HEADER_END,
-    IMAGE,
-    INTERLACED,
-    MAX_PALETTE,
     MISSING_SCANS,
-    NO_PALETTE,
-    PALETTE,
-    PNG_END,
-    PNG_HEADER,
     PROGRESSIVE,
     RARE_CODES,
     RARE_JPEG,
-    SAMPLES,
     SMOOTHED,
     SOI,
     SOS,
     UNEVEN,
 )
+from tfrecords.picture_kinds import APPLE_PNG, DAMAGED, PNG_SIGNATURE
+from tfrecords.png_structure import CHUNK_FRAME, HEADER_END, PALETTE, PNG_END, PNG_HEADER, SAMPLES
 
 OK = "ok"
 FRAME_HEAD = 21
@@ -64,13 +53,14 @@ def jpeg_status(file: tf.Tensor) -> tf.Tensor:
     scanned = 4 * tf.cast(scans, tf.int64) * tf.reduce_max(pixels)
     few = (tf.size(markers) <= limits.MAX_SEGMENTS) & (scans <= limits.MAX_SCANS) & (scanned <= limits.MAX_SCANNED)
     usual = tf.reduce_all(frames[:-1] == OK) & ~tf.reduce_any(heads[:, 0] == PROGRESSIVE)
+    usual &= tf.strings.substr(file, -2, 2) == bytes([0xFF, EOI])
     return tf.cond(few & usual, lambda: tf.constant(OK), lambda: _followed_jpeg_status(codes, size, markers))
 
 
 def _frames(heads: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """From the bytes behind the first of frames' markers, uint8 (N, FRAME_HEAD): status and pixels, int64 (N,).
 
-    The status is that of tfrecords.picture_structure.rare_jpeg. What is too large in any case has 0 pixels here.
+    The status is that of tfrecords.jpeg_structure.rare_jpeg. What is too large in any case has 0 pixels here.
     """
     kind, _, _, precision, *size, count = tf.unstack(tf.cast(heads[:, :9], tf.int64), 9, axis=1)
     pixels = (256 * size[0] + size[1]) * (256 * size[2] + size[3])
@@ -96,7 +86,7 @@ def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor)
     """As jpeg_status, by going from segment to segment."""
 
     def turn(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, *state: tf.Tensor) -> list:
-        frame, status, pixels, scanned, left = state
+        frame, status, pixels, scanned, left, _ = state
         found = tf.raw_ops.LowerBound(sorted_inputs=markers[None], values=tf.reshape(at, (1, 1)))[0, 0]
         place = markers[found]
         head = codes[place + 1 : place + 1 + FRAME_HEAD]
@@ -115,7 +105,12 @@ def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor)
             tf.where(is_frame, statuses[0], status),
             tf.where(is_frame, sizes[0], pixels),
             scanned + tf.where(is_scan, components * pixels, 0),
-            tf.cond(is_scan & (tf.size(frame) > 0), lambda: _bits_left(left, frame, codes[place:]), lambda: left),
+            tf.cond(
+                is_scan & (tf.size(frame) > 0),
+                lambda: _bits_left(left, frame, codes[place : place + PADDING]),
+                lambda: left,
+            ),
+            ended & (place < size),
         ]
 
     def goes_on(at: tf.Tensor, segments: tf.Tensor, scans: tf.Tensor, *state: tf.Tensor) -> tf.Tensor:
@@ -124,25 +119,27 @@ def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor)
 
     none, nothing = tf.constant(0), tf.constant(0, tf.int64)
     state = [tf.zeros((0,), tf.uint8), tf.constant(OK), nothing, nothing, tf.ones((4, SMOOTHED), tf.int32)]
+    state.append(tf.constant(False))
     start = [tf.minimum(2, size), none, none, *state]
     shapes = [value.shape for value in start]
     shapes[3] = tf.TensorShape((None,))
-    _, segments, scans, frame, status, _, scanned, left = tf.while_loop(
+    _, segments, scans, frame, status, _, scanned, left, whole = tf.while_loop(
         goes_on, turn, start, shape_invariants=shapes, parallel_iterations=1
     )
     frame = tf.concat([frame, tf.zeros((FRAME_HEAD,), tf.uint8)], axis=0)
     lacking = tf.reduce_any(left[: tf.cast(frame[8], tf.int32)] > 0) & (frame[0] == PROGRESSIVE)
-    return _first_that_holds(
+    return first_that_holds(
         (segments > limits.MAX_SEGMENTS, limits.MANY_SEGMENTS),
         (status != OK, status),
         (scans > limits.MAX_SCANS, limits.MANY_SCANS),
         (scanned > limits.MAX_SCANNED, limits.MUCH_SCANNED),
         (lacking, MISSING_SCANS),
+        (~whole, DAMAGED),
     )
 
 
 def _bits_left(left: tf.Tensor, frame: tf.Tensor, scan: tf.Tensor) -> tf.Tensor:
-    """As tfrecords.picture_structure counts them: int32 (4, SMOOTHED), for each component of a frame.
+    """As tfrecords.jpeg_structure counts them: int32 (4, SMOOTHED), for each component of a frame.
 
     Args:
       left: before this scan.
@@ -159,7 +156,7 @@ def _bits_left(left: tf.Tensor, frame: tf.Tensor, scan: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg_markers(codes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """The places of all that may be markers, as tfrecords.picture_structure.MARKER; last the file's end. int32 (N,)."""
+    """The places of all that may be markers, as tfrecords.jpeg_structure.MARKER; last the file's end. int32 (N,)."""
     places = tf.cast(tf.where(codes[:-1] == 0xFF)[:, 0], tf.int32)  # one byte in 250: the rest is quick
     second = tf.gather(codes, places + 1)
     alone = (second >= 0xD0) & (second <= 0xD7)
@@ -238,7 +235,7 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lambda: (data > room + limits.SPARE_PNG_DATA) | (_inflated_size(sample) > room),
         lambda: data > room + limits.SPARE_PNG_DATA,
     )
-    status = _first_that_holds((chunks > most, limits.MANY_CHUNKS), (much, limits.MUCH_PNG_DATA))
+    status = first_that_holds((chunks > most, limits.MANY_CHUNKS), (much, limits.MUCH_PNG_DATA))
     wrong_palette = needs_palette & (palettes != 1)
     return tf.where((end + CHUNK_FRAME > size) | (start == 0) | wrong_palette, b"", whole), status
 
@@ -255,90 +252,12 @@ def _inflated_size(compressed: tf.Tensor) -> tf.Tensor:
 
 
 def _png_room(codes: tf.Tensor) -> tf.Tensor:
-    """As tfrecords.picture_structure.png_room."""
+    """As tfrecords.png_structure.png_room."""
     width, height = tf.unstack(_big_endian(codes, tf.constant(16), 2), 2)
     depth, color = tf.unstack(tf.cast(codes[24:26], tf.int64), 2)
     samples = tf.constant([SAMPLES.get(number, 4) for number in range(7)], tf.int64)[tf.minimum(color, 6)]
     raw = height * (1 + (width * depth * samples + 7) // 8)
     return raw + raw // 8 + 64
-
-
-def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Takes the first frame out of a GIF file, as a picture of its own size, without transparency, with 256 colors.
-
-    TensorFlow would decode all frames, at the size that each claims.
-
-    Returns:
-      The file to decode, scalar string; height and width of the frame, int32 scalars; status, scalar string.
-
-    Raises:
-      tf.errors.InvalidArgumentError: the file ends before its first frame does, or its blocks make no sense.
-    """
-    codes = tf.io.decode_raw(gif, tf.uint8)
-    screen_flags = _byte(codes, 10)
-    palette_end = 13 + _color_table(screen_flags)
-    place, blocks = tf.while_loop(
-        lambda at, blocks: (blocks <= limits.MAX_BLOCKS) & (_byte(codes, at) == EXTENSION),
-        lambda at, blocks: _behind_data(codes, at + 2, blocks + 1),
-        [palette_end, tf.constant(0)],
-        parallel_iterations=1,
-    )
-
-    def refused() -> tuple[tf.Tensor, ...]:
-        return gif, tf.constant(1), tf.constant(1), tf.constant(limits.MANY_BLOCKS)
-
-    def frame() -> tuple[tf.Tensor, ...]:
-        with tf.control_dependencies([tf.debugging.assert_equal(_byte(codes, place), IMAGE)]):
-            flags = _byte(codes, place + 9)
-        data_start = place + 10 + _color_table(flags)
-        end, all_blocks = _behind_data(codes, data_start + 1, blocks)
-        claimed = tf.strings.substr(gif, place + 5, 4)
-        own, shared = (
-            tf.strings.substr(gif, start, end - start) for start, end in ((place + 10, data_start), (13, palette_end))
-        )
-        colors = tf.strings.join([tf.where(flags >= 128, own, shared), b"\0" * MAX_PALETTE])
-        screen = [b"GIF89a", claimed, bytes([0x80 | FULL_PALETTE, 0, 0]), tf.strings.substr(colors, 0, MAX_PALETTE)]
-        interlaced = tf.where(flags & INTERLACED > 0, bytes([INTERLACED]), b"\0")
-        image = [bytes([IMAGE, 0, 0, 0, 0]), claimed, interlaced, tf.strings.substr(gif, data_start, end - data_start)]
-        status = _first_that_holds(
-            (all_blocks > limits.MAX_BLOCKS, limits.MANY_BLOCKS), ((flags < 128) & (screen_flags < 128), NO_PALETTE)
-        )
-        width, height = (_byte(codes, place + at) + 256 * _byte(codes, place + at + 1) for at in (5, 7))
-        return tf.strings.join([*screen, *image, bytes([END])]), height, width, status
-
-    return tf.cond(blocks > limits.MAX_BLOCKS, refused, frame)
-
-
-def _behind_data(codes: tf.Tensor, at: tf.Tensor, blocks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Passes over a GIF file's data: pieces of up to 255 bytes, each after its length; 0 ends them.
-
-    Returns:
-      The place behind, and how many unequal blocks there have been by now.
-    """
-
-    def turn(at: tf.Tensor, blocks: tf.Tensor) -> list:
-        step = _byte(codes, at) + 1
-        lengths = codes[at : tf.minimum(at + limits.EQUAL_BLOCKS * step, tf.size(codes)) : step]
-        equal = tf.cast(lengths == lengths[0], tf.int32)
-        run = tf.where(tf.reduce_min(equal) == 1, tf.size(equal), tf.argmin(equal, output_type=tf.int32))
-        return [at + tf.reshape(run, ()) * step, blocks + 1]
-
-    at, blocks = tf.while_loop(
-        lambda at, blocks: (blocks <= limits.MAX_BLOCKS) & (_byte(codes, at) > 0),
-        turn,
-        [at, blocks],
-        parallel_iterations=1,
-    )
-    return at + 1, blocks
-
-
-def _color_table(flags: tf.Tensor) -> tf.Tensor:
-    """As tfrecords.picture_structure.color_table."""
-    return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
-
-
-def _byte(codes: tf.Tensor, place: tf.Tensor | int) -> tf.Tensor:
-    return tf.cast(codes[place], tf.int32)
 
 
 def _bytes(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -347,7 +266,7 @@ def _bytes(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return codes, tf.size(codes) - PADDING
 
 
-def _first_that_holds(*cases: tuple[tf.Tensor, str | tf.Tensor]) -> tf.Tensor:
+def first_that_holds(*cases: tuple[tf.Tensor, str | tf.Tensor]) -> tf.Tensor:
     """The text of the first condition that holds, or "ok"."""
     status = tf.constant(OK)
     for condition, text in reversed(cases):

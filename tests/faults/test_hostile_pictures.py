@@ -14,7 +14,7 @@ import tensorflow as tf
 from alexnet_tf.serving.picture_files import read_files
 from tests.faults import hostile_pictures as made
 from tfrecords import picture_limits as limits
-from tfrecords.picture_structure import RARE_JPEG
+from tfrecords.jpeg_structure import RARE_JPEG
 from tfrecords.pictures import UnreadablePicture, load_picture
 
 READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])

@@ -8,7 +8,7 @@ import numpy as np
 from tests.faults.hostile_pictures import chunk
 from tests.picture_zoo.files import SIZES, Files, cut, flipped, numbers
 from tfrecords.picture_kinds import PNG_SIGNATURE
-from tfrecords.picture_structure import ADAM7, DEPTHS, SAMPLES
+from tfrecords.png_structure import ADAM7, DEPTHS, SAMPLES
 
 COLORS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
 

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_files import MAX_PIXELS, read_files
-from alexnet_tf.serving.picture_structure import first_frame
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tfrecords.picture_kinds import DAMAGED
 from tfrecords.pictures import UnreadablePicture, load_picture
