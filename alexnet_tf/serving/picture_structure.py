@@ -102,7 +102,7 @@ def _followed_jpeg_status(codes: tf.Tensor, size: tf.Tensor, markers: tf.Tensor)
             segments + tf.cast(~ended, tf.int32),
             scans + tf.cast(is_scan, tf.int32),
             tf.cond(is_frame, lambda: head, lambda: frame),
-            tf.where(is_frame, statuses[0], status),
+            tf.where(is_frame, tf.where((place + 10 > size) | (behind < place + 10), DAMAGED, statuses[0]), status),
             tf.where(is_frame, sizes[0], pixels),
             scanned + tf.where(is_scan, components * pixels, 0),
             tf.cond(
@@ -198,23 +198,21 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     needs_palette = codes[25] == PALETTE
 
     def turn(at: tf.Tensor, chunks: tf.Tensor, *state: tf.Tensor) -> list:
-        start, data, kept, palettes, sample, _ = state
+        start, data, palettes, palette_start, palette_size, sample, _ = state
         length, kind = tf.unstack(_big_endian(codes, at, 2), 2)
-        behind = at + CHUNK_FRAME + length
         is_pixels = kind == pixels
         goes_on = is_pixels | (data == 0)
         is_palette = goes_on & (kind == palette) & needs_palette
-        sound = (length >= 3) & (length <= MAX_PALETTE) & (length % 3 == 0)
-        chunk = tf.strings.substr(file, at, tf.where(is_palette & sound, tf.minimum(behind, size) - at, 0))
         sampled = tf.where(is_pixels, tf.minimum(length, tf.maximum(limits.SPARE_PNG_DATA - data, 0)), 0)
         return [
-            tf.where(goes_on, behind, at),
+            tf.where(goes_on, at + CHUNK_FRAME + length, at),
             chunks + 1,
             tf.where(is_pixels & (data == 0), at, start),
             data + tf.where(is_pixels, length, 0),
-            tf.strings.join([kept, chunk]),
-            palettes + tf.where(is_palette, tf.where(sound, 1, 2), 0),
-            tf.strings.join([sample, tf.strings.substr(file, at + 8, sampled)]),
+            palettes + tf.cast(is_palette, tf.int32),
+            tf.where(is_palette, at, palette_start),
+            tf.where(is_palette, length, palette_size),
+            tf.cond(sampled > 0, lambda: sample + tf.strings.substr(file, at + 8, sampled), lambda: sample),
             goes_on,
         ]
 
@@ -222,12 +220,14 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return state[-1] & (at + CHUNK_FRAME <= size) & (chunks <= most)
 
     nothing, first, one = (tf.constant(number, tf.int64) for number in (0, HEADER_END, 1))
-    no_bytes, go_on = tf.constant(b""), tf.constant(True)
-    start_state = [first, one, nothing, nothing, no_bytes, tf.constant(0), no_bytes, go_on]
-    end, chunks, start, data, kept, palettes, sample, _ = tf.while_loop(
-        goes_on, turn, start_state, parallel_iterations=1
+    state = [nothing, nothing, tf.constant(0), nothing, nothing, tf.constant(b""), tf.constant(True)]
+    end, chunks, start, data, palettes, palette_start, palette_size, sample, _ = tf.while_loop(
+        goes_on, turn, [first, one, *state], parallel_iterations=1
     )
+    sound = (palettes == 1) & (palette_size >= 3) & (palette_size <= MAX_PALETTE) & (palette_size % 3 == 0)
+    lacking = (end + CHUNK_FRAME > size) | (start == 0) | (needs_palette & ~sound)
     header = tf.strings.substr(file, 0, HEADER_END)
+    kept = tf.strings.substr(file, palette_start, tf.where(needs_palette & sound, palette_size + CHUNK_FRAME, 0))
     whole = tf.strings.join([header, kept, tf.strings.substr(file, start, tf.maximum(end - start, 0)), PNG_END])
     room = _png_room(codes)
     much = tf.cond(
@@ -236,8 +236,7 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lambda: data > room + limits.SPARE_PNG_DATA,
     )
     status = first_that_holds((chunks > most, limits.MANY_CHUNKS), (much, limits.MUCH_PNG_DATA))
-    wrong_palette = needs_palette & (palettes != 1)
-    return tf.where((end + CHUNK_FRAME > size) | (start == 0) | wrong_palette, b"", whole), status
+    return tf.where(lacking, b"", whole), status
 
 
 def _big_endian(codes: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
