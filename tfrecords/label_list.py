@@ -75,7 +75,7 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, LabelRow]
             split = (line["split"] or "").strip() if "split" in columns else "train"
             yield lines.line_num, LabelRow(file_name, composed(label), split)
     except csv.Error as fault:
-        raise UserError(f"--labels {path} is no table of columns and lines ({fault}): save it as CSV") from fault
+        raise UserError(f"--labels {path} is no table of commas and lines ({fault}): save it as CSV") from fault
 
 
 def _row_fault(row: LabelRow) -> str | None:

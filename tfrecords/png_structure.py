@@ -108,27 +108,28 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
     if not whole and size <= 2 * spare:
         return
-    inflated, ended = _inflate(compressed, header.raw_size, room, size if whole else spare)
-    if inflated > room and size > 2 * spare:
+    few = size <= 2 * spare
+    inflated, ended = _inflate(compressed, header.raw_size, None if few else room, size if whole else spare)
+    if inflated > room and not few:
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
-    if whole and (inflated < header.raw_size or (inflated == header.raw_size and not ended)):
+    if whole and (inflated < header.raw_size or not ended):
         raise UnreadablePicture(damaged("the compressed data of the PNG file are damaged or end too early"))
 
 
 PIECE = 1 << 20
 
 
-def _inflate(compressed: list[memoryview], needed: int, room: int, count: int) -> tuple[int, bool]:
-    """Bytes behind the first `count` of a zlib stream, at most a few more than `room`; and whether its end was there.
+def _inflate(compressed: list[memoryview], needed: int, room: int | None, count: int) -> tuple[int, bool]:
+    """Bytes behind the first `count` of a zlib stream, up to a few more than `room`; and whether its end was there.
 
-    Damage behind the `needed` bytes is none: decoders stop before it.
+    Damage behind the `needed` bytes counts as its end: decoders stop before it.
     """
     stream, inflated = zlib.decompressobj(), 0
     try:
         for piece in compressed:
             left: bytes | memoryview = piece[: max(count, 0)]
             count -= len(piece)
-            while left and inflated <= room and not stream.eof:
+            while left and not stream.eof and (room is None or inflated <= room):
                 step = needed - inflated if inflated < needed else 1 if inflated == needed else PIECE
                 inflated += len(stream.decompress(left, min(step, PIECE)))
                 left = stream.unconsumed_tail

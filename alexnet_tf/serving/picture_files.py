@@ -75,8 +75,8 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       tf.errors.InvalidArgumentError: the header is damaged.
     """
 
-    def has(sign: bytes, place: int = 0) -> tf.Tensor:
-        return tf.strings.substr(tf.strings.join([file, b"\0" * (place + len(sign))]), place, len(sign)) == sign
+    def has(sign: bytes) -> tf.Tensor:
+        return tf.strings.substr(file, 0, len(sign)) == sign
 
     def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
         status = jpeg_status(file)
@@ -97,10 +97,14 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return frame, tf.where(size_status == OK, status, size_status)
 
     def unknown() -> tuple[tf.Tensor, tf.Tensor]:
-        status = tf.where(file == "", NO_BYTES, UNKNOWN_KIND)
-        for name, place, sign in reversed(OTHER_SIGNS):
-            status = tf.where(has(sign, place), other_kind(name), status)
-        return file, status
+        names, places, signs = zip(*OTHER_SIGNS, strict=True)
+        padded = tf.strings.join(
+            [file, b"\0" * max(place + len(sign) for place, sign in zip(places, signs, strict=True))]
+        )
+        found = tf.strings.substr(tf.fill([len(signs)], padded), places, [len(sign) for sign in signs])
+        fits = tf.concat([tf.equal(found, signs), [True]], axis=0)
+        statuses = tf.constant([*map(other_kind, names), UNKNOWN_KIND])
+        return file, tf.where(file == "", NO_BYTES, statuses[tf.argmax(tf.cast(fits, tf.int32))])
 
     return tf.case([(has(JPEG_SIGN), jpeg), (has(PNG_SIGNATURE), png), (has(GIF_SIGN), gif)], unknown)
 

@@ -76,8 +76,8 @@ def _frames(heads: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     usual_count = tf.reduce_any(count[:, None] == tf.constant(COMPONENTS, tf.int64), axis=1)
     rare = tf.where(usual_count, rare, tf.strings.join([tf.strings.as_string(count), " components"]))
     rare = tf.where(precision == 8, rare, tf.strings.join([tf.strings.as_string(precision), " bits a sample"]))
-    for code, name in RARE_CODES.items():
-        rare = tf.where(kind == code, name, rare)
+    of_code = tf.gather(tf.constant([RARE_CODES.get(code, "") for code in range(256)]), kind)
+    rare = tf.where(of_code == "", rare, of_code)
     status = tf.where(rare == "", OK, tf.strings.join([RARE_JPEG, rare]))
     return status, tf.where(pixels <= limits.MAX_PIXELS, pixels, 0)
 
