@@ -7,10 +7,12 @@ from pathlib import Path
 from alexnet_tf.program.arguments import at_least
 from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.standard_streams import outlive_readers
 
 
 def main(argv: list[str]) -> int:
     """Writes one version and prints its folder."""
+    outlive_readers()
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__)
     parser.add_argument("--run", type=Path, action="append", required=True, help="a trained run; several: an ensemble")
     parser.add_argument("--out", type=Path, required=True, metavar="MODELS/alexnet", help="the model's folder")

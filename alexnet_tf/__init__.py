@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 
+from alexnet_tf.program.errors import UserError, stop_as_first_process, tell_in_one_line
 from alexnet_tf.program.keras_settings import own_settings
+from alexnet_tf.program.limits import NEEDS, check_limits
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 os.environ.setdefault(LOG_LEVEL, "2")  # TensorFlow's notes are no news to a user, its errors are
@@ -74,6 +76,8 @@ class _FinderOfWrapped(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        if name in NEEDS:
+            _check_limits(name)
         if name not in CONTEXTS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
@@ -82,18 +86,34 @@ class _FinderOfWrapped(importlib.abc.MetaPathFinder):
         return spec
 
 
+def _check_limits(name: str) -> None:
+    try:
+        warning = check_limits(name)
+    except UserError:
+        tell_in_one_line()  # many modules import it before their command begins
+        raise
+    if warning and name not in sys.modules:
+        print(warning, file=sys.stderr)
+
+
 def _open_closed_streams() -> None:
     """Gives a process that was started without stdin, stdout or stderr an empty one.
 
-    Else the next file that is opened, a checkpoint perhaps, takes its number, and gets what is written to the stream.
+    Else the next file that is opened, a checkpoint perhaps, takes its number, and gets what is written to the stream;
+    and Python has no stream at all there, on which a progress bar ends the program.
     """
-    for number in range(3):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None and getattr(sys, f"__{name}__") is None:
+            stream = open(number, mode, errors="backslashreplace", closefd=False)  # noqa: SIM115  as long as the process lives
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 _open_closed_streams()
+stop_as_first_process()
 os.environ.pop("TF_USE_LEGACY_KERAS", None)  # read when TensorFlow is loaded; this project uses keras itself
 sys.meta_path.insert(0, _FinderOfWrapped())

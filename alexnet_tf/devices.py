@@ -9,7 +9,6 @@ import numpy as np
 from alexnet_tf.program.errors import DONE, FAULT, run_command
 from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.settings.config import load_config
-from alexnet_tf.settings.presets import STORED_SIZE
 from alexnet_tf.towers import set_up_towers
 from alexnet_tf.training.placement_report import measure_placement, report_dict, report_lines
 from alexnet_tf.training.step import TrainingStep
@@ -29,8 +28,10 @@ def main(argv: list[str]) -> int:
 
     data = config.data.dir
     num_classes = load_manifest(data).num_classes if (data / MANIFEST_FILE).exists() else 1000
-    nothing = Statistics.of_mean_image(np.zeros((STORED_SIZE, STORED_SIZE, 3)))  # the numbers do not matter here
-    step = TrainingStep(config.preset, num_classes, towers, config.train.seed, nothing)
+    statistics = None
+    if config.data.augment_on == "device":  # the numbers do not matter here
+        statistics = Statistics.of_mean_image(np.zeros(config.preset.network.stored_shape))
+    step = TrainingStep(config.preset, num_classes, towers, config.train.seed, statistics)
     placement = measure_placement(step)
     print("\n".join(report_lines(placement)))
     if arguments.json:

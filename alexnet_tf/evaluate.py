@@ -10,19 +10,23 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from alexnet_tf.evaluation.error_rates import error_rates, shifted_labels
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
-from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.pictures.preparation import number_of_views
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
+from alexnet_tf.program.progress_lines import progress_bar
+from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import write_whole
-from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
+from alexnet_tf.runs.classes import Classes, how_they_differ
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords.manifest import Manifest, check_shards, load_manifest
 
@@ -32,6 +36,7 @@ FILES_AT_ONCE = 32
 
 def main(argv: list[str]) -> int:
     """Prints the error rates of one net, or of several averaged."""
+    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
     for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
@@ -44,11 +49,14 @@ def main(argv: list[str]) -> int:
     manifest = load_manifest(data)
     for run in runs:
         _check_same_classes(f"run {run.path}", run.classes, data, manifest)
+        check_pictures(data, manifest, run.config.preset.network, run.config.model.preset)
     check_shards(data, manifest, arguments.split)
     towers = set_up_towers(runs[0].config.devices if runs else DevicesConfig())
     models = [ExportedModel(path) for path in arguments.model]
     for model in models:
         _check_same_classes(f"model {model.path}", model.classes, data, manifest)
+        for line in model.checkpoints:
+            print(line)
     total: np.ndarray | float = 0.0
     of_runs = (_answers_of_run(run, data, manifest, towers, arguments) for run in runs)
     of_models = (_answers_of_model(model, data, manifest, arguments) for model in models)
@@ -57,22 +65,30 @@ def main(argv: list[str]) -> int:
         total = total + probabilities
     averaged = np.asarray(total) / nets
     rates = error_rates(averaged, labels)
-    print(
-        f"{arguments.split}, {rates.images} images, {arguments.views} view{'s' * (arguments.views > 1)}, "
-        f"{nets} net{'s' * (nets > 1)}: "
-        f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
-    )
-    if warning := shifted_labels(averaged, labels):
-        print(warning, file=sys.stderr)
-    if arguments.json:
+    views = {net.number_of_views(arguments.views) for net in models}
+    views |= {number_of_views(arguments.views, run.config.preset.augment, manifest.size) for run in runs}
+    shown = " or ".join(map(str, sorted(views)))
+    if arguments.json:  # first of all, for stdout may have gone away in the meantime
         report = {
             "top1_error": rates.top1_error, "top5_error": rates.top5_error,
-            "images": rates.images, "views": arguments.views, "loss": rates.loss,
+            "images": rates.images, "views": max(views), "loss": rates.loss,
             "split": arguments.split, "runs": [str(path) for path in arguments.run],
             "models": [str(path) for path in arguments.model],
         }  # fmt: skip
         write_whole(arguments.json, (json.dumps(report, indent=1) + "\n").encode())
-    return DONE
+    print(
+        f"{arguments.split}, {rates.images} images, {shown} view{'s' * (views != {1})}, "
+        f"{nets} net{'s' * (nets > 1)}: "
+        f"top-1 error {rates.top1_error:.2%}, top-5 error {rates.top5_error:.2%}"
+    )
+    if views != {arguments.views}:
+        print(
+            f"{arguments.views} views are {shown} here: pictures that must not be mirrored have half as many, and of a "
+            "picture that a net sees whole there is one crop"
+        )
+    if warning := shifted_labels(averaged, labels):
+        print(warning, file=sys.stderr)
+    return FAULT if lines_dropped() and not arguments.json else DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
     if manifest.class_keys != classes.keys:
         raise UserError(
-            f"{net} knows {len(classes.keys)} classes, {data} has {manifest.num_classes} or other ones; "
+            f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
             "give the data it was trained on with --data"
         )
 
@@ -101,20 +117,21 @@ def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manife
 def _answers_of_run(
     run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
-    model, _ = trained_network(run, towers, arguments.checkpoint)
+    model, checkpoint = trained_network(run, towers, arguments.checkpoint)
+    print(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
     batches = evaluation_batches(
         data, manifest, split=arguments.split, batch_size=pictures_at_once(run.config, arguments.views)
     )
     forward = prediction_function(model, run.config.preset.augment, run.statistics, arguments.views)
     images = manifest.splits[arguments.split].records
-    return class_probabilities(forward, batches, tqdm(total=images, unit="img", desc=run.path.name, disable=None))
+    return class_probabilities(forward, batches, progress_bar(images, desc=run.path.name))
 
 
 def _answers_of_model(
     model: ExportedModel, data: Path, manifest: Manifest, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     files = evaluation_files(data, manifest, split=arguments.split, batch_size=FILES_AT_ONCE)
-    bar = tqdm(total=manifest.splits[arguments.split].records, unit="img", desc=str(model.path), disable=None)
+    bar = progress_bar(manifest.splits[arguments.split].records, desc=str(model.path))
     return class_probabilities(lambda files: model.answer(files, arguments.views)[0], files, bar)
 
 

@@ -36,6 +36,8 @@ def main(argv: list[str]) -> int:
         parser.error("--top counts from 1")
     refuse_pattern("--model", arguments.model)
     model = ExportedModel(arguments.model)
+    for line in model.checkpoints:
+        print(line, file=sys.stderr)  # the answers alone go to stdout, for scripts
     answers: dict[str, list[dict[str, Any]]] = {}
     faults: list[UserError] = []
     for path in arguments.images:

@@ -30,12 +30,12 @@ from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from benchmarks.report import (
     Figure,
-    add_report_options,
-    check_report_options,
+    benchmark_parser,
     describe_machine,
     format_machine,
     format_table,
     in_turns,
+    parse_options,
     write_report,
 )
 from tfrecords.folder_source import FolderItem
@@ -52,8 +52,7 @@ QUALITY_PICTURES = 100
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, threads of libraries included
     items = readable_items(options.pictures)
     machine = describe_machine()
@@ -71,11 +70,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.convert", description="Time the conversion against a plain Pillow loop."
-    )
+    parser = benchmark_parser("convert", "Time the conversion against a plain Pillow loop.")
     parser.add_argument("--pictures", type=Path, required=True, metavar="DIR", help="picture files, at any depth")
-    add_report_options(parser)
     return parser
 
 
@@ -167,7 +163,7 @@ def _quality(items: list[FolderItem]) -> dict[str, Figure]:
     size: dict[str, list[float]] = {"ours": [], "loop": []}
     for item in chosen:
         data = item.read()
-        reference = picture_from_file(data)
+        reference = picture_from_file(data, (SIZE, SIZE, 3))
         coded = {"ours": same_work(data), "loop": plain_loop(data)}
         for side, image in coded.items():
             pixels = tf.cast(tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)

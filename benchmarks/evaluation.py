@@ -22,12 +22,12 @@ from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import set_up_towers
 from benchmarks.report import (
     Figure,
-    add_report_options,
-    check_report_options,
+    benchmark_parser,
     describe_machine,
     format_machine,
     format_table,
     in_turns,
+    parse_options,
     whole_number,
     write_report,
 )
@@ -36,8 +36,7 @@ from tfrecords.manifest import load_manifest
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     run = open_run(options.run)
     data = options.data or run.config.data.dir
     manifest = load_manifest(data)
@@ -82,13 +81,10 @@ def summarize(rates: dict[int, list[float]]) -> dict[str, Figure]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evaluation", description="Time evaluation with one view and with ten."
-    )
+    parser = benchmark_parser("evaluation", "Time evaluation with one view and with ten.")
     parser.add_argument("--run", type=Path, required=True, help="a run with a checkpoint")
     parser.add_argument("--data", type=Path, help="data folder (default: the run's)")
     parser.add_argument("--images", type=whole_number, default=256, help="pictures a turn (256)")
-    add_report_options(parser)
     return parser
 
 

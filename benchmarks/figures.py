@@ -24,7 +24,7 @@ class Measured:
 
 MEASURED = {
     "step": Measured(86.7, "images/s of the training step on 2 cores, preset paper, batch 128"),
-    "jpeg": Measured(4821, "images/s of the input on 2 cores, photographs; presets do not differ in it"),
+    "jpeg": Measured(4821, "images/s of the input for the device on 2 cores, photographs; presets do not differ in it"),
     "jpeg_bytes": Measured(30_739, "bytes of a converted picture"),
 }
 MEASURED_CORES = 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.networks.network import Network, named_variables
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LayerWork:
         return self.forward * (1 if self.sees_image else 2)
 
 
-def count_work(model: AlexNet) -> list[LayerWork]:
+def count_work(model: Network) -> list[LayerWork]:
     """The work of every layer that has a kernel.
 
     Shapes come from the model's variables and from the outputs of its own traced forward pass, so
@@ -65,10 +65,10 @@ def count_work(model: AlexNet) -> list[LayerWork]:
     return work
 
 
-def _output_shapes(model: AlexNet) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+def _output_shapes(model: Network) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
     """(name, kernel shape, output shape) of every matrix product and convolution, for one image."""
     forward = tf.function(lambda images: model(images))
-    image = tf.TensorSpec((1, model.image_size, model.image_size, 3))
+    image = tf.TensorSpec((1, *model.picture_shape))
     operations = forward.get_concrete_function(image).graph.get_operations()
     return [
         (operation.name, tuple(operation.inputs[1].shape), tuple(operation.outputs[0].shape))

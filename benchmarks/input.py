@@ -4,8 +4,9 @@
 
 | side | what it does |
 |---|---|
-| pipeline | `training_batches` as train.py runs it: uint8 pictures and their draws |
-| pipeline, prepared | the same, and the rest of the augmentation on this processor: float32, ready for the network |
+| pipeline | `training_batches` as train.py runs it: float32, cropped, mirrored and colored, ready for the network |
+| for the device | the same with `data.augment_on=device`: uint8 pictures and what was drawn for them |
+| ... and there | the same, prepared after that on this processor, as a step on a CPU does it |
 | naive pipeline | the same augmentation picture by picture in float32, as tutorials write it |
 | PyTorch | DataLoader with a worker a core, Pillow and the same augmentation, from files in memory |
 | bare decoding | shards read in stored order, every picture decoded by libjpeg-turbo, nothing else |
@@ -13,8 +14,9 @@
 | ... by TensorFlow | as bare decoding, by tf.io.decode_jpeg |
 
 Of raw pictures, where nothing is to be decoded, reading the shards takes the place of bare decoding, and a rate of
-8,000 images/s is the goal. All sides are endless, so a small data set is read again and again, and the pipeline refills
-its shuffle buffer in every epoch as in training; the first filling is not measured. The sides take turns.
+8,000 images/s for the device is the goal. All sides are endless, so a small data set is read again and again, and the
+pipeline refills its shuffle buffer in every epoch as in training; the first filling is not measured. The sides take
+turns.
 
 Besides images/s there is processor time an image, over all threads (but not PyTorch's processes): on a machine that
 does other things at the same time it is the steadier of the two.
@@ -27,6 +29,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -39,12 +42,12 @@ from alexnet_tf.settings.presets import PRESETS
 from benchmarks import input_sides
 from benchmarks.report import (
     Figure,
-    add_report_options,
-    check_report_options,
+    benchmark_parser,
     describe_machine,
     format_machine,
     format_table,
     in_turns,
+    parse_options,
     positive,
     whole_number,
     write_report,
@@ -55,14 +58,15 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 READY_BATCHES = 4
 """Batches that may lie ready from before a turn; so many are taken before its clock starts."""
 PICTURES_IN_MEMORY = 4096
+WAYS = ("pipeline", "device", "device_there")
+"""Sides of this project; the others are what they are compared with."""
 RAW_GOAL = 8000.0
 """Images/s from raw shards on a machine of two cores."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     manifest = load_manifest(options.data)
     check_shards(options.data, manifest, "train")
     machine = describe_machine()
@@ -84,17 +88,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.input",
-        description="Time the training input pipeline against bare JPEG decoding.",
-    )
+    parser = benchmark_parser("input", "Time the training input pipeline against bare JPEG decoding.")
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder that tfrecords.convert wrote")
-    add("--preset", choices=tuple(PRESETS), default="2012-code")
-    add("--batch-size", type=whole_number, default=128)
-    add("--shuffle-buffer", type=whole_number, default=10_000, metavar="RECORDS")
+    add("--preset", choices=tuple(PRESETS), default="2012-code", help="whose augmentation is done (2012-code)")
+    add("--batch-size", type=whole_number, default=128, help="pictures (128)")
+    add("--shuffle-buffer", type=whole_number, default=10_000, metavar="RECORDS", help="at most (10000)")
     add("--seconds", type=positive, default=10.0, help="length of a turn (10)")
-    add_report_options(parser)
     return parser
 
 
@@ -112,7 +112,7 @@ def summarize(sides: dict[str, Turns]) -> dict[str, Figure]:
     """The figures of a run; ratios are taken round by round.
 
     Args:
-        sides: by name; "pipeline" and "pipeline_prepared" are compared with the others.
+        sides: by name; both ways, "pipeline" and "device", are compared with the others.
     """
 
     def percent(of: str, whole: str) -> list[float]:
@@ -122,13 +122,18 @@ def summarize(sides: dict[str, Turns]) -> dict[str, Figure]:
     figures = {name: Figure(turns.title, "images/s", turns.images_per_second) for name, turns in sides.items()}
     for name, turns in sides.items():
         if name in ("naive", "torch"):
-            shares = percent("pipeline_prepared", name)
-            figures[f"times_{name}"] = Figure(f"pipeline, prepared, over {turns.title}", "x", [s / 100 for s in shares])
-        elif not name.startswith("pipeline"):
-            figures[f"share_of_{name}"] = Figure(f"pipeline's share of {turns.title}", "%", percent("pipeline", name))
+            shares = percent("pipeline", name)
+            figures[f"times_{name}"] = Figure(f"pipeline over {turns.title}", "x", [s / 100 for s in shares])
+        elif name not in WAYS:
+            for way in ("pipeline", "device"):
+                title = f"{sides[way].title}, share of {turns.title}"
+                figures[f"{way}_share_of_{name}"] = Figure(title, "%", percent(way, name))
+                shares = [100 * whole / part for part, whole in zip(sides[way].cpu_ms, turns.cpu_ms, strict=True)]
+                figures[f"{way}_cpu_share_of_{name}"] = Figure(f"{title} by processor time", "%", shares)
     if "reading" in sides:
-        rates = sides["pipeline"].images_per_second
-        figures["share_of_goal"] = Figure(f"pipeline's share of {RAW_GOAL:g}", "%", [100 * r / RAW_GOAL for r in rates])
+        rates = sides["device"].images_per_second
+        title = f"{sides['device'].title}, share of {RAW_GOAL:g}"
+        figures["share_of_goal"] = Figure(title, "%", [100 * rate / RAW_GOAL for rate in rates])
     for name, turns in sides.items():
         if name != "torch":  # whose time passes in other processes
             figures[f"cpu_{name}"] = Figure(f"{turns.title}, processor time", "ms an image", turns.cpu_ms)
@@ -153,15 +158,16 @@ def _streams(manifest: Manifest, options: argparse.Namespace) -> dict[str, tuple
     statistics = Statistics.load(data / STATISTICS_FILE)
     augment = PRESETS[options.preset].augment
 
-    def pipeline() -> RecordBatches:
+    def pipeline(augment_on: Literal["pipeline", "device"]) -> RecordBatches:
         return training_batches(
-            data, manifest, statistics, augment,
+            data, manifest, statistics, augment, augment_on=augment_on,
             batch_size=batch_size, seed=options.seed, shuffle_buffer=options.shuffle_buffer,
         )  # fmt: skip
 
     streams: dict[str, tuple[str, Iterable[object]]] = {
-        "pipeline": ("pipeline", pipeline()),
-        "pipeline_prepared": ("pipeline, prepared", input_sides.prepared(pipeline(), augment, statistics)),
+        "pipeline": ("pipeline", pipeline("pipeline")),
+        "device": ("for the device", pipeline("device")),
+        "device_there": ("for the device, and there", input_sides.prepared(pipeline("device"), augment, statistics)),
         "naive": ("naive pipeline", input_sides.naive_pipeline(
             data, manifest, statistics, augment, batch_size, options.shuffle_buffer
         )),

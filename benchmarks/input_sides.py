@@ -23,7 +23,7 @@ from tfrecords.statistics import Statistics
 
 
 def prepared(batches: Iterable, augment: Augmentation, statistics: Statistics) -> Iterator[tf.Tensor]:
-    """The training pipeline's batches as the network sees them, float32 (N, size, size, 3), on this processor."""
+    """Batches that the device is to prepare, prepared on this processor: float32 (N, size, size, 3)."""
     device = "/device:CPU:0"
     for pictures, _ in batches:
         with tf.device(device):
@@ -41,7 +41,8 @@ def naive_pipeline(
 
     def prepare(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = parse_example(record)
-        image = tf.cast(decode_picture(example[KEY_IMAGE], manifest.encoding), tf.float32) - mean
+        picture = decode_picture(example[KEY_IMAGE], manifest.encoding, manifest.picture_shape)
+        image = tf.cast(picture, tf.float32) - mean
         image = tf.image.random_flip_left_right(tf.image.random_crop(image, (size, size, 3)))
         return image + tf.linalg.matvec(axes, tf.random.normal((3,))), example[KEY_LABEL]
 
@@ -64,7 +65,7 @@ def tensorflow_decoding(data_dir: Path, manifest: Manifest, batch_size: int) -> 
     """Records in stored order, decoded by tf.io.decode_jpeg: uint8 (batch_size, 3)."""
 
     def first_pixel(record: tf.Tensor) -> tf.Tensor:
-        return decode_picture(parse_example(record)[KEY_IMAGE], manifest.encoding)[0, 0]
+        return decode_picture(parse_example(record)[KEY_IMAGE], manifest.encoding, manifest.picture_shape)[0, 0]
 
     pictures = tf.data.TFRecordDataset(_files(data_dir, manifest)).repeat()
     pixels = pictures.map(first_pixel, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -95,21 +96,26 @@ def format_machine(machine: dict[str, Any]) -> str:
     )
 
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Options that every benchmark shares."""
-    parser.add_argument("--rounds", type=whole_number, default=7, help="turns of each side (7)")
-    parser.add_argument("--seed", type=int, default=0)
+def benchmark_parser(name: str, description: str, *, in_rounds: bool = True) -> argparse.ArgumentParser:
+    """The parser of `python -m benchmarks.NAME`, with the options that all of them share."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    if in_rounds:
+        parser.add_argument("--rounds", type=whole_number, default=7, help="turns of each side (7)")
+        parser.add_argument("--seed", type=int, default=0, help="of whatever is drawn (0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
+    return parser
 
 
-def check_report_options(options: argparse.Namespace) -> None:
-    """Refuses a --json that could not be written, before minutes of measuring.
+def parse_options(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The options given; a --json that could not be written is refused before minutes of measuring.
 
     Raises:
         UserError: names the folder.
     """
+    options = parser.parse_args(argv)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise UserError(f"--json {options.json}: no folder {options.json.parent}; make it first")
+    return options
 
 
 def write_report(
@@ -130,10 +136,7 @@ def write_report(
         "machine": machine,
         "figures": {name: figure.as_json() for name, figure in figures.items()},
     }
-    try:
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    except OSError as fault:
-        raise UserError(f"--json {path} cannot be written: {fault.strerror}") from fault
+    write_whole(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def whole_number(text: str) -> int:

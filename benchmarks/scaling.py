@@ -10,6 +10,7 @@ logical processors; what was measured or published stands in benchmarks/figures.
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.settings.config import DevicesConfig
-from alexnet_tf.settings.presets import PRESETS, STORED_SIZE
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import set_up_towers
 from alexnet_tf.training.placement_report import Placement, measure_placement, short_name
 from alexnet_tf.training.step import TrainingStep
@@ -40,7 +42,7 @@ from benchmarks.figures import (
     published_rate,
 )
 from benchmarks.flops import count_work, gflop_per_image
-from benchmarks.report import check_report_options, format_number, positive, whole_number
+from benchmarks.report import benchmark_parser, format_number, parse_options, positive, whole_number
 from tfrecords.statistics import Statistics
 
 GIGABIT = 1e9 / 8
@@ -53,7 +55,7 @@ CLUSTERS = (
     Cluster("P100", published_rate("P100"), LINKS["PCIe 3.0 x16"], 25 * GIGABIT),
     Cluster("A100 40GB PCIe", published_rate("A100 40GB PCIe"), LINKS["PCIe 4.0 x16"], 100 * GIGABIT),
 )
-RAW_BYTES = STORED_SIZE**2 * 3
+RAW_BYTES = math.prod(PRESETS["paper"].network.stored_shape)
 """A picture of --encoding raw."""
 
 Rows = list[list[str]]
@@ -61,28 +63,26 @@ Rows = list[list[str]]
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     towers = set_up_towers(DevicesConfig(towers="two-cpus"))
-    black = Statistics.of_mean_image(np.zeros((STORED_SIZE, STORED_SIZE, 3)))  # the numbers do not matter here
-    step = TrainingStep(PRESETS[options.preset], options.classes, towers, seed=0, statistics=black)
+    preset = PRESETS[options.preset]
+    black = Statistics.of_mean_image(np.zeros(preset.network.stored_shape))  # the numbers do not matter here
+    step = TrainingStep(preset, options.classes, towers, seed=0, statistics=black)
     tables = make_tables(step, measure_placement(step), options)
     if options.renew:
-        options.renew.write_text(renewed(options.renew, tables), encoding="utf-8")
+        write_whole(options.renew, renewed(options.renew, tables).encode())
     else:
         print("\n\n".join(f"{name}:\n\n{table}" for name, table in tables.items()))
     if options.json:
-        options.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.json, (json.dumps(tables, indent=1) + "\n").encode())
     return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling", description="Project training from one GPU to 64."
-    )
+    parser = benchmark_parser("scaling", "Project training from one GPU to 64.", in_rounds=False)
     add = parser.add_argument
-    add("--preset", choices=("paper", "2012-code", "caffe", "caffenet"), default="paper")
-    add("--classes", type=whole_number, default=1000)
+    add("--preset", choices=("paper", "2012-code", "caffe", "caffenet"), default="paper", help="the network (paper)")
+    add("--classes", type=whole_number, default=1000, help="that it tells apart (1000)")
     add("--batch-size", type=whole_number, default=128, help="images a worker, that is, two GPUs (128)")
     add("--rate", type=positive, metavar="IMAGES/S", help="of one of your GPUs with the whole network")
     add("--link", choices=tuple(LINKS), default="PCIe 3.0 x16", help="with --rate: between two of your GPUs")
@@ -90,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--gpus-per-host", type=whole_number, default=8, help="with --rate: that share the card (8)")
     add("--jpeg-rate", type=positive, metavar="IMAGES/S", help="of the input on one of your cores")
     add("--renew", type=Path, metavar="DOCUMENT", help="write the tables into this document instead")
-    add("--json", type=Path, metavar="FILE", help="write the tables here, too")
     return parser
 
 

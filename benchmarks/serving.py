@@ -31,12 +31,12 @@ from alexnet_tf.serving.versions import newest_version
 from benchmarks.engines import engines_of
 from benchmarks.report import (
     Figure,
-    add_report_options,
-    check_report_options,
+    benchmark_parser,
     describe_machine,
     format_machine,
     format_table,
     in_turns,
+    parse_options,
     whole_number,
     write_report,
 )
@@ -53,8 +53,7 @@ Figures = dict[str, Figure]
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     version = newest_version(options.model)
     files = _files(options.images, options.pictures)
     machine = describe_machine()
@@ -74,11 +73,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
+    parser = benchmark_parser("serving", __doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, metavar="MODELS/alexnet")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="picture files, anywhere below it")
     parser.add_argument("--pictures", type=whole_number, default=128, help="that a round sends (128)")
-    add_report_options(parser)
     return parser
 
 

@@ -35,12 +35,12 @@ from alexnet_tf.training.step import TrainingStep
 from benchmarks.flops import count_work, gflop_per_image
 from benchmarks.report import (
     Figure,
-    add_report_options,
-    check_report_options,
+    benchmark_parser,
     describe_machine,
     format_machine,
     format_table,
     in_turns,
+    parse_options,
     whole_number,
     write_report,
 )
@@ -68,13 +68,12 @@ WARM_UP_STEPS = 2
 PRODUCTS_PER_SIDE = 3
 """Matrix products before, and again after, each step; the fastest counts."""
 PIXEL_SPREAD = 60.0
-"""Standard deviation of mean-subtracted pixels, in grey levels: that of natural pictures."""
+"""Standard deviation of mean-subtracted pixels, in gray levels: that of natural pictures."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args(argv)
-    check_report_options(options)
+    options = parse_options(_parser(), argv)
     towers = set_up_towers(DevicesConfig(towers=options.towers, threads=options.threads))
     machine = describe_machine()
     print(format_machine(machine))
@@ -98,10 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.step",
-        description="Time the two-tower training step against other libraries' and a matrix product.",
-    )
+    parser = benchmark_parser("step", "Time the two-tower training step against other libraries' and a matrix product.")
     towers = get_args(DevicesConfig.model_fields["towers"].annotation)
     add = parser.add_argument
     add(
@@ -109,12 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what takes part: presets, PRESET-bfloat16, {', '.join(PEERS)} ({','.join(DEFAULT_SIDES)}); "
         "the first of this project's is what the others are compared with",
     )  # fmt: skip
-    add("--batch-size", type=whole_number, default=128)
-    add("--classes", type=whole_number, default=1000)
-    add("--towers", choices=towers, default="auto")
+    add("--batch-size", type=whole_number, default=128, help="images a step (128)")
+    add("--classes", type=whole_number, default=1000, help="that the networks tell apart (1000)")
+    add("--towers", choices=towers, default="auto", help="as devices.towers of a config (auto)")
     add("--threads", type=int, default=0, help="threads inside an operation (as train.py has it; peers: one per core)")
     add("--matrix-size", type=whole_number, default=3072, help="rows of the product (3072)")
-    add_report_options(parser)
     return parser
 
 
@@ -196,11 +191,12 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
 def _own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
     preset = OWN[name]
     step = TrainingStep(preset, options.classes, towers, options.seed)
-    rates = learning_rates(preset.train, step.variables, epoch=1, plateau_drops=0)
+    rates = learning_rates(preset.train, step.known, epoch=1, plateau_drops=0)
     batch = _random_batch(preset.augment, options.batch_size, options.classes, options.seed)
     images, labels = (tf.constant(array) for array in batch)
     numbers = itertools.count()
-    return Side(lambda: step(images, labels, next(numbers), rates), gflop_per_image(count_work(step.model)))
+    work = gflop_per_image(count_work(step.model))
+    return Side(lambda: step(images, labels, next(numbers), rates)["loss"], work)
 
 
 def _measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:

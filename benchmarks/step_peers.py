@@ -17,12 +17,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.settings.presets import PRESETS, Network
+from alexnet_tf.settings.presets import PRESETS, AlexNetSettings
 
 Step = Callable[[], Any]
 """One step of training on the same batch; what it returns, float() makes the loss before the step, in nats."""
 
-assert isinstance(PRESETS["paper"].network, Network)
+assert isinstance(PRESETS["paper"].network, AlexNetSettings)
 NETWORK = PRESETS["paper"].network
 RECIPE = PRESETS["paper"].train
 BIASES = (0, 1, 0, 1, 1, 1, 1, 0)

@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 SIDES = (180, 420)  # pixels, shortest and longest side of a picture
 DIAMETERS = (0.5, 0.75)  # of the shape, as a share of the picture's shorter side
-VISIBLE = 224 / 256  # share of the shorter side that the centre crop of evaluation shows
+VISIBLE = 224 / 256  # share of the shorter side that the center crop of evaluation shows
 SUPERSAMPLING = 3  # samples per pixel and direction along a shape's edges
 TRAIN_SHARE = 5 / 6  # of a class's pictures; the rest is for validation
 PNG_EVERY = 8  # each so-manieth picture of a class is a PNG, the others are JPEGs
@@ -120,7 +120,7 @@ def draw(kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     canvas = background(rng, height, width, ground)
     short = min(height, width)
     radius = rng.uniform(*DIAMETERS) * short / 2
-    # The whole shape stays inside the part of the picture that evaluation's centre crop shows.
+    # The whole shape stays inside the part of the picture that evaluation's center crop shows.
     reach = max(0.0, VISIBLE * short / 2 - radius)
     row = height / 2 + rng.uniform(-reach, reach)
     column = width / 2 + rng.uniform(-reach, reach)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from alexnet_tf.settings.presets import PRESETS, Network, Preset, Widths
+from alexnet_tf.settings.presets import PRESETS, AlexNetSettings, Preset, Widths
 
 NARROW = Widths(conv1=8, conv2=16, conv3=16, conv4=16, conv5=16, fc6=16, fc7=16)
 """Of a tower. Enough channels for a window of five, and for the towers to meet at their edges."""
@@ -24,8 +24,10 @@ run_command(importlib.import_module(sys.argv.pop(1)).main)
 def make_narrow(presets: MutableMapping[str, Preset] = PRESETS) -> None:
     """Makes every preset's network narrow, for whatever is built from now on."""
     for name, preset in presets.items():
+        if not hasattr(preset.network, "widths"):
+            continue  # is narrow as it is
         network = replace(preset.network, widths=NARROW)
-        if isinstance(network, Network):  # fewer inputs need larger weights, else nothing gets through
+        if isinstance(network, AlexNetSettings):  # fewer inputs need larger weights, else nothing gets through
             names = ("weight_stddev", "weight_stddev_conv345", "weight_stddev_fc67")
             network = replace(network, **{name: 3 * getattr(network, name) for name in names})
         presets[name] = replace(preset, network=network)

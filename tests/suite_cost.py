@@ -1,6 +1,6 @@
-"""What a run of the tests took, told at its end: seconds, and the memory of all its processes together.
+"""What a run of the tests took, told at its end: seconds, processor time, and the memory of all its processes together.
 
-More memory than `MEMORY_LIMIT` is told as too much, for then it fits no small machine. To keep within it, what a test
+More memory than `MEMORY_LIMIT` fails the run, for then it fits no small machine. To keep within it, what a test
 leaves behind in circles, as every traced function of TensorFlow is, is collected at once: Python would wait for many
 more objects, and does not know how large these are.
 """
@@ -10,6 +10,7 @@ import ctypes
 import gc
 import os
 import re
+import resource
 import threading
 import time
 from collections.abc import Generator
@@ -49,6 +50,12 @@ def _own_share(process: psutil.Process) -> int:
         return 0
     found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
+
+
+def _processor_seconds() -> float:
+    """Of this process and of all that have ended below it."""
+    used = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def processor() -> str:
@@ -93,11 +100,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     watch.start()
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     watch = getattr(session.config, "memory_watch", None)
     if watch is None:
         return
     watch.over.set()
+    if watch.peak > MEMORY_LIMIT and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -106,8 +115,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     seconds = time.monotonic() - watch.started
     terminalreporter.write_line(
-        f"the tests took {seconds:.0f} s and {watch.peak / 1e9:.1f} GB at most, all processes together, on "
-        f"{len(os.sched_getaffinity(0))} cores of {processor()}"
+        f"the tests took {seconds:.0f} s, {_processor_seconds():.0f} s of processor time and {watch.peak / 1e9:.1f} GB "
+        f"at most, all processes together, on {len(os.sched_getaffinity(0))} cores of {processor()}"
     )
     if watch.peak > MEMORY_LIMIT:
-        terminalreporter.write_line(f"warning: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", yellow=True)
+        terminalreporter.write_line(f"failed: that is more than {MEMORY_LIMIT / 1e9:.0f} GB", red=True)

@@ -1,6 +1,12 @@
 """The files in deploy/ agree with each other and with the messages and limits they configure."""
 
+import http.server
+import json
 import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,3 +76,67 @@ def test_services_reach_the_pods(pod: dict) -> None:
     assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports) == {"grpc", "rest"}
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+@contextmanager
+def answering(content: str) -> Iterator[int]:
+    """A server on this machine that answers every GET with this text; gives its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *arguments: object) -> None:
+            """Nobody reads it."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def status_of(*states: tuple[str, str, str]) -> str:
+    """A model's status as TensorFlow Serving prints it, of versions with (state, code of the error, its message)."""
+    told = [
+        {"version": str(number), "state": state, "status": {"error_code": code, "error_message": message}}
+        for number, (state, code, message) in enumerate(states, 1)
+    ]
+    return json.dumps({"model_version_status": told}, indent=1)
+
+
+READY = ("AVAILABLE", "OK", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "ready"),
+    [
+        (status_of(READY), True),
+        (status_of(("END", "UNAVAILABLE", 'the "AVAILABLE" one'), READY), True),
+        (status_of(("LOADING", "OK", "")), False),
+        (status_of(("UNAVAILABLE", "OK", "")), False),
+        (status_of(("END", "UNAVAILABLE", "UNAVAILABLE: Socket closed")), False),
+        (status_of(("END", "UNKNOWN", 'no "AVAILABLE" version, "state": "AVAILABLE" is wanted')), False),
+        (status_of(), False),
+        ('{ "error": "Could not find any versions of model alexnet" }', False),
+    ],
+)
+def test_health_checks_take_only_a_version_that_is_ready(compose: dict, pod: dict, content: str, ready: bool) -> None:
+    """The very commands, run by bash, on what a server answers."""
+    (container,) = pod["containers"]
+    probe = container["readinessProbe"]["exec"]["command"]
+    kind, *check = compose["healthcheck"]["test"]
+    assert (kind, check) == ("CMD", probe)
+    with answering(content) as port:
+        command = [part.replace("/8501", f"/{port}") for part in probe]
+        assert command != probe
+        assert (subprocess.run(command, check=False, timeout=60).returncode == 0) is ready
+
+
+def test_a_server_that_is_not_there_is_not_ready(pod: dict) -> None:
+    with answering("") as port:
+        pass
+    (container,) = pod["containers"]
+    command = [part.replace("/8501", f"/{port}") for part in container["readinessProbe"]["exec"]["command"]]
+    assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL, timeout=60).returncode != 0

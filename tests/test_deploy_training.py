@@ -115,7 +115,7 @@ class TestSlurm:
         stopped = f"raise SystemExit({STOPPED_AFTER_SAVING})"
         status, requeues, log = Job(tmp_path, stopped, [], SLURM_RESTART_COUNT="3", MAX_REQUEUES="3").end()
         assert (status, requeues) == (STOPPED_AFTER_SAVING, 0)
-        assert "status 75 after 3 requeues: giving up; submit it again to go on" in log
+        assert "status 75 after 3 requeues: giving up; submit it again to resume" in log
 
     @pytest.mark.slow
     def test_two_workers_are_stopped_and_go_on(self, tmp_path: Path, tiny_data: Path) -> None:

@@ -1,9 +1,11 @@
 """What the documents point at is there: tests that are named as proofs, files that are linked."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "tfrecords/README.md"]
@@ -23,6 +25,20 @@ def test_every_proof_is_a_test(document: str, usual: str) -> None:
         for name in path.split("::")[1:]:
             kind = "class" if name.startswith("Test") else "def"
             assert re.search(rf"^\s*{kind} {name}\b", source, re.MULTILINE), f"{file}{path}"
+
+
+def test_commits_are_held_to_what_make_lint_checks() -> None:
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    checks = [line.strip().replace("$(PY)", ".venv/bin/python") for line in recipe[1].splitlines()]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    assert [hook["entry"] for hook in hooks] == checks
+
+
+def test_the_picture_of_the_house_knows_every_room() -> None:
+    pytest.importorskip("tomllib")  # Python 3.11 or later
+    script = runpy.run_path(str(ROOT / "scripts/draw_architecture.py"))
+    floors = script["read_floors"]()  # fails where the picture and the linter's contract differ
+    assert len(floors) > 5 and {room for room, _ in script["WAY"]} <= {room for floor in floors for room in floor}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

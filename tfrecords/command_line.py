@@ -105,6 +105,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--encoding", choices=("jpeg", "raw"), default=defaults.encoding)
     add("--size", type=whole_number(8, 2048), default=defaults.size, help="side in pixels (256)")
+    add("--channels", type=int, choices=(1, 3), default=defaults.channels, help="1 stores gray, 3 colors (3)")
     add("--quality", type=whole_number(1, 100), default=defaults.quality, help="of JPEG (95)")
     add("--seed", type=whole_number(0), default=defaults.seed, help="of the training order (0)")
     add("--shards", type=whole_number(1, 99_999), help="training shards (by size, about 64 MiB each)")

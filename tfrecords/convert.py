@@ -24,6 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from alexnet_tf.program.errors import DONE, StoppedBySignal, UserError, run_command
+from alexnet_tf.program.pattern_paths import refuse_no_text
+from alexnet_tf.program.standard_streams import outlive_readers
 from tfrecords.command_line import make_source, parse_arguments
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest
@@ -41,9 +43,11 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns the exit status."""
+    outlive_readers()
     options = parse_arguments(argv)
     settings = Settings(
         options.size,
+        options.channels,
         options.encoding,
         options.quality,
         options.seed,
@@ -53,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     # A polite kill ends like Ctrl-C: half-done shards removed, and a status that says "run me again".
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        refuse_no_text("--out", options.out)
         convert(make_source(options), options.out, settings, options.workers, tell=True)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -80,7 +85,7 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
     tasks = plan_shards(items, out, len(source.class_keys), settings)
     with unfinished_output(out, _identity(source, settings, tasks)) as work:
-        merged = _Merged(PixelSums(settings.size), len(source.class_keys))
+        merged = _Merged(PixelSums(settings.size, settings.channels), len(source.class_keys))
         for result in load_results(work, tasks):
             merged.collect(result)
         todo = [task for task in tasks if task.file not in merged.files]
@@ -124,13 +129,13 @@ def _write_shards(todo: Sequence[ShardTask], shards: int, workers: int, settings
             run_shards(todo, workers, progress.report, merged.collect)
     except KeyboardInterrupt:
         raise StoppedBySignal(
-            f"stopped: {len(merged.files)} of {shards} shards are finished; run the same command again to go on"
+            f"stopped: {len(merged.files)} of {shards} shards are finished; run the same command again to resume"
         ) from None
     except UserError as fault:
         if not merged.files:
             raise
         raise UserError(
-            f"{fault}; {len(merged.files)} of {shards} shards are finished, the same command goes on from there"
+            f"{fault}; {len(merged.files)} of {shards} shards are finished, run the same command again to resume"
         ) from fault
 
 
@@ -174,6 +179,7 @@ def _manifest(source: Source, settings: Settings, merged: _Merged) -> Manifest:
     return Manifest(
         source=source.kind,
         size=settings.size,
+        channels=settings.channels,
         encoding=settings.encoding,
         quality=settings.quality if settings.encoding == "jpeg" else None,
         seed=settings.seed,

@@ -50,7 +50,7 @@ def load_results(work_dir: Path, tasks: Sequence[ShardTask]) -> list[ShardResult
 
 
 def _load_result(path: Path, task: ShardTask) -> ShardResult | None:
-    sums = PixelSums(task.size) if task.split == "train" else None
+    sums = PixelSums(task.size, task.channels) if task.split == "train" else None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             summary = ShardSummary.model_validate_json(arrays["summary"].tobytes())

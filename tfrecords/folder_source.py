@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import open_to_read
 from tfrecords.label_list import SPLITS, read_label_list
 from tfrecords.picture_limits import MAX_FILE_BYTES
@@ -291,4 +292,4 @@ def _listing(folder: Path) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as fault:
-        raise UserError(f"folder {folder} cannot be listed: {fault.strerror}") from fault
+        raise cannot_be_read(f"folder {folder}", fault) from fault

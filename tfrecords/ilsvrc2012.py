@@ -26,6 +26,7 @@ import scipy.io
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import open_to_read
 from tfrecords.sources import FilePart, printable
 
@@ -147,7 +148,9 @@ def _leaf_classes(path: Path, meta: bytes) -> Iterator[DevkitClass]:
                 wnid, words = str(synset["WNID"]).strip(), " ".join(str(synset["words"]).split())
                 yield DevkitClass(wnid, words, int(synset["ILSVRC2012_ID"]), int(synset["num_train_images"]))
     except Exception as fault:  # whatever SciPy's reader stumbles over
-        raise UserError(f"--devkit {path}: {META} cannot be read ({type(fault).__name__}: {fault})") from fault
+        raise UserError(
+            f"--devkit {path}: {META} cannot be read: it is damaged or not the devkit's; fetch the devkit again"
+        ) from fault
 
 
 def _val_items(path: Path, kit: Devkit) -> list[FilePart]:
@@ -272,13 +275,13 @@ def _check_md5(path: Path, expected: str) -> None:
                 digest.update(block)
                 bar.update(len(block))
     except OSError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(path, fault) from fault
     if digest.hexdigest() != expected:
         raise UserError(f"{path} has MD5 {digest.hexdigest()}, the original {expected}: fetch it again")
 
 
 def _unreadable(option: str, path: Path, fault: Exception, inner: tarfile.TarInfo | None = None) -> UserError:
     if isinstance(fault, OSError) and fault.strerror:
-        return UserError(f"{option} {path} cannot be read: {fault.strerror}")
+        return cannot_be_read(f"{option} {path}", fault)
     part = f", {inner.name}," if inner is not None else ""
-    return UserError(f"{option} {path}{part} is no whole tar archive ({fault}): wrong or truncated file")
+    return UserError(f"{option} {path}{part} is no whole tar archive ({fault}): wrong or cut; fetch it again")

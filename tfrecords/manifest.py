@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.program.whole_files import open_to_read, write_whole
 
@@ -69,6 +70,8 @@ class Manifest(_Part):
     source: str = "folder"
     size: int = Field(ge=1)
     """Side of the square pictures, in pixels."""
+    channels: Literal[1, 3] = 3
+    """Of a pixel: red, green and blue, or gray alone."""
     encoding: Encoding
     quality: int | None = Field(ge=1, le=100)
     """JPEG quality; None for raw."""
@@ -79,6 +82,11 @@ class Manifest(_Part):
     """Names for people, in the order of class_keys."""
     splits: dict[str, Split]
     unreadable: list[Unreadable] = []
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every picture."""
+        return self.size, self.size, self.channels
 
     @property
     def num_classes(self) -> int:
@@ -107,6 +115,8 @@ def load_manifest(data_dir: Path) -> Manifest:
     try:
         text = read_text(path)
     except FileNotFoundError:
+        if (Path(data_dir) / "checkpoints").is_dir():
+            raise UserError(f"{data_dir} is a run, no converted data; give the data folder itself") from None
         raise UserError(
             f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
         ) from None
@@ -192,7 +202,7 @@ def shard_problem(path: Path, shard: Shard, *, hashing: bool, kind: str = "shard
     except FileNotFoundError:
         return f"{kind} {path} is missing{advice}"
     except OSError as fault:
-        return f"{kind} {path} cannot be read: {fault.strerror}"
+        return str(cannot_be_read(f"{kind} {path}", fault))
     return None
 
 

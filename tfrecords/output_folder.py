@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read, cannot_be_written
 from alexnet_tf.program.text_files import read_text
-from alexnet_tf.program.whole_files import cannot_be_written, held, make_folder, write_whole
+from alexnet_tf.program.whole_files import held, make_folder, write_whole
 from tfrecords.finished_shards import RECORD_END
 from tfrecords.manifest import MANIFEST_FILE
 
@@ -24,6 +25,9 @@ WORK_FOLDER = ".unfinished"
 SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
+
+BEFORE_IT_WAS_CHOSEN = {"channels": 3}
+"""What an option had to be in a version that did not have it yet."""
 
 Identity = dict[str, dict[str, Any]]
 """What a conversion's bytes hang on, by the name under which a difference is told."""
@@ -48,7 +52,7 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     try:
         _refuse_foreign(out, work)
     except OSError as fault:
-        raise UserError(f"--out {out} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(f"--out {out}", fault) from fault
     make_folder(work)
     with held(work / LOCK_FILE, f"--out {out} is being written by another conversion: wait for it"):
         try:
@@ -83,8 +87,9 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
     for part, now in identity.items():
         then = before.get(part, {})
         for name in now:
-            if now[name] != then.get(name):
-                differs = f"{part}, {name} {then.get(name)} instead of {now[name]}"
+            earlier = then.get(name, BEFORE_IT_WAS_CHOSEN.get(name))
+            if now[name] != earlier:
+                differs = f"{part}, {name} {earlier} instead of {now[name]}"
                 raise UserError(
                     f"--out {out} holds an unfinished conversion of other {differs}: "
                     f"give the command that it was begun with, or remove {out}"

@@ -6,7 +6,8 @@ side becomes 256, then the central 256x256 stays. What the paper leaves open is 
 - Resizing is antialiased bicubic; the longer side becomes round(long * 256 / short).
 - Pixels are taken as stored: EXIF orientation and color profiles are deliberately not applied (nor
   did the 2012 program), and evaluation and serving do the same.
-- Gray, palette and CMYK pictures become RGB; transparency is dropped, not blended; of 16-bit
+- Gray, palette and CMYK pictures become RGB, or all become gray (ITU-R BT.601) once they have
+  their size; transparency is dropped, not blended; of 16-bit
   samples the high byte stays (as in TensorFlow's PNG decoder); of an animation the first frame.
 - What a picture is, is read from its content, never from its name.
 - JPEG's decoding at a reduced scale (Pillow's `draft`) would be faster for large photographs, but
@@ -49,18 +50,22 @@ KINDS = {
 }
 """What the end of a file name promises."""
 
+GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+
 SHORT_WAY_PIXELS = 16_000_000
 """Larger pictures are decoded by Pillow, which holds fewer copies of them at a time."""
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def load_picture(data: bytes, size: int) -> Pixels:
-    """The pixels of `load_square`: uint8 (size, size, 3), RGB."""
-    return np.asarray(load_square(data, size))
+def load_picture(data: bytes, size: int, channels: int = 3) -> Pixels:
+    """The pixels of `load_square`: uint8 (size, size, channels)."""
+    return np.asarray(load_square(data, size, channels=channels)).reshape(size, size, channels)
 
 
-def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_name: str = "") -> Image.Image:
+def load_square(
+    data: bytes, size: int, repairs: list[str] | None = None, file_name: str = "", channels: int = 3
+) -> Image.Image:
     """Decodes a picture, resizes its shorter side to `size` and takes the central square.
 
     Args:
@@ -68,9 +73,10 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
         size: side of the square in pixels.
         repairs: where given, what was out of the ordinary is added here, each in a few words.
         file_name: only looked at for whether it fits the content, which is among the repairs.
+        channels: 3 for RGB, 1 for gray.
 
     Returns:
-        The square, of mode RGB.
+        The square, of mode RGB or L.
 
     Raises:
         UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
@@ -90,7 +96,9 @@ def load_square(data: bytes, size: int, repairs: list[str] | None = None, file_n
                     raise UnreadablePicture(fault)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
-                return _load(found, picture, size, repairs)
+                gray_before = picture.mode in GRAY_MODES
+                square = _load(found, picture, size, repairs)
+                return square if channels == 3 else _to_gray(square, gray_before, repairs)
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -115,8 +123,8 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     """The bytes that go into the record.
 
     Args:
-        picture: of mode RGB.
-        encoding: `jpeg`, baseline with chroma at half resolution (4:2:0); or `raw`, row by row.
+        picture: of mode RGB or L.
+        encoding: `jpeg`, baseline with chroma, where there is any, at half resolution (4:2:0); or `raw`, row by row.
         quality: JPEG quality 1-100; ignored for `raw`.
     """
     if encoding == "raw":
@@ -149,6 +157,15 @@ def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -
     if found.transparent or picture.has_transparency_data:
         repairs.append("transparency dropped")
     return _central_square(_to_rgb(picture, data, repairs), size)
+
+
+def _to_gray(square: Image.Image, gray_before: bool, repairs: list[str]) -> Image.Image:
+    """Of a picture that is gray, as RGB, exactly that gray: the weights of the three colors add up to one."""
+    if gray_before:
+        repairs[:] = [repair for repair in repairs if not repair.endswith(" to RGB")]
+    else:
+        repairs.append("color to gray")
+    return square.convert("L")
 
 
 def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Image:

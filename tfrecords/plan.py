@@ -30,6 +30,7 @@ class Settings:
     """The options that shape the output; `shards` None means by size."""
 
     size: int = 256
+    channels: int = 3
     encoding: Encoding = "jpeg"
     quality: int = 95
     seed: int = 0
@@ -70,6 +71,7 @@ class ShardTask:
     items: Sequence[Item]
     num_classes: int
     size: int
+    channels: int
     encoding: Encoding
     quality: int | None
 
@@ -123,6 +125,7 @@ def plan_shards(
             part,
             num_classes,
             settings.size,
+            settings.channels,
             settings.encoding,
             settings.quality if settings.encoding == "jpeg" else None,
         )
@@ -133,7 +136,7 @@ def plan_shards(
 
 def _default_shards(pictures: int, settings: Settings) -> int:
     if settings.encoding == "raw":
-        record_bytes = settings.size**2 * 3
+        record_bytes = settings.size**2 * settings.channels
     else:
         record_bytes = JPEG_RECORD_BYTES * settings.size**2 // 256**2
     by_size = math.ceil(pictures * record_bytes / SHARD_BYTES)

@@ -1,6 +1,7 @@
 """What can be wrong with a shard and with each of its records."""
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,9 +112,9 @@ def one_line(fault: tf.errors.OpError) -> str:
 
 
 def _picture_fault(image: tf.Tensor, manifest: Manifest) -> str | None:
-    shape = (manifest.size, manifest.size, 3)
+    shape = manifest.picture_shape
     if manifest.encoding == "raw":
-        length, expected = len(image.numpy()), manifest.size**2 * 3
+        length, expected = len(image.numpy()), math.prod(shape)
         return None if length == expected else f"picture of {length} bytes, not {expected}"
     try:
         decoded = tuple(tf.io.decode_jpeg(image).shape)

@@ -53,7 +53,7 @@ def summary(out: Path, manifest: Manifest, repaired: Sequence[Repaired], picture
         seconds: that this call took.
     """
     quality = f" of quality {manifest.quality}" if manifest.encoding == "jpeg" else ""
-    side = f"{manifest.size}x{manifest.size}"
+    side = f"{manifest.size}x{manifest.size}" + " gray" * (manifest.channels == 1)
     lines = [f"{out}: {manifest.num_classes} classes, {side} pixels, {manifest.encoding}{quality}"]
     for name, split in manifest.splits.items():
         megabytes = sum(shard.bytes for shard in split.shards) / 1e6

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
 from tfrecords.manifest import Manifest, Shard, shard_problem
 from tfrecords.record_check import CheckedRecord, check_record, one_line
 from tfrecords.sources import draw
@@ -83,10 +83,11 @@ def _draw_sheet(shown: list[tuple[str, CheckedRecord]], manifest: Manifest, shee
     try:
         figure.savefig(sheet, dpi=150)
     except OSError as fault:
-        raise UserError(f"--sheet {sheet} cannot be written: {fault.strerror}") from fault
+        raise cannot_be_written(f"--sheet {sheet}", fault) from fault
 
 
 def _pixels(image: bytes, manifest: Manifest) -> np.ndarray:
     if manifest.encoding == "raw":
-        return np.frombuffer(image, np.uint8).reshape(manifest.size, manifest.size, 3)
+        stored = np.frombuffer(image, np.uint8).reshape(manifest.picture_shape)
+        return np.broadcast_to(stored, (*stored.shape[:2], 3))
     return tf.io.decode_jpeg(image, channels=3).numpy()

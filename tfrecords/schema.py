@@ -16,7 +16,7 @@ def encode_example(image: bytes, label: int, file_name: str) -> bytes:
     """One record as serialized `tf.train.Example`.
 
     Args:
-        image: the encoded picture (JPEG, or size*size*3 uint8 values, row by row).
+        image: the encoded picture (JPEG, or size*size*channels uint8 values, row by row).
         label: class index from 0.
         file_name: the picture's file name, without folders.
     """

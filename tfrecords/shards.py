@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
 from alexnet_tf.program.whole_files import put_in_place
 from tfrecords.finished_shards import save_result
 from tfrecords.manifest import Shard, Unreadable, file_sha256
@@ -49,7 +49,7 @@ def write_shard(task: ShardTask, report: Report) -> ShardResult:
         result = writing.result(_finish(unfinished, final, sum(writing.class_counts)))
         save_result(work, result)
     except (OSError, tf.errors.OpError) as fault:
-        raise UserError(f"{final} cannot be written: {_reason(fault)}") from fault
+        raise cannot_be_written(final, fault) from fault
     finally:
         unfinished.unlink(missing_ok=True)
     return result
@@ -64,7 +64,7 @@ class _Writing:
         self._report = report
         self._unreadable: list[Unreadable] = []
         self._repaired: list[Repaired] = []
-        self._sums = PixelSums(task.size) if task.split == "train" else None
+        self._sums = PixelSums(task.size, task.channels) if task.split == "train" else None
         self._advance = Advance()
         self._reported = time.monotonic()
 
@@ -77,7 +77,8 @@ class _Writing:
             self.class_counts[item.label] += 1
             self._advance.bytes += len(image)
             if self._sums is not None:
-                self._sums.add([np.frombuffer(square.tobytes("raw", channel), np.uint8) for channel in "RGB"])
+                bands = square.getbands()
+                self._sums.add([np.frombuffer(square.tobytes("raw", band), np.uint8) for band in bands])
         self._advance.pictures += 1
         if time.monotonic() - self._reported >= REPORT_SECONDS:
             self.report_now()
@@ -86,7 +87,7 @@ class _Writing:
         """The picture, ready to be stored, or None where it has to be left out."""
         repairs: list[str] = []
         try:
-            square = load_square(item.read(), self._task.size, repairs, item.file_name)
+            square = load_square(item.read(), self._task.size, repairs, item.file_name, self._task.channels)
         except (UnreadablePicture, OSError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or str(fault) or type(fault).__name__
             entry = Unreadable(split=self._task.split, file=item.where, reason=reason)
@@ -124,9 +125,3 @@ def _finish(unfinished: Path, final: Path, records: int) -> Shard:
     )
     put_in_place(unfinished, final)  # the manifest must never outlive a shard that a power cut ate
     return shard
-
-
-def _reason(fault: OSError | tf.errors.OpError) -> str:
-    if isinstance(fault, OSError):
-        return fault.strerror or str(fault)
-    return str(fault.message).splitlines()[0]

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole, write_whole
 
 STATISTICS_FILE = "statistics.npz"
@@ -31,9 +32,6 @@ RUN = 256
 MOST_RECENT = 257
 """Pictures that are first summed in uint16, of a quarter of the memory: 257 * 255 is its largest number."""
 
-PAIRS = [(i, j) for i in range(3) for j in range(i, 3)]
-"""Of channels."""
-
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -42,11 +40,11 @@ class Statistics:
     """Statistics of the training pictures, on the 0-255 scale.
 
     Attributes:
-        mean_image: float64 (size, size, 3).
-        covariance: float64 (3, 3), of R, G, B over all pixels (population covariance: divided by
-            the number of pixels, not by one less).
-        eigenvalues: float64 (3,), descending; variances along the eigenvectors.
-        eigenvectors: float64 (3, 3); the columns are the eigenvectors, each with its component of
+        mean_image: float64 (size, size, channels); 3 channels, or 1 of gray pictures.
+        covariance: float64 (channels, channels), of R, G, B (or gray) over all pixels (population covariance: divided
+            by the number of pixels, not by one less).
+        eigenvalues: float64 (channels,), descending; variances along the eigenvectors.
+        eigenvectors: float64 (channels, channels); the columns are the eigenvectors, each with its component of
             largest size positive.
         pixels: int64 scalar, the number of pixels summed.
     """
@@ -60,7 +58,8 @@ class Statistics:
     @classmethod
     def of_mean_image(cls, mean_image: FloatArray) -> "Statistics":
         """A mean image that came from elsewhere, with which no colors were measured."""
-        return cls(mean_image, np.zeros((3, 3)), np.zeros(3), np.eye(3), np.int64(0))
+        channels = mean_image.shape[2]
+        return cls(mean_image, np.zeros((channels, channels)), np.zeros(channels), np.eye(channels), np.int64(0))
 
     @classmethod
     def load(cls, path: Path, remedy: str = "convert the data again") -> "Statistics":
@@ -78,7 +77,7 @@ class Statistics:
         except FileNotFoundError:
             raise UserError(f"{path} is missing: {remedy}") from None
         except OSError as fault:
-            raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+            raise cannot_be_read(path, fault) from fault
         except Exception as fault:  # what a damaged zip archive or header leads to is on no list
             raise UserError(f"{path} is broken: {remedy}") from fault
         found._check(path, remedy)
@@ -92,8 +91,9 @@ class Statistics:
         return digest.hexdigest()
 
     def _check(self, path: Path, remedy: str) -> None:
-        square = (*self.mean_image.shape[:1] * 2, 3)
-        expected = {"mean_image": square, "covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
+        channels = 1 if self.mean_image.shape[-1:] == (1,) else 3
+        square, pairs = (*self.mean_image.shape[:1] * 2, channels), (channels, channels)
+        expected = {"mean_image": square, "covariance": pairs, "eigenvalues": (channels,), "eigenvectors": pairs}
         if self.pixels.shape != () or any(getattr(self, name).shape != shape for name, shape in expected.items()):
             raise UserError(f"{path} is broken (arrays of other shapes): {remedy}")
         if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
@@ -133,23 +133,24 @@ class PixelSums:
 
     Attributes:
         pictures: how many were added.
-        products: int64 (3, 3), sum over all pixels of the products of two channels.
+        products: int64 (channels, channels), sum over all pixels of the products of two channels.
     """
 
-    def __init__(self, size: int) -> None:
-        """Starts at zero for pictures of (size, size, 3)."""
+    def __init__(self, size: int, channels: int = 3) -> None:
+        """Starts at zero for pictures of (size, size, channels)."""
         self.pictures = 0
-        self.products = np.zeros((3, 3), np.int64)
-        self._settled = np.zeros((size, size, 3), np.int64)
-        self._recent = np.zeros((3, size**2), np.uint16)
+        self.products = np.zeros((channels, channels), np.int64)
+        self._pairs = [(i, j) for i in range(channels) for j in range(i, channels)]
+        self._settled = np.zeros((size, size, channels), np.int64)
+        self._recent = np.zeros((channels, size**2), np.uint16)
         self._recent_pictures = 0
         # Black pixels fill up the last run; they add nothing.
-        self._runs = np.zeros((3, -(-(size**2) // RUN), RUN), np.float32)
-        self._channels = self._runs.reshape(3, -1)[:, : size**2]
-        self._run_products = np.zeros((len(PAIRS), self._runs.shape[1]), np.float32)
+        self._runs = np.zeros((channels, -(-(size**2) // RUN), RUN), np.float32)
+        self._channels = self._runs.reshape(channels, -1)[:, : size**2]
+        self._run_products = np.zeros((len(self._pairs), self._runs.shape[1]), np.float32)
 
     def add(self, channels: Sequence[npt.NDArray[np.uint8]]) -> None:
-        """Adds one picture: its red, green and blue, uint8 (size * size,) each, row by row."""
+        """Adds one picture: its red, green and blue, or its gray, uint8 (size * size,) each, row by row."""
         self.pictures += 1
         for i, channel in enumerate(channels):
             self._recent[i] += channel
@@ -157,16 +158,16 @@ class PixelSums:
         self._recent_pictures += 1
         if self._recent_pictures == MOST_RECENT:
             self._settle()
-        for place, (i, j) in enumerate(PAIRS):
+        for place, (i, j) in enumerate(self._pairs):
             # No BLAS: its threads would get in the way of the other workers.
             np.einsum("rp,rp->r", self._runs[i], self._runs[j], out=self._run_products[place])
-        for (i, j), product in zip(PAIRS, self._run_products.sum(axis=1, dtype=np.float64), strict=True):
+        for (i, j), product in zip(self._pairs, self._run_products.sum(axis=1, dtype=np.float64), strict=True):
             self.products[i, j] += int(product)
             self.products[j, i] = self.products[i, j]
 
     @property
     def pixel_sum(self) -> npt.NDArray[np.int64]:
-        """int64 (size, size, 3), per position and channel."""
+        """int64 (size, size, channels), per position and channel."""
         self._settle()
         return self._settled
 
@@ -203,19 +204,20 @@ class PixelSums:
         # E[xy] - E[x]E[y] cancels badly in floating point; with Python's integers it is exact, and
         # only the finished quotient is rounded.
         sums = [int(s) for s in self.pixel_sum.sum(axis=(0, 1))]
+        channels = range(len(sums))
         entries = [
-            [float(Fraction(pixels * int(self.products[i, j]) - sums[i] * sums[j], pixels**2)) for j in range(3)]
-            for i in range(3)
+            [float(Fraction(pixels * int(self.products[i, j]) - sums[i] * sums[j], pixels**2)) for j in channels]
+            for i in channels
         ]
         return np.array(entries, np.float64)
 
 
 def principal_axes(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Eigenvalues (3,) in descending order and eigenvectors (3, 3) as columns, signs fixed."""
+    """Eigenvalues in descending order and eigenvectors as columns, signs fixed; of (channels, channels)."""
     ascending, vectors = np.linalg.eigh(covariance)
     # A covariance has no negative eigenvalue; rounding may leave -1e-15 for gray pictures.
     eigenvalues = np.maximum(ascending[::-1], 0.0)
     eigenvectors = vectors[:, ::-1]
     # An eigenvector's sign is free and differs between LAPACK builds.
-    largest = eigenvectors[np.abs(eigenvectors).argmax(axis=0), range(3)]
+    largest = eigenvectors[np.abs(eigenvectors).argmax(axis=0), range(len(covariance))]
     return eigenvalues, np.ascontiguousarray(eigenvectors * np.sign(largest))

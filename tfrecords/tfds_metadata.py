@@ -47,7 +47,7 @@ def write_tfds_metadata(data_dir: Path, manifest: Manifest) -> None:
 
 
 def _features(manifest: Manifest) -> tfds.features.FeaturesDict:
-    shape = (manifest.size, manifest.size, 3)
+    shape = manifest.picture_shape
     if manifest.encoding == "jpeg":
         image = tfds.features.Image(shape=shape, encoding_format="jpeg")
     else:

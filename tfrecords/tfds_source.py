@@ -166,7 +166,9 @@ def _records(instruction: Any) -> Iterator[tuple[int, bytes]]:
             offset += FRAME_BEFORE + len(record) + FRAME_AFTER
             number += 1
     except tf.errors.OpError as fault:
-        raise UserError(f"{printable(path)} cannot be read: {one_line(fault)}") from fault
+        raise UserError(
+            f"{printable(path)} cannot be read: {one_line(fault)}; remove its folder, so that TFDS prepares it again"
+        ) from fault
     if number < end:
         raise UserError(
             f"{printable(path)} was cut: {number} records, TFDS counts {end} or more; remove its folder, so that "

@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.networks.network import AlexNet, Images
+from alexnet_tf.networks.network import Images, Network
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from alexnet_tf.settings.presets import Augmentation
 from tfrecords.statistics import Statistics
 
 
@@ -62,11 +62,14 @@ def class_probabilities(
 
 
 def prediction_function(
-    model: AlexNet, augment: Augmentation, statistics: Statistics, views: int = 1
+    model: Network, augment: Augmentation, statistics: Statistics, views: int = 1
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from pictures, uint8 (n, 256, 256, 3), to probabilities (n, classes), over 1 or 10 views."""
+    """A compiled function from pictures to probabilities (n, classes), over 1 or 10 views.
 
-    @tf.function(input_signature=[tf.TensorSpec((None, STORED_SIZE, STORED_SIZE, 3), tf.uint8)])
+    The pictures are uint8 (n, *stored_shape), as the network's settings tell their size.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)])
     def probabilities(pictures: tf.Tensor) -> tf.Tensor:
         return view_average(
             model,
@@ -78,12 +81,12 @@ def prediction_function(
     return probabilities
 
 
-def view_average(model: AlexNet, views: Images) -> tf.Tensor:
+def view_average(model: Network, views: Images) -> tf.Tensor:
     """Softmax per view, then the mean over the views: (n, views, size, size, 3) -> (n, classes).
 
     Args:
       model: the network.
-      views: the images, or for each tower its own, as `AlexNet` takes them.
+      views: the images, or for each tower its own, as `Network` takes them.
     """
     shape = tf.shape(tf.nest.flatten(views)[0])
     flat = tf.nest.map_structure(lambda of_tower: tf.reshape(of_tower, (-1, *of_tower.shape[2:])), views)

@@ -6,25 +6,24 @@ Paths, bodies and errors are those of TensorFlow Serving's "RESTful API" page, l
 import asyncio
 import contextlib
 import functools
-import html
 import ipaddress
 import json
 import re
 import time
 from collections.abc import Callable, Collection, Coroutine
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from alexnet_tf.local_server.memory import Share, json_needs
+from alexnet_tf.local_server.page_routes import page_routes
 from alexnet_tf.local_server.request_error import LONGEST, RequestError, invalid, stopping
 from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersion
 from alexnet_tf.local_server.service import SLOWEST, Service
@@ -36,11 +35,6 @@ from alexnet_tf.local_server.tensors import (
     pictures_in,
 )
 
-PAGE = Path(__file__).with_name("page.html")
-# Nothing but itself and its own server: no script, font or picture from elsewhere.
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
-)
 DRAINED = 8
 """Times the largest body, how much of a larger one is read before the connection is cut."""
 CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?:(predict|classify)", re.IGNORECASE)
@@ -53,14 +47,9 @@ MAX_DIGITS = 18
 
 def rest_app(service: Service, report: Callable[[str], None], hosts: Collection[str]) -> Starlette:
     """The application. Every fault becomes {"error": ...} with TensorFlow Serving's HTTP status."""
-
-    async def page(request: Request) -> Response:
-        text = PAGE.read_text(encoding="utf-8").replace("@MODEL@", html.escape(service.model.name))
-        return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY})
-
     return Starlette(
         routes=[
-            Route("/", page, methods=["GET"]),
+            *page_routes(service),
             Route("/{path:path}", Models(service, report), methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
         ],
         middleware=[Middleware(HostCheck, hosts=hosts)],

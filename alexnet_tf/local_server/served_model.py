@@ -15,8 +15,9 @@ from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from alexnet_tf.local_server.request_error import RequestError
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.serving.metadata import read_metadata
 from alexnet_tf.serving.saved_model import PROTO
-from alexnet_tf.serving.versions import version_folders
+from alexnet_tf.serving.versions import how_to_get_one, version_folders
 from alexnet_tf.serving.warm_up import read_warm_up
 
 Arrays = dict[str, np.ndarray]
@@ -35,6 +36,8 @@ class LoadedVersion:
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
             name: found[name] for name in self._model.signatures if name in found
         }
+        self.description = read_metadata(folder)
+        """For the page; read now, for the folder may be gone by then."""
         self.refused_rows: dict[str, Arrays | None] = {}
         """By signature, for `screening.py`."""
         for log in read_warm_up(folder):
@@ -104,7 +107,7 @@ class ServedModel:
         self._failed: dict[int, _Failure] = {}
         self.take_up_newest()
         if self._loaded is None:
-            reason = next(iter(self.failures), f"no version in it; make one with export.py --out {folder}")
+            reason = next(iter(self.failures), f"no version in it; {how_to_get_one(folder)}")
             raise UserError(f"model {folder} cannot be served: {reason}")
 
     def take_up_newest(self) -> int | None:

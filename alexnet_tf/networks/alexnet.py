@@ -1,6 +1,6 @@
 """AlexNet as two towers, an output shape on every line. N is the batch; a and b are the two devices.
 
-`AlexNet.call` in network.py is the network, `TwoTowerAlexNet` and `Tower` its parts: read downward. Sizes: paper
+`AlexNet` is the order of the blocks, `TwoTowerAlexNet` and `Tower` are what is in them: read downward. Sizes: paper
 section 3.5, figure 2. Caffe's and torchvision's nets, whose weights are published, are in caffe.py and torchvision.py.
 """
 
@@ -22,10 +22,45 @@ from alexnet_tf.networks.layers import (
     ZeroPadding2D,
     dropout_layer,
 )
-from alexnet_tf.networks.network import DTYPES, AlexNet
+from alexnet_tf.networks.network import DTYPES, Network, Stage
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import Network, Precision
+from alexnet_tf.settings.presets import AlexNetSettings, NetworkSettings, Precision
 from alexnet_tf.towers import Towers
+
+
+class AlexNet(Network):
+    """What all AlexNets have in common: five convolutions, then three fully connected layers.
+
+    A subclass gives the parts: `convolutions`, then `block6`, `block7` and `block8`, each named after its fully
+    connected layer. Shapes in comments are those of the published widths.
+    """
+
+    def __init__(self, settings: NetworkSettings, num_classes: int, towers: Towers) -> None:
+        super().__init__(settings, num_classes, towers, name="alexnet")
+
+    def stages(self) -> dict[str, Stage]:
+        """Conv5, pooled and flattened, fc6 and fc7."""
+        return {"conv5": self.convolutions, "fc6": self.block6, "fc7": self.block7}
+
+    def last_stage(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Fc8."""
+        return self.block8(x, dropout_seed)
+
+    def convolutions(self, images: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Images (N, 224, 224, 3) to pool5, 2 x (N, 4608)."""
+        raise NotImplementedError
+
+    def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Pool5 to fc6, 2 x (N, 2048)."""
+        raise NotImplementedError
+
+    def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
+        """Fc6 to fc7, 2 x (N, 2048)."""
+        raise NotImplementedError
+
+    def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """Fc7 to logits, (N, num_classes)."""
+        raise NotImplementedError
 
 
 class TwoTowerAlexNet(AlexNet):
@@ -34,21 +69,25 @@ class TwoTowerAlexNet(AlexNet):
     number_of_towers = 2
 
     def __init__(
-        self, network: Network, num_classes: int, towers: Towers, seed: int = 0, precision: Precision = "float32"
-    ) -> None:
+        self, network: AlexNetSettings, num_classes: int, towers: Towers, seed: int = 0,
+        precision: Precision = "float32",
+    ) -> None:  # fmt: skip
         super().__init__(network, num_classes, towers)
         dtype = DTYPES[precision]
         self.a = self._tower("a", towers.a, network, seed, dtype)
         self.b = self._tower("b", towers.b, network, seed, dtype)
         self.join_fc8 = BothTowers(device=towers.a, name="join_fc8_a", dtype=dtype)
-        self.fc8 = _dense("fc8_a", num_classes, towers.a, network, seed, bias=0, activation=None, dtype=dtype)
+        self.fc8 = _dense(
+            num_classes, network, seed, bias=0, activation=None, name="fc8_a", device=towers.a, dtype=dtype
+        )  # fmt: skip
         self.logits = Cast(device=towers.a, name="logits_a", dtype=dtype and "float32")
 
-    def _tower(self, tower: str, device: str | None, network: Network, seed: int, dtype: str | None) -> "Tower":
+    def _tower(self, tower: str, device: str | None, network: AlexNetSettings, seed: int, dtype: str | None) -> "Tower":
         return Tower(tower, device, network, seed, dtype)
 
-    def convolutions(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
+    def convolutions(self, images: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Images 2 x (N, 224, 224, 3) to pool5."""
+        training = dropout_seed is not None
         x, y = self.blocks12(images, training)  # 2 x (N, 13, 13, 128)
         return [tower.block345(x, y, training) for tower in (self.a, self.b)]  # 2 x (N, 4608); conv3 sees both
 
@@ -79,11 +118,11 @@ class Tower(keras.layers.Layer):
     Its parts are called one by one, because the towers meet between them.
     """
 
-    def __init__(self, tower: str, device: str | None, network: Network, seed: int, dtype: str | None) -> None:
+    def __init__(self, tower: str, device: str | None, network: AlexNetSettings, seed: int, dtype: str | None) -> None:
         super().__init__(name=f"tower_{tower}", dtype=dtype, autocast=False)
 
         def named(name: str) -> dict[str, Any]:
-            return {"name": f"{name}_{tower}", "device": device, "dtype": dtype}
+            return {"name": f"{name}_{tower}", "device": device, "tower": tower, "dtype": dtype}
 
         def conv(name: str, size: int, bias: float, **options: Any) -> Conv2D:
             stddev = network.weight_stddev_conv345 if name in ("conv3", "conv4", "conv5") else network.weight_stddev
@@ -100,9 +139,7 @@ class Tower(keras.layers.Layer):
 
         def fully_connected(name: str) -> Dense:
             units = getattr(network.widths, name)
-            return _dense(
-                f"{name}_{tower}", units, device, network, seed, bias=nonzero, activation="relu", dtype=dtype
-            )  # fmt: skip
+            return _dense(units, network, seed, bias=nonzero, activation="relu", **named(name))
 
         nonzero = network.nonzero_bias
         self.relu_last = network.block1_order == "conv-lrn-pool-relu"
@@ -167,9 +204,8 @@ class Tower(keras.layers.Layer):
 
 
 def _dense(
-    name: str, units: int, device: str | None, network: Network, seed: int, *,
-    bias: float, activation: str | None, dtype: str | None,
-) -> Dense:  # fmt: skip
+    units: int, network: AlexNetSettings, seed: int, *, bias: float, activation: str | None, name: str, **placed: Any
+) -> Dense:
     stddev = network.weight_stddev_fc67 if name.startswith(("fc6", "fc7")) else network.weight_stddev
     return Dense(
         units,
@@ -177,8 +213,7 @@ def _dense(
         kernel_initializer=_normal(stddev, seed, name),
         bias_initializer=keras.initializers.Constant(bias),
         name=name,
-        device=device,
-        dtype=dtype,
+        **placed,
     )
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.alexnet import Tower, TwoTowerAlexNet
 from alexnet_tf.networks.layers import BothTowers, Channels
-from alexnet_tf.settings.presets import Network
+from alexnet_tf.settings.presets import AlexNetSettings
 
 
 class CaffeAlexNet(TwoTowerAlexNet):
@@ -18,7 +18,7 @@ class CaffeAlexNet(TwoTowerAlexNet):
     CaffeNet pools first and normalizes what is left.
     """
 
-    def _tower(self, tower: str, device: str | None, network: Network, seed: int, dtype: str | None) -> "Tower":
+    def _tower(self, tower: str, device: str | None, network: AlexNetSettings, seed: int, dtype: str | None) -> "Tower":
         return CaffeTower(tower, device, network, seed, dtype)
 
     def blocks12(self, images: list[tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -39,13 +39,13 @@ class CaffeTower(Tower):
     Channels count through both towers: a's last ones are next to b's first ones.
     """
 
-    def __init__(self, tower: str, device: str | None, network: Network, seed: int, dtype: str | None) -> None:
+    def __init__(self, tower: str, device: str | None, network: AlexNetSettings, seed: int, dtype: str | None) -> None:
         super().__init__(tower, device, network, seed, dtype)
         self.is_first = tower == "a"
         self.pool_first = network.block1_order == "conv-relu-pool-lrn"
 
         def named(name: str) -> dict[str, Any]:
-            return {"name": f"{name}_{tower}", "device": device, "dtype": dtype}
+            return {"name": f"{name}_{tower}", "device": device, "tower": tower, "dtype": dtype}
 
         radius = network.lrn_depth_radius
         edge = (-radius, None) if self.is_first else (None, radius)

@@ -26,6 +26,11 @@ def variable_path(variable: Any) -> str:
     return variable.path if KERAS_3 else variable.name.partition(":")[0]
 
 
+def part_of_layer(variable: Any) -> str:
+    """What a variable is called within its layer: "kernel"."""
+    return variable.name if KERAS_3 else variable.name.partition(":")[0].rpartition("/")[2]
+
+
 def decoupled_momentum(
     variable: tf.Variable, rate: Callable[[], tf.Tensor], momentum: float, weight_decay: float
 ) -> tuple[Any, tf.Variable]:

@@ -24,11 +24,26 @@ class Placed:
 
     A device scope around a Keras layer's *call* does not reach its operations, so the scope is opened inside `build`
     (variables) and `call` (operations).
+
+    Args:
+      device: as tf.device takes it.
+      tower: whose device that is, "a" or "b".
+      name: by which its variables are saved. A layer with variables needs one of its own: Keras' numbers differ from
+        process to process.
     """
 
-    def __init__(self, *args: Any, device: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, *args: Any, device: str | None = None, tower: str = "a", name: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, name=name, **kwargs)
         self.device = device
+        self.tower = tower
+        self.is_named = name is not None
+
+    @property
+    def config_name(self) -> str:
+        """As a config calls the layer, whichever its tower: "conv1" of conv1_a and conv1_b."""
+        return self.name.removesuffix(f"_{self.tower}")  # type: ignore[attr-defined, no-any-return]
 
     def build(self, input_shape: Any) -> None:
         with tf.device(self.device):
@@ -39,7 +54,7 @@ class Placed:
             return super().call(inputs)  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "device": self.device}  # type: ignore[misc]
+        return {**super().get_config(), "device": self.device, "tower": self.tower}  # type: ignore[misc]
 
 
 class Conv2D(Placed, keras.layers.Conv2D):
@@ -58,10 +73,11 @@ class Conv2D(Placed, keras.layers.Conv2D):
             return y if relu else self.activation(y)
 
     def _can_be_filtered(self, inputs: tf.Tensor) -> bool:
-        """Not in bfloat16, whose eight bits do not bear it."""
+        """Not in bfloat16, whose eight bits do not bear it, and not with few channels, where it is no faster."""
         stride_1 = self.strides == (1, 1) and self.dilation_rate == (1, 1) and self.padding == "same"
         precise = inputs.dtype in (tf.float32, tf.float64)
-        return stride_1 and precise and self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
+        known = self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
+        return stride_1 and precise and known and min(inputs.shape[-1], self.filters) >= winograd.FEWEST_CHANNELS
 
 
 class Dense(Placed, keras.layers.Dense):
@@ -88,6 +104,21 @@ class Dense(Placed, keras.layers.Dense):
 
 class MaxPooling2D(Placed, keras.layers.MaxPooling2D):
     """keras.layers.MaxPooling2D on one device."""
+
+
+class AveragePooling2D(Placed, keras.layers.AveragePooling2D):
+    """keras.layers.AveragePooling2D on one device."""
+
+
+class BatchNormalization(Placed, keras.layers.BatchNormalization):
+    """keras.layers.BatchNormalization on one device; call it with `training`.
+
+    Several workers normalize each by its own pictures, and average the moving averages after every step.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        with tf.device(self.device):
+            return keras.layers.BatchNormalization.call(self, inputs, training=training)
 
 
 class ReLU(Placed, keras.layers.ReLU):

@@ -1,95 +1,157 @@
-"""What every network here is: two parts between which features are known, variables by stable names, logits at the end.
+"""What every network here is: stages between which it can be parted, variables by stable names, logits at the end.
 
-The place to start for whoever adds a network: `AlexNet` names what a subclass has to give.
+The place to start for whoever adds a network: `Network` names what a subclass has to give. Beside the class, a network
+has settings (a subclass of `presets.NetworkSettings` and an entry in `presets.PRESETS`) and a line in the registry.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
-from alexnet_tf.networks.keras_versions import tensorflow_variable, variable_path
-from alexnet_tf.networks.layers import Conv2D, Dense
+from alexnet_tf.networks.keras_versions import part_of_layer, tensorflow_variable, variable_path
+from alexnet_tf.networks.layers import Placed
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import FEATURE_LAYERS, FeatureLayer, Network, OneTowerNetwork, Precision
+from alexnet_tf.settings.presets import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
 
 DTYPES: dict[Precision, str | None] = {"float32": None, "bfloat16": "mixed_bfloat16"}
 """What Keras calls a layer of each precision; None is its default."""
 
 Images: TypeAlias = tf.Tensor | list[tf.Tensor]
+Stage: TypeAlias = Callable[[list[tf.Tensor], tf.Tensor | None], list[tf.Tensor]]
+"""From activations, one (N, ...) a tower, and the seed of dropout, int32 (2,), or None at test, to activations."""
+Head: TypeAlias = Callable[[list[tf.Tensor], tf.Tensor | None], tf.Tensor]
+"""The same to logits, float32 (N, num_classes)."""
 
 
-class AlexNet(keras.Model):
+@dataclass(frozen=True)
+class AuxiliaryOutput:
+    """Logits that a network gives in training alone, so that gradients reach its lower layers on a shorter way."""
+
+    after: str
+    """The feature layer whose outputs it is made from."""
+    loss_weight: float
+    """Of its cross-entropy, beside that of the network's own logits."""
+    head: Head
+
+
+class Network(keras.Model):
     """What every network here is: from a square crop of a picture to logits.
 
-    Shapes in comments are those of the published widths.
-
     Args:
-      network: which recipe's network, from `presets.PRESETS[name].network`.
-      num_classes: how many classes fc8 tells apart.
+      settings: of the preset, `presets.PRESETS[name].network`.
+      num_classes: how many classes the logits tell apart.
       towers: the two devices; `Towers.unplaced()` for a net without any device, as an export needs it.
-      seed: of the initial weights.
-      precision: "bfloat16" computes in bfloat16, with weights and logits in float32 all the same.
+      name: of the network, in messages and in the names of its operations.
 
     Args of call:
-      images: float32 (N, image_size, image_size, 3), RGB as the recipe's `presets.Augmentation` prepares it; or a list
-        of that, each tower's own on its own device, from `on_each_tower`.
+      images: float32 (N, *picture_shape), as the recipe's `presets.Augmentation` prepares it; or a list of that, each
+        tower's own on its own device, from `on_each_tower`.
       dropout_seed: int32 (2,) in training; None at test.
 
     Returns of call: logits, float32 (N, num_classes).
 
-    A subclass gives the parts: `convolutions`, then `block6`, `block7` and `block8`, each named after its fully
-    connected layer. Between them activations are a list, one entry a tower. Dropout comes first in a block, so that a
-    layer's features are what it puts out itself.
+    A subclass gives:
+      * `__init__(settings, num_classes, towers, seed, precision)`, which makes the layers, all of them from layers.py,
+        each with a name of its own, its tower and its device. A variable is then called LAYER/PART, and LAYER without a
+        final _a or _b of its tower is the name by which a config knows the layer;
+      * `stages` and `last_stage`: the network in the order of its feature layers;
+      * `number_of_towers`, where it is not one, and `auxiliary_outputs`, where there are any.
 
     Example:
-      >>> model = build_alexnet(PRESETS["paper"].network, 1000, Towers.unplaced())
+      >>> model = build_network(PRESETS["paper"].network, 1000, Towers.unplaced())
       >>> model(tf.zeros((1, 224, 224, 3))).shape
       TensorShape([1, 1000])
     """
 
-    number_of_towers: int
+    number_of_towers = 1
 
-    def __init__(self, network: Network | OneTowerNetwork, num_classes: int, towers: Towers) -> None:
-        super().__init__(name="alexnet")
+    def __init__(self, settings: NetworkSettings, num_classes: int, towers: Towers, name: str) -> None:
+        super().__init__(name=name)
+        self.settings = settings
         self.num_classes = num_classes
         self.devices = [towers.a, towers.b][: self.number_of_towers]
-        self.image_size = network.image_size
+        self.picture_shape = settings.picture_shape
+        """Height, width and channels of what the network sees."""
+
+    def stages(self) -> dict[str, Stage]:
+        """The network but for its end: by each feature layer's name, in their order, what leads to its outputs.
+
+        The first takes images, (N, *picture_shape) a tower; each other takes what the one before puts out. Dropout
+        comes first in a stage, so that a layer's features are what it puts out itself.
+        """
+        raise NotImplementedError
+
+    def last_stage(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
+        """From the last feature layer's outputs to logits, float32 (N, num_classes)."""
+        raise NotImplementedError
+
+    def auxiliary_outputs(self) -> dict[str, AuxiliaryOutput]:
+        """Those by their names; none, unless a network says otherwise."""
+        return {}
 
     def build(self, input_shape: object) -> None:
         """Makes the variables by a run on real (eager) tensors.
 
         Keras' own way, a symbolic run, loses every device scope and would put all variables on the first device.
         """
-        self.call(tf.zeros((1, self.image_size, self.image_size, 3)))
+        x = self._for_each_tower(tf.zeros((1, *self.picture_shape)))
+        shapes = {}
+        for name, put_out in self._walk(x, None, None):
+            x = put_out
+            shapes[name] = tuple(tuple(of_tower.shape[1:]) for of_tower in x)
+            for output in self._outputs_after(name).values():
+                output.head(x, None)
+        self.last_stage(x, None)
+        self.feature_shapes = shapes
+        """Of one picture's outputs of each feature layer, one a tower."""
         super().build(input_shape)
 
     def call(self, images: Images, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Images (N, image_size, image_size, 3) to logits (N, num_classes)."""
-        x = self.convolutions(self._for_each_tower(images), dropout_seed is not None)  # 2 x (N, 4608)
-        x = self.block6(x, dropout_seed)  # 2 x (N, 2048)
-        x = self.block7(x, dropout_seed)  # 2 x (N, 2048)
-        return self.block8(x, dropout_seed)  # (N, num_classes)
+        """Images (N, *picture_shape) to logits (N, num_classes)."""
+        return self.head(self._for_each_tower(images), None, dropout_seed)
 
-    def features(self, images: Images, layer: FeatureLayer) -> list[tf.Tensor]:
-        """What `layer` puts out at test, one (N, ...) a tower: conv5 pooled and flattened, fc6 or fc7."""
-        x = self.convolutions(self._for_each_tower(images), training=False)
-        for block in self._blocks()[: FEATURE_LAYERS.index(layer)]:
-            x = block(x, None)
-        return x
+    def features(self, images: Images, layer: str) -> list[tf.Tensor]:
+        """What a feature layer puts out at test, one (N, ...) a tower."""
+        walk = self._walk(self._for_each_tower(images), None, None)
+        return next(x for name, x in walk if name == layer)
 
-    def head(self, features: list[tf.Tensor], layer: FeatureLayer, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
-        """The rest of the network, from what `features` gives to logits (N, num_classes)."""
+    def head(self, features: list[tf.Tensor], layer: str | None, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
+        """The rest of the network, from what `features` gives (from images, where `layer` is None) to logits."""
         x = features
-        for block in self._blocks()[FEATURE_LAYERS.index(layer) :]:
-            x = block(x, dropout_seed)
-        return x
+        for _, put_out in self._walk(features, layer, dropout_seed):
+            x = put_out
+        return self.last_stage(x, dropout_seed)
 
-    def towers_of(self, features: tf.Tensor) -> list[tf.Tensor]:
+    def logits_in_training(
+        self, images: Images, layer: str | None, dropout_seed: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """As `head`, with the logits of the auxiliary outputs by their names.
+
+        Those that are made from layers before `layer` are left out: they cannot reach anything that is trained.
+        """
+        with tf.name_scope(self.name):
+            x = self._for_each_tower(images)
+            auxiliary = {}
+            for stage, put_out in itertools.chain([(layer, x)], self._walk(x, layer, dropout_seed)):
+                x = put_out
+                for name, output in self._outputs_after(stage).items():
+                    auxiliary[name] = output.head(x, dropout_seed)
+            return self.last_stage(x, dropout_seed), auxiliary
+
+    def side_by_side(self, features: list[tf.Tensor]) -> tf.Tensor:
+        """What `features` gives, (N, ...) a tower, as one row a picture: (N, F)."""
+        return tf.concat([tf.reshape(x, (-1, x.shape[1:].num_elements())) for x in features], axis=1)
+
+    def towers_of(self, features: tf.Tensor, layer: str) -> list[tf.Tensor]:
         """Features that were laid side by side, (N, F), as `head` takes them: one (N, ...) a tower."""
-        return tf.split(features, self.number_of_towers, axis=1)
+        shapes = [tf.TensorShape(shape) for shape in self.feature_shapes[layer]]
+        parts = tf.split(features, [shape.num_elements() for shape in shapes], axis=1)
+        return [tf.reshape(part, (-1, *shape)) for part, shape in zip(parts, shapes, strict=True)]
 
     def on_each_tower(self, name: str, make: Callable[[str | None], tf.Tensor]) -> list[tf.Tensor]:
         """What `make` gives for each tower's device, made on that device; once, where the towers share one."""
@@ -100,21 +162,68 @@ class AlexNet(keras.Model):
                     made[device] = make(device)
         return [made[device] for device in self.devices]
 
+    def hold_still_but(self, layers: set[str]) -> None:
+        """Has layers with moving averages use and keep them, in training, too, where a config's `layers` lack them.
+
+        It counts for whatever is traced from now on.
+        """
+        for layer in named_layers(self):
+            if layer.non_trainable_weights or not layer.trainable:
+                layer.trainable = layer.config_name in layers
+
     def _for_each_tower(self, images: Images) -> list[tf.Tensor]:
         return list(images) if isinstance(images, list | tuple) else [images] * self.number_of_towers
 
-    def _blocks(self) -> list[Callable[..., Any]]:
-        return [self.block6, self.block7, self.block8]
+    def _walk(
+        self, x: list[tf.Tensor], after: str | None, seed: tf.Tensor | None
+    ) -> Iterator[tuple[str, list[tf.Tensor]]]:
+        """Runs the stages behind feature layer `after` (all, where it is None) and yields what each puts out."""
+        stages = self.stages()
+        names = list(stages)
+        for name in names[names.index(after) + 1 if after else 0 :]:
+            x = stages[name](x, seed)
+            yield name, x
+
+    def _outputs_after(self, layer: str | None) -> dict[str, AuxiliaryOutput]:
+        return {name: output for name, output in self.auxiliary_outputs().items() if output.after == layer}
 
 
-def named_variables(model: AlexNet) -> dict[str, tf.Variable]:
-    """Every trainable variable by a name that no version of Keras changes, such as "conv1_a/kernel"."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, Conv2D | Dense)]
-    return {
-        f"{layer.name}/{part}": tensorflow_variable(getattr(layer, part))
-        for layer in sorted(layers, key=lambda layer: layer.name)
-        for part in ("kernel", "bias")
-    }
+@dataclass(frozen=True)
+class NetworkVariable:
+    """A variable of a network and what the program must know of it."""
+
+    variable: tf.Variable
+    layer: str
+    """As a config calls it, whichever its tower: "conv1"."""
+    tower: str
+    """"a" or "b"."""
+    trained: bool
+    """Whether gradients move it; others, such as moving averages, are only saved."""
+
+
+def network_variables(model: Network) -> dict[str, NetworkVariable]:
+    """Every variable of a network by a name that no version of Keras changes, such as "conv1_a/kernel"."""
+    found = {}
+    for layer in sorted(named_layers(model), key=lambda layer: layer.name):
+        trained = {id(variable) for variable in layer.trainable_weights}
+        for variable in layer.weights:
+            found[f"{layer.name}/{part_of_layer(variable)}"] = NetworkVariable(
+                variable=tensorflow_variable(variable),
+                layer=layer.config_name,
+                tower=layer.tower,
+                trained=id(variable) in trained,
+            )
+    return found
+
+
+def named_layers(model: Network) -> list[Placed]:
+    """The layers of a network that may have variables."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, Placed) and layer.is_named]
+
+
+def named_variables(model: Network) -> dict[str, tf.Variable]:
+    """`network_variables` alone, without what is known of them."""
+    return {name: found.variable for name, found in network_variables(model).items()}
 
 
 def refuse_unknown_variables(model: keras.Model, variables: dict[str, tf.Variable]) -> None:
@@ -122,10 +231,10 @@ def refuse_unknown_variables(model: keras.Model, variables: dict[str, tf.Variabl
 
     Args:
       model: with its variables made.
-      variables: those that are trained and saved, as `named_variables` finds them.
+      variables: those that are trained or saved, as `named_variables` finds them.
 
     Raises:
-      UserError: the network has other variables, as a layer brings them that `named_variables` does not know.
+      UserError: the network has other variables, of a layer that is not one of layers.py or has no name of its own.
     """
     known = {id(variable) for variable in variables.values()}
     unknown = [variable for variable in model.variables if id(tensorflow_variable(variable)) not in known]
@@ -135,6 +244,6 @@ def refuse_unknown_variables(model: keras.Model, variables: dict[str, tf.Variabl
     if unknown:
         faults = [f"neither train nor save {untrained}"] * bool(untrained) + [f"not save {unsaved}"] * bool(unsaved)
         raise UserError(
-            f"network {model.name}: training would {' and would '.join(faults)}; let named_variables (in {__name__}) "
-            "name the variables of every layer"
+            f"network {model.name}: training would {' and would '.join(faults)}; take their layers from "
+            f"{Placed.__module__}, each with a name of its own"
         )

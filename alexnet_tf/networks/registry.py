@@ -2,27 +2,36 @@
 
 import importlib
 
-from alexnet_tf.networks.network import AlexNet
-from alexnet_tf.settings.presets import Network, OneTowerNetwork, Precision
+from alexnet_tf.networks.network import Network
+from alexnet_tf.settings.presets import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
 
 NETWORKS = {
     "alexnet": "alexnet_tf.networks.alexnet:TwoTowerAlexNet",
     "caffe": "alexnet_tf.networks.caffe:CaffeAlexNet",
+    "lenet5": "alexnet_tf.networks.lenet5:LeNet5",
     "torchvision": "alexnet_tf.networks.torchvision:OneTowerAlexNet",
 }
-"""By `kind` of the preset's network: "module:Class", a subclass of AlexNet."""
+"""By `kind` of the preset's network: "module:Class", a subclass of Network."""
 
 
-def build_alexnet(
-    network: Network | OneTowerNetwork,
+def build_network(
+    settings: NetworkSettings,
     num_classes: int,
     towers: Towers,
     seed: int = 0,
     precision: Precision = "float32",
-) -> AlexNet:
-    """The preset's network with its variables made, each on its tower's device. Arguments as for `AlexNet`."""
-    module, _, name = NETWORKS[network.kind].partition(":")
-    model: AlexNet = getattr(importlib.import_module(module), name)(network, num_classes, towers, seed, precision)
-    model.build((None, network.image_size, network.image_size, 3))
+) -> Network:
+    """The preset's network with its variables made, each on its tower's device.
+
+    Args:
+      settings: of the preset, `presets.PRESETS[name].network`.
+      num_classes: how many classes the logits tell apart.
+      towers: the two devices.
+      seed: of the initial weights.
+      precision: "bfloat16" computes in bfloat16, with weights and logits in float32 all the same.
+    """
+    module, _, name = NETWORKS[settings.kind].partition(":")
+    model: Network = getattr(importlib.import_module(module), name)(settings, num_classes, towers, seed, precision)
+    model.build((None, *settings.picture_shape))
     return model

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from alexnet_tf.networks.alexnet import AlexNet
 from alexnet_tf.networks.layers import (
     Cast,
     Conv2D,
@@ -17,9 +18,9 @@ from alexnet_tf.networks.layers import (
     MaxPooling2D,
     ZeroPadding2D,
 )
-from alexnet_tf.networks.network import DTYPES, AlexNet
+from alexnet_tf.networks.network import DTYPES
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import OneTowerNetwork, Precision
+from alexnet_tf.settings.presets import OneTowerAlexNetSettings, Precision
 from alexnet_tf.towers import Towers
 
 
@@ -29,11 +30,9 @@ class OneTowerAlexNet(AlexNet):
     torchvision averages pool5 to 6x6, which at a crop of 224 is what it has, so that layer is left out.
     """
 
-    number_of_towers = 1
-
     def __init__(
         self,
-        network: OneTowerNetwork,
+        network: OneTowerAlexNetSettings,
         num_classes: int,
         towers: Towers,
         seed: int = 0,
@@ -77,8 +76,9 @@ class OneTowerAlexNet(AlexNet):
         self.fc8 = dense("fc8", widths.fc7, num_classes, activation=None)
         self.logits = Cast(device=towers.a, name="logits_a", dtype=dtype and "float32")
 
-    def convolutions(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
+    def convolutions(self, images: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Images (N, 224, 224, 3) to pool5."""
+        training = dropout_seed is not None
         x = self.conv1(self.pad1(self.cast1(images[0])))  # (N, 228, 228, 3) -> (N, 55, 55, 64)
         x = self.conv2(self.pool1(x), training=training)  # (N, 27, 27, 64) -> (N, 27, 27, 192)
         x = self.conv3(self.pool2(x), training=training)  # (N, 13, 13, 192) -> (N, 13, 13, 384)

@@ -5,12 +5,12 @@ Where the recipes differ is stated in `presets.Augmentation`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from alexnet_tf.settings.presets import Augmentation
 from tfrecords.statistics import Statistics
 
 GEOMETRY, COLOR = 0, 1
@@ -20,20 +20,20 @@ BLOCK = 512
 
 
 class Draws(NamedTuple):
-    """For N images."""
+    """For N images; arrays as they are drawn, tensors from there on."""
 
-    offset: np.ndarray
+    offset: Any
     """int32 (N, 2), rows and columns cut off above and to the left."""
-    mirrored: np.ndarray
+    mirrored: Any
     """bool (N,)."""
-    color_shift: np.ndarray
-    """float32 (N, 3), grey levels to add to R, G, B (zeros where the noise is off)."""
-    noisy: np.ndarray
+    color_shift: Any
+    """float32 (N, channels), gray levels to add to R, G, B, or to gray (zeros where the noise is off)."""
+    noisy: Any
     """bool (N,), whether noise is on in the image's epoch."""
 
 
 def draw_augmentation(
-    augment: Augmentation, axes: np.ndarray, seed: int, epochs: np.ndarray, positions: np.ndarray
+    augment: Augmentation, axes: np.ndarray, seed: int, epochs: np.ndarray, positions: np.ndarray, stored_size: int
 ) -> Draws:
     """What chance decides for some images.
 
@@ -43,20 +43,21 @@ def draw_augmentation(
       seed: of the run.
       epochs: int64 (N,), counted from 0.
       positions: int64 (N,), the images' places in their epochs.
+      stored_size: side of the stored pictures, in pixels.
     """
     noisy = np.full(len(epochs), augment.noise != "none")
     if augment.noise_until_epoch is not None:
         noisy &= epochs + 1 < augment.noise_until_epoch
     strengths = _rows(lambda draw, shape: draw.standard_normal(shape, np.float32), (seed, COLOR), epochs, positions)
     # Not as a matrix product, whose last bit may depend on the other rows.
-    shift = np.sum(strengths[:, None] * axes.astype(np.float32), axis=2) * noisy[:, None]
+    shift = np.sum(strengths[:, None, : len(axes)] * axes.astype(np.float32), axis=2) * noisy[:, None]
     if augment.crop == "center":
-        center = (STORED_SIZE - augment.crop_size) // 2
+        center = (stored_size - augment.crop_size) // 2
         return Draws(np.full((len(epochs), 2), center, np.int32), np.zeros(len(epochs), bool), shift, noisy)
     shared = positions // augment.images_per_draw
     limits = (augment.max_offset + 1, augment.max_offset + 1, 2)
     geometry = _rows(lambda draw, shape: draw.integers(0, limits, shape, np.int32), (seed, GEOMETRY), epochs, shared)
-    return Draws(geometry[:, :2], geometry[:, 2] == 1, shift, noisy)
+    return Draws(geometry[:, :2], (geometry[:, 2] == 1) & augment.mirror, shift, noisy)
 
 
 def _rows(
@@ -70,7 +71,9 @@ def _rows(
 
 
 def noise_axes(augment: Augmentation, statistics: Statistics) -> np.ndarray:
-    """(3, 3), its columns the principal axes of color scaled to one standard deviation of the noise, in grey levels.
+    """The principal axes of color, scaled to one standard deviation of the noise, in gray levels.
+
+    They are the columns of the answer, (channels, channels).
 
     With p_i the eigenvectors and l_i the eigenvalues of the RGB covariance on the 0-1 scale, the paper (section 4.1)
     adds sum p_i a_i l_i with a_i ~ N(0, 0.1), on that scale; the 2012 program takes the roots of l_i. On 0-255 the

@@ -5,50 +5,51 @@ Python's lock while it decodes, so that batches are decoded side by side.
 """
 
 import functools
+import math
 
 import numpy as np
 import simplejpeg
 import tensorflow as tf
 
-from alexnet_tf.settings.presets import STORED_SIZE
-
-SHAPE = (STORED_SIZE, STORED_SIZE, 3)
+Shape = tuple[int, int, int]
 decode_jpeg = functools.partial(simplejpeg.decode_jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
 """A JPEG file's bytes to pixels, by libjpeg-turbo's exact methods."""
 ALIGNMENT = 64
 """Bytes. TensorFlow takes an array over without a copy only where it begins at a multiple of this."""
 
 
-def decode_pictures(encoded: tf.Tensor, encoding: str) -> tf.Tensor:
-    """Stored pictures, uint8 (N, 256, 256, 3). For `Dataset.map`; cannot be exported.
+def decode_pictures(encoded: tf.Tensor, encoding: str, shape: Shape) -> tf.Tensor:
+    """Stored pictures, uint8 (N, *shape). For `Dataset.map`; cannot be exported.
 
     Args:
       encoded: string (N,), as the records hold them.
       encoding: the manifest's, "jpeg" or "raw".
+      shape: the manifest's: height, width, and 1 or 3 channels.
     """
     if encoding == "jpeg":
-        pictures = tf.numpy_function(_decode_jpegs, (encoded,), tf.uint8, stateful=False)
+        decode = functools.partial(_decode_jpegs, shape=shape)
+        pictures = tf.numpy_function(decode, (encoded,), tf.uint8, stateful=False)
     else:
-        pictures = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *SHAPE))
-    return tf.ensure_shape(pictures, (None, *SHAPE))
+        pictures = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
+    return tf.ensure_shape(pictures, (None, *shape))
 
 
-def decode_picture(encoded: tf.Tensor, encoding: str) -> tf.Tensor:
-    """One stored picture, uint8 (256, 256, 3), by TensorFlow's own operations."""
+def decode_picture(encoded: tf.Tensor, encoding: str, shape: Shape) -> tf.Tensor:
+    """One stored picture, uint8 of that shape, by TensorFlow's own operations."""
     if encoding == "jpeg":
-        picture = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+        picture = tf.io.decode_jpeg(encoded, channels=shape[2], dct_method="INTEGER_ACCURATE")
     else:
-        picture = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), SHAPE)
-    return tf.ensure_shape(picture, SHAPE)
+        picture = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), shape)
+    return tf.ensure_shape(picture, shape)
 
 
-def _decode_jpegs(encoded: np.ndarray) -> np.ndarray:
-    size = STORED_SIZE**2 * 3
+def _decode_jpegs(encoded: np.ndarray, shape: Shape) -> np.ndarray:
+    size, colors = math.prod(shape), "RGB" if shape[2] == 3 else "GRAY"
     memory = np.empty(len(encoded) * size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    pictures = memory[start : start + len(encoded) * size].reshape(-1, *SHAPE)
+    pictures = memory[start : start + len(encoded) * size].reshape(-1, *shape)
     for image, picture in zip(encoded, pictures, strict=True):
-        decoded = decode_jpeg(image, buffer=picture)
-        if decoded.shape != SHAPE:
-            raise ValueError(f"a stored picture is {decoded.shape}, not {SHAPE}")
+        decoded = decode_jpeg(image, colorspace=colors, buffer=picture)
+        if decoded.shape != shape:
+            raise ValueError(f"a stored picture is {decoded.shape}, not {shape}")
     return pictures

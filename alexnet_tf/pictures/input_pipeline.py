@@ -1,26 +1,26 @@
-"""From records to batches of uint8 pixels: read -> shuffle -> batch -> parse -> draw -> decode.
+"""From records to what the network sees: read -> shuffle -> batch -> draw -> decode -> crop, mirror, mean and color.
 
-What is left, crop, mirroring, mean and noise, runs on the network's own device: see `preparation`.
+`training_batches` says it in code, a stage a line. With `data.augment_on: device` the last stage is left to the
+network's own device: see `preparation`.
 
 All randomness is a function of (seed, epoch, position of the image in its epoch), so any step of any run can be drawn
 again; only the order of the records passes through a shuffle buffer, itself seeded by (seed, epoch).
 """
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.pictures.augmentation import Draws, draw_augmentation, noise_axes
 from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
-from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.pictures.share import WHOLE, Share
-from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import STORED_SIZE, Augmentation
+from alexnet_tf.settings.presets import Augmentation
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics
@@ -29,6 +29,7 @@ SHUFFLE_MEMORY = 512 * 2**20
 """Bytes that the records in a shuffle buffer may take."""
 READ_AHEAD, READ_AHEAD_MEMORY = 1024, 32 * 2**20
 """Records that are ready before they are needed, and the bytes that they may take."""
+CPU = "/device:CPU:0"
 
 
 def training_batches(
@@ -42,6 +43,8 @@ def training_batches(
     shuffle_buffer: int,
     first_step: int = 0,
     share: Share = WHOLE,
+    augment_on: Literal["pipeline", "device"] = "pipeline",
+    keep_pixels: int = 0,
 ) -> RecordBatches:
     """An endless stream of training batches, beginning with that of step `first_step` (counted from 0).
 
@@ -49,32 +52,58 @@ def training_batches(
     every image is seen equally often and no batch is smaller than the others. With a share, the images are this
     worker's alone, and `batch_size` is its own.
 
+    Args:
+      data_dir: the converted data.
+      manifest: theirs.
+      statistics: whose mean image is subtracted, and along whose color axes the noise is drawn.
+      augment: the recipe.
+      batch_size: pictures a batch.
+      seed: of the run.
+      shuffle_buffer: records that wait in random order, at most.
+      first_step: batches that were seen already.
+      share: this worker's part.
+      augment_on: whether pictures are prepared here or by the device that is given them.
+      keep_pixels: how many of the first pictures come with their pixels as stored, too, where they are prepared here.
+
     Yields:
-      (TrainingPictures of batch_size pictures, labels int64 (batch_size,)).
+      (PreparedPictures of batch_size pictures, or with augment_on "device" StoredPictures; labels int64 (batch_size,)).
 
     Raises:
       UserError: there are no such pictures; and while reading, as `RecordBatches`.
     """
-    files = _files(data_dir, manifest, "train")
+    files = RecordFiles.of_split(data_dir, manifest, "train")
     axes = noise_axes(augment, statistics)
-    specs = TrainingPictures.specs(batch_size)
+    specs = StoredPictures.specs(batch_size, manifest.picture_shape)
 
-    def draw(epochs: np.ndarray, positions: np.ndarray) -> Draws:
-        return draw_augmentation(augment, axes, seed, epochs, positions)
+    def draw(epochs: tf.Tensor, positions: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, Draws]:
+        """What chance decides for each picture."""
+        of_run = functools.partial(draw_augmentation, augment, axes, seed, stored_size=manifest.size)
+        drawn = tf.numpy_function(of_run, (epochs, positions), [spec.dtype for spec in specs.draws], stateful=False)
+        return records, Draws(*map(tf.ensure_shape, drawn, (spec.shape for spec in specs.draws)))
 
-    def decode(epochs: tf.Tensor, positions: tf.Tensor, records: tf.Tensor) -> tuple[TrainingPictures, tf.Tensor]:
+    def decode(records: tf.Tensor, draws: Draws) -> tuple[StoredPictures, tf.Tensor]:
+        """The pixels as they are stored."""
         examples = parse_examples(records)
-        draws = tf.numpy_function(draw, (epochs, positions), [spec.dtype for spec in specs[1:]], stateful=False)
-        parts = decode_pictures(examples[KEY_IMAGE], manifest.encoding), *draws
-        shaped = (tf.ensure_shape(part, spec.shape) for part, spec in zip(parts, specs, strict=True))
-        return TrainingPictures(*shaped), examples[KEY_LABEL]
+        pixels = decode_pictures(examples[KEY_IMAGE], manifest.encoding, manifest.picture_shape)
+        return StoredPictures(tf.ensure_shape(pixels, specs.pixels.shape), draws), examples[KEY_LABEL]
+
+    def prepare(number: tf.Tensor, decoded: tuple[StoredPictures, tf.Tensor]) -> tuple[PreparedPictures, tf.Tensor]:
+        """Cropped, mirrored, less the mean, and colored."""
+        pictures, labels = decoded
+        images = prepare_training(pictures, augment, statistics, CPU)
+        kept = tf.where(number * batch_size < keep_pixels, batch_size, 0)
+        return PreparedPictures(images, pictures.pixels[:kept]), labels
 
     buffer = records_within(SHUFFLE_MEMORY, shuffle_buffer, manifest)
     records = ordered_records(files, seed, buffer, first_step * batch_size, share)
     # Read ahead, so that the shuffle buffer of the next epoch fills while the last images of this one are decoded.
     records = records.prefetch(records_within(READ_AHEAD_MEMORY, READ_AHEAD, manifest))
     batches = records.batch(batch_size, drop_remainder=True)
-    return RecordBatches(files, _decoded(batches, decode))
+    batches = _on_every_core(batches, draw)
+    batches = _on_every_core(batches, decode)
+    if augment_on == "pipeline":
+        batches = _on_every_core(batches.enumerate(), prepare)
+    return RecordBatches(files, _ahead(batches))
 
 
 def records_within(memory: int, most: int, manifest: Manifest) -> int:
@@ -114,18 +143,18 @@ def evaluation_batches(
     """Every image of a split (or of this worker's share of it) once, in stored order; the last batch may be smaller.
 
     Yields:
-      (pictures uint8 (n, 256, 256, 3), labels int64 (n,)).
+      (pictures uint8 (n, size, size, channels), labels int64 (n,)).
 
     Raises:
       UserError: as `training_batches`.
     """
-    files = _files(data_dir, manifest, split)
+    files = RecordFiles.of_split(data_dir, manifest, split)
 
     def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         examples = parse_examples(records)
-        return decode_pictures(examples[KEY_IMAGE], manifest.encoding), examples[KEY_LABEL]
+        return decode_pictures(examples[KEY_IMAGE], manifest.encoding, manifest.picture_shape), examples[KEY_LABEL]
 
-    return RecordBatches(files, _decoded(stored_records(files, share).batch(batch_size), decode))
+    return RecordBatches(files, _ahead(_on_every_core(stored_records(files, share).batch(batch_size), decode)))
 
 
 def stored_records(files: RecordFiles, share: Share = WHOLE) -> tf.data.Dataset:
@@ -148,27 +177,23 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
         example = parse_example(record)
         if manifest.encoding == "jpeg":
             return example[KEY_IMAGE], example[KEY_LABEL]
-        return tf.io.encode_png(decode_picture(example[KEY_IMAGE], manifest.encoding)), example[KEY_LABEL]
+        picture = decode_picture(example[KEY_IMAGE], manifest.encoding, manifest.picture_shape)
+        return tf.io.encode_png(picture), example[KEY_LABEL]
 
-    files = _files(data_dir, manifest, split)
+    files = RecordFiles.of_split(data_dir, manifest, split)
     return RecordBatches(files, stored_records(files).map(file).batch(batch_size).prefetch(1))
 
 
-def _decoded(batches: tf.data.Dataset, decode: Callable[..., Any]) -> tf.data.Dataset:
-    """Batches decoded on every core, in order, two of them ahead."""
+def _on_every_core(batches: tf.data.Dataset, stage: Callable[..., Any]) -> tf.data.Dataset:
+    """Batches after one more stage, in order."""
+    return batches.map(stage, num_parallel_calls=len(os.sched_getaffinity(0)), deterministic=True)
+
+
+def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Two of them are ready before they are needed."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of an iterator, and so of an epoch, by seconds
-    cores = len(os.sched_getaffinity(0))
-    return batches.map(decode, num_parallel_calls=cores, deterministic=True).prefetch(2).with_options(options)
-
-
-def _files(data_dir: Path, manifest: Manifest, split: str) -> RecordFiles:
-    if manifest.size != STORED_SIZE:
-        raise UserError(
-            f"{data_dir} holds pictures of {manifest.size}x{manifest.size}, AlexNet takes {STORED_SIZE}x{STORED_SIZE}; "
-            f"convert again with --size {STORED_SIZE}"
-        )
-    return RecordFiles.of_split(data_dir, manifest, split)
+    return batches.prefetch(2).with_options(options)
 
 
 def _shuffled_records(

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read, system_fault
 from tfrecords.manifest import ADVICE, Manifest, Shard, listed_shards, shard_problem
 from tfrecords.record_check import check_shard, label_of, one_line
 
@@ -81,6 +82,8 @@ class RecordFiles:
         problem = self._problem or next(filter(None, map(self._file_problem, latest)), None)
         if problem:
             return UserError(problem)
+        if system_fault(fault).errno:  # such as too many open files: no fault of the files'
+            return cannot_be_read(self.paths[0].parent, fault)
         for number in latest:
             if faults := self.check(self.paths[number], self.shards[number]):
                 return UserError(f"{faults[0]}; {self.advice}")

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from alexnet_tf.settings.presets import STORED_SIZE
+LUMINANCE = (19595 / 2**16, 38470 / 2**16, 7471 / 2**16)
+"""What red, green and blue count in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
 
 RADIUS = 2.0
 """How far the cubic reaches, in pixels of the smaller of the two pictures."""
@@ -14,49 +15,53 @@ WEIGHT_BITS, MOST_BITS = 15, 22
 """Of the converter's resizer: its weights are whole numbers of so many bits, as parts of at most 2**21."""
 
 
-def picture_from_file(encoded: tf.Tensor) -> tf.Tensor:
-    """Any picture file's bytes, brought to the size of the stored ones; EXIF orientation is not applied.
+def picture_from_file(encoded: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Any picture file's bytes, brought to the size and colors of the stored ones; EXIF orientation is not applied.
 
     Args:
       encoded: scalar string, a JPEG, PNG or one-frame GIF file of any size.
+      stored_shape: height, width and channels (1 or 3) of the stored ones.
 
     Returns:
-      float32 (256, 256, 3), whole numbers from 0 to 255.
+      float32 of that shape, whole numbers from 0 to 255.
     """
     # decode_jpeg takes PNG and GIF as well, and unlike decode_image lets the exact transform be asked for.
-    return picture_from_pixels(tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"))
+    return picture_from_pixels(tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"), stored_shape)
 
 
-def picture_from_pixels(picture: tf.Tensor) -> tf.Tensor:
+def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
     """A picture of any size, brought to the size of the stored ones as the converter does it (paper section 2).
 
-    Shorter side to 256 by antialiased bicubic resizing, then the central square; without the records' JPEG coding. The
-    steps are those of tfrecords.pictures' resizer, fixed-point weights and rounding between the passes included, so
+    Shorter side to theirs by antialiased bicubic resizing, then the central square; without the records' JPEG coding.
+    The steps are those of tfrecords.pictures' resizer, fixed-point weights and rounding between the passes included, so
     that the same pixels give the same result: tf.image.resize would differ by 30 levels beside hard edges, where the
     cubic reaches beyond 0 and 255 between its passes.
 
     Args:
       picture: (height, width, 3), uint8 or float32 on the 0-255 scale.
+      stored_shape: height, width and channels (1 or 3) of the stored ones; gray is made last, as by the converter.
 
     Returns:
-      float32 (256, 256, 3), whole numbers from 0 to 255.
+      float32 of that shape, whole numbers from 0 to 255.
     """
+    side, _, channels = stored_shape
     shape = tf.shape(picture)
     short = tf.cast(tf.minimum(shape[0], shape[1]), tf.float64)
-    down, across = _weights(shape[0], short), _weights(shape[1], short)
+    down, across = _weights(shape[0], short, side), _weights(shape[1], short, side)
     left, right = across.starts[0], across.starts[-1] + tf.shape(across.weights)[2]
     lines = _resized(picture, down, left, right)
-    columns = _resized(tf.transpose(lines, (1, 0, 2)), across._replace(starts=across.starts - left), 0, STORED_SIZE)
-    return tf.transpose(columns, (1, 0, 2))
+    columns = _resized(tf.transpose(lines[:side], (1, 0, 2)), across._replace(starts=across.starts - left), 0, side)
+    colored = tf.transpose(columns, (1, 0, 2))[:side, :side]
+    return colored if channels == 3 else tf.round(tf.reduce_sum(colored * LUMINANCE, axis=-1, keepdims=True))
 
 
 class _Weights(NamedTuple):
-    """How the central 256 lines come from those of a picture, in blocks of BLOCK."""
+    """How the central lines come from those of a picture, in blocks of BLOCK."""
 
     starts: tf.Tensor
-    """The first line that each block needs, int32 (256 / BLOCK,)."""
+    """The first line that each block needs, int32 (blocks,)."""
     weights: tf.Tensor
-    """Of the lines from there on, float32 (256 / BLOCK, BLOCK, lines), as whole numbers."""
+    """Of the lines from there on, float32 (blocks, BLOCK, lines), as whole numbers."""
     parts: tf.Tensor
     """How many make one, float32 scalar."""
 
@@ -64,7 +69,7 @@ class _Weights(NamedTuple):
 def _resized(picture: tf.Tensor, how: _Weights, left: tf.Tensor | int, right: tf.Tensor | int) -> tf.Tensor:
     """Resizes along the first axis, takes the central lines, and of the second axis what is from `left` to `right`.
 
-    From (length, n, 3) to float32 (256, right - left, 3).
+    From (length, n, 3) to float32 (side, right - left, 3).
     """
     count = right - left
 
@@ -76,23 +81,25 @@ def _resized(picture: tf.Tensor, how: _Weights, left: tf.Tensor | int, right: tf
     # Block by block, so that only a part of a large picture is there as floating-point numbers.
     spec = tf.TensorSpec((BLOCK, None), tf.float32)
     sums = tf.map_fn(block, (how.starts, how.weights), fn_output_signature=spec, parallel_iterations=1)
-    whole = tf.floor(tf.reshape(sums, (STORED_SIZE, count, 3)) / how.parts + 0.5)
+    whole = tf.floor(tf.reshape(sums, (-1, count, 3)) / how.parts + 0.5)
     return tf.clip_by_value(whole, 0.0, 255.0)
 
 
-def _weights(length: tf.Tensor, short: tf.Tensor) -> _Weights:
+def _weights(length: tf.Tensor, short: tf.Tensor, side: int) -> _Weights:
     """The weights along a side of a picture.
 
     Args:
       length: of the side, int32 scalar.
-      short: the shorter side, float64 scalar: what becomes 256.
+      short: the shorter side, float64 scalar.
+      side: what this becomes.
     """
     exact = tf.cast(length, tf.float64)
-    target = tf.round(exact * (STORED_SIZE / short))
+    target = tf.round(exact * (side / short))
     scale = exact / target
     reach = tf.maximum(scale, 1.0)  # when it shrinks, the cubic is widened against aliasing
-    corner = tf.math.floordiv(target - STORED_SIZE, 2.0)
-    centers = (tf.reshape(tf.range(STORED_SIZE, dtype=tf.float64), (-1, BLOCK)) + corner + 0.5) * scale
+    corner = tf.math.floordiv(target - side, 2.0)
+    lines = tf.minimum(tf.range(-(-side // BLOCK) * BLOCK), side - 1)  # the last block is filled with the last line
+    centers = (tf.reshape(tf.cast(lines, tf.float64), (-1, BLOCK)) + corner + 0.5) * scale
     needed = tf.cast(tf.math.ceil((BLOCK - 1) * scale + 2 * RADIUS * reach), tf.int32) + 2
     needed = tf.minimum(needed, length)
     starts = tf.cast(tf.floor(centers[:, 0] - RADIUS * reach), tf.int32)

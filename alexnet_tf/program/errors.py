@@ -1,14 +1,20 @@
 """How a command ends: exit statuses, and faults told in one line instead of a traceback."""
 
-import io
+import errno
 import os
+import re
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import TracebackType
+
+from alexnet_tf.program.standard_streams import end_stdout, take_any_letter
 
 DONE = 0
 FAULT = 1
 WRONG_USAGE = 2
-STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to go on
+STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to resume
 
 
 class UserError(Exception):
@@ -20,20 +26,19 @@ class StoppedBySignal(Exception):
 
 
 class WorkerLost(Exception):
-    """Another worker was lost; once all are started again, the work goes on from what was saved."""
+    """Another worker was lost; once all are started again, the work continues from what was saved."""
 
 
 def run_command(main: Callable[[list[str]], int]) -> None:
     """Runs a command's `main` on the command line's arguments and exits with its status.
 
+    SIGTERM ends it as Ctrl-C does, unless `main` answers it in its own way: what is half-written is removed.
     `--debug` anywhere on the line, or ALEXNET_DEBUG=1, lets a fault's traceback through.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    for stream in (sys.stdout, sys.stderr):
-        # A letter that the terminal does not know, in a file's or a class's name, must not end the work.
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
-    debug = len(arguments) < len(sys.argv) - 1 or os.environ.get("ALEXNET_DEBUG") == "1"
+    debug = _debug_wanted()
+    take_any_letter()
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = main(arguments)
     except (StoppedBySignal, WorkerLost) as stopped:
@@ -50,10 +55,62 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     except Exception as fault:
         if debug:
             raise
-        first_line = (str(fault).strip().splitlines() or ["no message"])[0]
-        print(
-            f"error: {type(fault).__name__}: {first_line} (run again with --debug for the traceback)",
-            file=sys.stderr,
-        )
+        print(f"error: {_unforeseen(fault)} (run again with --debug for the traceback)", file=sys.stderr)
+        status = FAULT
+    finally:
+        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
+    reason = end_stdout()
+    if reason and status == DONE:
+        print(f"error: stdout cannot be written: {reason}", file=sys.stderr)
         status = FAULT
     sys.exit(status)
+
+
+def tell_in_one_line() -> None:
+    """Has a UserError that ends the process told as `run_command` would: it came while modules were still imported."""
+    if _debug_wanted():
+        return
+    before = sys.excepthook
+
+    def tell(kind: type[BaseException], fault: BaseException, traceback: TracebackType | None) -> None:
+        if isinstance(fault, UserError):
+            print(f"error: {fault}", file=sys.stderr)
+        else:
+            before(kind, fault, traceback)
+
+    sys.excepthook = tell
+
+
+def stop_as_first_process() -> None:
+    """Has SIGTERM end the first process of a container, too, before its command has set a handler.
+
+    To such a process Linux delivers only signals that have one, and importing TensorFlow takes seconds.
+    """
+    own = threading.current_thread() is threading.main_thread()
+    if own and os.getpid() == 1 and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: object) -> None:
+    os.write(2, b"stopped by SIGTERM before the work began\n")
+    os._exit(STOPPED_AFTER_SAVING)
+
+
+def _debug_wanted() -> bool:
+    return "--debug" in sys.argv[1:] or os.environ.get("ALEXNET_DEBUG") == "1"
+
+
+def _unforeseen(fault: Exception) -> str:
+    """What a fault is told as that nothing on the way up has put into words."""
+    first_line = (str(fault).strip().splitlines() or ["no message"])[0]
+    if isinstance(fault, MemoryError) or "OOM when allocating" in str(fault):
+        return "there is not enough memory: lower data.batch_size or data.eval_batch_size, or end other programs"
+    if isinstance(fault, OSError) and fault.filename is None and end_stdout(fault) == fault.strerror:
+        return f"stdout cannot be written: {fault.strerror}"
+    if isinstance(fault, OSError) and fault.strerror:
+        where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, str | bytes) else ""
+        more = "; raise the limit on open files (ulimit -n)" if fault.errno == errno.EMFILE else ""
+        return f"{where}{fault.strerror}{more}"
+    if type(fault).__module__.startswith("tensorflow."):
+        return "TensorFlow failed: " + " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*", "", first_line).split())
+    return f"{type(fault).__name__}: {first_line}"

@@ -1,4 +1,7 @@
-"""Paths that TensorFlow would take for patterns: it writes a checkpoint or a model there and never finds it again."""
+"""Paths that TensorFlow cannot use: those that it takes for patterns, and those that are no UTF-8 text.
+
+Under a pattern it writes a checkpoint or a model, and never finds it again.
+"""
 
 import os
 from pathlib import Path
@@ -23,12 +26,29 @@ def refuse_pattern(option: str, path: Path) -> None:
       path: the folder, which need not be there.
 
     Raises:
-      UserError: names the path and the sign.
+      UserError: names the path and the sign, or says that it is no text.
     """
     whole = os.path.abspath(path)
+    refuse_no_text(option, path)
     sign = next((sign for sign in whole if sign in PATTERN_SIGNS), None)
     if sign:
         raise UserError(
             f"{option} {whole} holds {sign}: TensorFlow takes such a path for a pattern and could not read back what "
             f"is saved there; choose, or link to it from, a path without any of {' '.join(PATTERN_SIGNS)}"
         )
+
+
+def refuse_no_text(option: str, path: Path) -> None:
+    """Refuses a path that is no UTF-8 text: neither TensorFlow nor JSON takes it.
+
+    Raises:
+      UserError: names the path.
+    """
+    whole = os.path.abspath(path)
+    if not is_text(whole):
+        raise UserError(f"{option} {ascii(whole)[1:-1]} is no UTF-8 text; choose, or link to it from, a path that is")
+
+
+def is_text(path: str) -> bool:
+    """Whether a path is UTF-8; Python has a stand-in for every byte that is not."""
+    return not any("\udc80" <= sign <= "\udcff" for sign in path)

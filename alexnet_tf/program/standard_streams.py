@@ -31,6 +31,36 @@ def outlive_readers() -> None:
         setattr(sys, name, lasting)
 
 
+def lines_dropped() -> bool:
+    """Whether stdout, after `outlive_readers`, has not taken all that was printed."""
+    return isinstance(sys.stdout, io.TextIOWrapper) and getattr(sys.stdout.buffer, "told", False)
+
+
+def take_any_letter() -> None:
+    """Has stdout and stderr write letters that their encoding lacks as escapes; a class's name may hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def end_stdout(earlier: OSError | None = None) -> str | None:
+    """Writes what is left to be written; why it cannot be, if so. Python's own attempt at its end stays silent then.
+
+    Args:
+      earlier: a fault that may have been stdout's, which is only known for sure where it keeps what it could not write.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if earlier and sys.stdout is sys.__stdout__ and getattr(sys.stdout, "write_through", False):
+            raise earlier
+    except OSError as fault:
+        if sys.stdout is sys.__stdout__:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return fault.strerror or "it gives no reason"
+    return None
+
+
 class _Outliving(io.RawIOBase):
     """Writes to a file's number as long as that takes anything."""
 
@@ -71,5 +101,6 @@ class _Outliving(io.RawIOBase):
         if self.name == "stdout" and not self.told:
             self.told = True
             print(
-                f"stdout cannot be written ({fault.strerror}): its lines are dropped, the work goes on", file=sys.stderr
+                f"stdout cannot be written ({fault.strerror}): its lines are dropped, the work continues",
+                file=sys.stderr,
             )

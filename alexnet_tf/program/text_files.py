@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 
 
 def read_text(path: Path, what: str = "") -> str:
@@ -26,4 +27,4 @@ def read_text(path: Path, what: str = "") -> str:
             f"{name} is no UTF-8 text (byte {fault.object[fault.start]:#04x} at {fault.start}): save it as UTF-8"
         ) from fault
     except OSError as fault:
-        raise UserError(f"{name} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(name, fault) from fault

@@ -11,25 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
 
 UNFINISHED = ".unfinished-"
 """Begins the name of what is being written; where nobody writes, it was left by a program that was killed."""
-
-
-FREE_SPACE = "; free some space there, then run the same command again"
-MAKE_WRITABLE = "; make its folder writable for this user, or choose another folder"
-ADVICE = {
-    errno.ENOSPC: FREE_SPACE, errno.EDQUOT: FREE_SPACE, errno.EROFS: MAKE_WRITABLE, errno.EACCES: MAKE_WRITABLE,
-    errno.EPERM: MAKE_WRITABLE, errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
-    errno.ENOTDIR: "; a part of this path is a file: choose another folder",
-    errno.EEXIST: "; a file is in its place: choose another folder",
-    errno.ENOENT: "; the folder that it goes to, perhaps by a link, is missing: make that, or remove the link",
-    errno.EISDIR: "; a folder is in its place: move that away", errno.ENXIO: "; a pipe is in its place: move that away",
-    errno.ELOOP: "; its links lead in a circle: remove them",
-    errno.EIO: "; look at the disk, or choose a folder on another one",
-    errno.EMFILE: "; raise the limit on open files (ulimit -n)",
-}  # fmt: skip
-"""What helps, by the system's number of the fault."""
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -93,12 +78,6 @@ def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
             content(file)
         else:
             file.write(content)
-
-
-def cannot_be_written(path: Path, fault: OSError) -> UserError:
-    """What a file or folder that the file system does not take is told as: which one, why, and what helps."""
-    reason = fault.strerror or "the file system gives no reason"
-    return UserError(f"{path} cannot be written: {reason}{ADVICE.get(fault.errno or 0, '')}")
 
 
 def put_in_place(unfinished: Path, final: Path) -> None:

@@ -6,27 +6,20 @@
 Whatever else lies in the folder was not made by the program: it is left alone, and named.
 """
 
-import errno
+import contextlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read, cannot_be_written, system_fault
 from alexnet_tf.program.pattern_paths import is_pattern
-from alexnet_tf.program.whole_files import (
-    ADVICE,
-    UNFINISHED,
-    cannot_be_written,
-    make_folder,
-    put_in_place,
-    read_whole,
-    remove,
-    write_whole,
-)
+from alexnet_tf.program.whole_files import UNFINISHED, make_folder, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.runs.experiment import Experiment, same_experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, read_lines
 from alexnet_tf.runs.records import (
@@ -115,10 +108,8 @@ class Checkpoints:
             record = Record(**state.model_dump(), variables=variables, experiment=experiment)
             (unfinished / STATE_FILE).write_bytes(record.to_json())
             put_in_place(unfinished, finished)
-        except OSError as fault:
+        except (OSError, tf.errors.OpError) as fault:
             raise cannot_be_written(finished, fault) from fault
-        except tf.errors.OpError as fault:
-            raise cannot_be_written(finished, _as_system_fault(fault)) from fault
         finally:
             remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
 
@@ -157,14 +148,19 @@ class Checkpoints:
                     f"TensorFlow takes [, ], *, ? and \\ in the path {folder} for a pattern; move the run to a path "
                     "without them"
                 ) from fault
-            if (cause := _as_system_fault(fault)).errno:  # such as too many open files: no fault of the checkpoint's
-                raise UserError(f"{folder} cannot be read: {cause.strerror}{ADVICE.get(cause.errno, '')}") from fault
+            if system_fault(fault).errno:  # such as too many open files: no fault of the checkpoint's
+                raise cannot_be_read(folder, fault) from fault
             raise damaged(folder, "its variables cannot be read") from fault
 
-    def remove_old(self, say: Say) -> None:
-        """Removes all but the best and the two latest; what cannot be removed stays and is told."""
+    def tidy(self, say: Say) -> None:
+        """What follows a save: tells which is the best, and removes all but that and the two latest.
+
+        What cannot be written or removed is told and no fault.
+        """
         records, broken, strangers = self._records()
-        best = _lowest(self._errors(records))
+        errors = self._errors(records)
+        self._write_best(errors, say)
+        best = _lowest(errors)
         own = [path for path in self.found() if path not in strangers]
         for old in own[:-KEPT]:
             if old == best or old in broken:
@@ -182,7 +178,9 @@ class Checkpoints:
 
     def write_best(self, say: Say) -> None:
         """Brings BEST_FILE up to date; that it cannot be written is told and no fault."""
-        errors = self._errors(self._records()[0])
+        self._write_best(self._errors(self._records()[0]), say)
+
+    def _write_best(self, errors: dict[Path, float], say: Say) -> None:
         best = _lowest(errors)
         if best is None:
             return
@@ -202,7 +200,7 @@ class Checkpoints:
         except FileNotFoundError:
             return
         except OSError as fault:
-            raise UserError(f"{self.folder} cannot be read: {fault.strerror}") from fault
+            raise cannot_be_read(self.folder, fault) from fault
 
     def _records(self) -> tuple[dict[Path, Record], dict[Path, UserError], list[Path]]:
         """Of every checkpoint the record, or the fault with which it cannot be read; and those that are strangers.
@@ -230,11 +228,13 @@ class Checkpoints:
 
     def _errors_told_elsewhere(self, unbound: list[Path]) -> dict[Path, float]:
         """Of checkpoints of an earlier version, which do not tell it themselves."""
-        told = {
-            checkpoint_name(fields["step"]): fields.get("top1_error")
-            for _, fields in read_lines(self.run / METRICS_FILE)
-            if fields is not None and fields["kind"] == "validation"
-        }
+        told: dict[str, Any] = {}
+        with contextlib.suppress(UserError):  # it is there and cannot be read
+            told = {
+                checkpoint_name(fields["step"]): fields.get("top1_error")
+                for _, fields in read_lines(self.run / METRICS_FILE)
+                if fields is not None and fields["kind"] == "validation"
+            }
         try:
             best = json.loads(read_whole(self.run / BEST_FILE).decode())
             told[best["checkpoint"]] = best["top1_error"]
@@ -281,8 +281,8 @@ def make_checkpoints(run: Path) -> Checkpoints:
 
 
 def _lowest(errors: dict[Path, float]) -> Path | None:
-    """Of equal ones the first, for only a lower error is a better one."""
-    return min(errors, key=lambda path: (errors[path], int(path.name[5:])), default=None)
+    """Of equal ones the later: it has been trained longer and is no worse."""
+    return min(errors, key=lambda path: (errors[path], -int(path.name[5:])), default=None)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -306,11 +306,3 @@ def _remove_tree(path: Path, say: Say) -> None:
         shutil.rmtree(path)
     except OSError as fault:
         say(f"{path} cannot be removed ({fault.strerror}); remove it by hand")
-
-
-def _as_system_fault(fault: Exception) -> OSError:
-    """TensorFlow keeps the system's number of a fault to itself, but for its text."""
-    text = str(fault)
-    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.EMFILE)
-    number = next((number for number in numbers if os.strerror(number) in text), None)
-    return OSError(number, os.strerror(number)) if number else OSError()

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole
 from tfrecords.manifest import Manifest
 
@@ -28,13 +29,40 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def load_classes(path: Path) -> Classes:
+def how_they_differ(own: list[str], others: list[str]) -> str:
+    """What is said of data whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
+    missing = [key for key in own if key not in set(others)]
+    new = [key for key in others if key not in set(own)]
+    found = f"has {len(others)}"
+    if missing:
+        found += f" and lacks {_a_few(missing)}"
+    if new:
+        found += f"{' but' if missing else ', among them'} {'has ' if missing else ''}{_a_few(new)}"
+    if not missing and not new:
+        place = next(place for place, (key, other) in enumerate(zip(own, others, strict=True)) if key != other)
+        found += f" in another order: label {place} is {others[place]}, not {own[place]}"
+    return found
+
+
+def _a_few(keys: list[str], most: int = 5) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def load_classes(path: Path, remedy: str) -> Classes:
     """Reads a classes.json, of a run or of an exported model.
 
+    Args:
+      path: the file.
+      remedy: what helps where it is missing or broken; ends the message.
+
     Raises:
-      UserError: it is missing or broken.
+      UserError: it is missing or broken, or cannot be read.
     """
     try:
         return Classes.model_validate_json(read_whole(path))
-    except (OSError, ValidationError) as fault:
-        raise UserError(f"{path} is missing or broken; restore it, or make its folder again") from fault
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {remedy}") from None
+    except OSError as fault:
+        raise cannot_be_read(path, fault) from fault
+    except ValidationError as fault:
+        raise UserError(f"{path} is broken: {remedy}") from fault

@@ -1,6 +1,7 @@
 """A run's folder, held by the one process that trains in it.
 
     RUN/config.yaml        every setting as it was when the run began, and as it is now where it may change
+    RUN/resolved.yaml      the same with every value that the preset decides, and where each comes from, for people
     RUN/classes.json       class keys and names, in label order
     RUN/statistics.npz     mean image and colors of the training data
     RUN/metrics.jsonl      a line every few steps and every validation
@@ -13,6 +14,9 @@ With it a run can be evaluated, exported and resumed, the first two without the 
 """
 
 import json
+import os
+import resource
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +26,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.whole_files import UNFINISHED, cannot_be_written, hold, make_folder, write_whole
+from alexnet_tf.program.whole_files import UNFINISHED, hold, make_folder, write_whole
 from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
-from alexnet_tf.runs.classes import Classes, load_classes
+from alexnet_tf.runs.classes import Classes, how_they_differ, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
 from alexnet_tf.runs.records import TrainingState, step_of
-from alexnet_tf.runs.run import CLASSES_FILE, CONFIG_FILE, Run, latest_record, open_run, unbound_line
+from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, Run, latest_record, open_run, unbound_line
 from alexnet_tf.settings.config import Config, dump_config
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -82,6 +86,7 @@ class TrainingFolder:
         if self.latest is None and self._saved_before():
             raise UserError(f"the checkpoints of run {self.path} are gone; restore them or use another --run")
         self._check_nothing_in_the_way()
+        self._restore_classes(classes)
         if (self.path / CONFIG_FILE).exists():
             _check_same_experiment(open_run(self.path), config, classes, statistics)
         if self.latest is not None:
@@ -90,6 +95,13 @@ class TrainingFolder:
             self.checkpoints.best(self._say_once)
             self.checkpoints.write_best(self._say_once)
         self._write_own(config, classes, statistics)
+
+    def _restore_classes(self, classes: Classes) -> None:
+        """Writes them anew where they were lost, once the latest checkpoint says that the data's are the same."""
+        path, saved = self.path / CLASSES_FILE, self.latest and self.latest[1].experiment
+        if saved and saved.classes == classes.digest() and not os.path.lexists(path):
+            self._say_once(f"{path} was missing and is written anew from the data")
+            write_whole(path, classes.model_dump_json(indent=1).encode())
 
     def _check_bound(self, config: Config) -> None:
         """Sees that the latest checkpoint was saved in this experiment."""
@@ -143,7 +155,7 @@ class TrainingFolder:
         path = self.path / CLASSES_FILE
         if not path.exists():
             write_whole(path, classes.model_dump_json(indent=1).encode())
-        elif load_classes(path).keys != classes.keys:
+        elif load_classes(path, CLASSES_REMEDY).keys != classes.keys:
             raise UserError(f"{path} does not tell the classes that this run trains on; use another --run")
         path, content = self.path / CONFIG_FILE, dump_config(config).encode()
         if not path.exists() or path.read_bytes() != content:
@@ -152,6 +164,8 @@ class TrainingFolder:
     def _saved_before(self) -> bool:
         if (self.path / SAVED_FILE).exists() or (self.path / BEST_FILE).exists():
             return True
+        if not (self.path / METRICS_FILE).is_file():  # such as a folder; it tells nothing
+            return False
         lines = read_lines(self.path / METRICS_FILE)
         return any(fields is not None and fields["kind"] == "checkpoint" for _, fields in lines)
 
@@ -175,8 +189,8 @@ class TrainingFolder:
         if self._metrics:
             try:
                 self._metrics.close()
-            except OSError as fault:
-                self._say_once(str(cannot_be_written(self._metrics.path, fault)))
+            except (OSError, UserError):
+                self._say_once(f"{self._metrics.path} lacks the lines that waited; those in tensorboard/ are the same")
         self._lock.close()
 
     def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState) -> None:
@@ -206,12 +220,30 @@ class TrainingFolder:
         try:
             self._mark_saved()
             self._name_foreign()
-            self.checkpoints.write_best(self._say_once)
-            self.checkpoints.remove_old(self._say_once)
+            self.checkpoints.tidy(self._say_once)
         except UserError as fault:
             self._say_once(f"{fault}; the checkpoint itself is saved")
         except OSError as fault:
             self._say_once(f"{self.checkpoints.folder}: {fault.strerror}; the checkpoint itself is saved")
+
+    def check_room(self, size: int) -> None:
+        """Looks whether a checkpoint of `size` bytes can be written here, before there is work that could be lost.
+
+        Raises:
+          UserError: no file may become so large. A full disk may have room by then: it is told.
+        """
+        allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if resource.RLIM_INFINITY != allowed < size:
+            raise UserError(
+                f"a checkpoint takes a file of {size} bytes, and this process may write {allowed}: raise the limit on "
+                "the size of files (ulimit -f)"
+            )
+        free = shutil.disk_usage(self.path).free
+        if free < size:
+            self._say_once(
+                f"warning: {self.path} has room for {free} bytes and a checkpoint takes {size}: free some space there "
+                "before the first is due"
+            )
 
     def has_checkpoint(self) -> bool:
         """Whether anything has been saved yet."""
@@ -234,21 +266,26 @@ class TrainingFolder:
     def start_metrics(self, state: TrainingState) -> None:
         """Opens metrics.jsonl; what a killed run wrote after its last checkpoint is cut off, for it is done again."""
         self._metrics = Metrics(self.path / METRICS_FILE, state.step, validated=not state.validation_due)
+        self._log_to(Metrics.begin)
         if self._metrics.broken:
             self._say_once(f"{self._metrics.path}: {self._metrics.broken} broken lines were left out")
-        if self.latest is not None and state.step and "checkpoint" not in self._metrics.kinds:  # killed before it came
-            self.log(kind="checkpoint", step=state.step)
+        kinds = self._metrics.kinds
+        if self.latest is not None and state.step and kinds is not None and "checkpoint" not in kinds:
+            self.log(kind="checkpoint", step=state.step)  # killed before it came
 
     def log(self, **fields: Any) -> None:
-        """Adds a line to metrics.jsonl; where that cannot be written, it is told once and the run goes on."""
+        """Adds a line to metrics.jsonl; where that cannot be written, it is told once and the run continues."""
         self._log_to(lambda metrics: metrics.log(**fields))
 
     def _log_to(self, act: Callable[[Metrics], None]) -> None:
         assert self._metrics is not None, "start_metrics comes first"
         try:
             act(self._metrics)
-        except OSError as fault:
-            self._say_once(str(cannot_be_written(self._metrics.path, fault)))
+        except (OSError, UserError) as fault:
+            reason = getattr(fault.__cause__ or fault, "strerror", None) or fault
+            self._say_once(
+                f"{self._metrics.path} cannot be used ({reason}); the run continues; its lines wait until that is fixed"
+            )
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
@@ -272,6 +309,9 @@ class OthersFolder(TrainingFolder):
     def add_validation(self, state: TrainingState, top1_error: float) -> None:
         """The first worker saves."""
 
+    def check_room(self, size: int) -> None:
+        """The first worker writes."""
+
     def has_checkpoint(self) -> bool:
         """For this worker nothing is ever fresh."""
         return True
@@ -287,8 +327,8 @@ class OthersFolder(TrainingFolder):
 def _check_same_experiment(run: Run, config: Config, classes: Classes, statistics: Statistics) -> None:
     if run.classes.keys != classes.keys:
         raise UserError(
-            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} has {len(classes.keys)} "
-            "or other ones; use its own data or another --run"
+            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} "
+            f"{how_they_differ(run.classes.keys, classes.keys)}; use its own data or another --run"
         )
     if run.statistics.digest() != statistics.digest():
         raise UserError(

@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole, write_whole
 
 METRICS_FILE = "metrics.jsonl"
@@ -23,7 +24,7 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
     except FileNotFoundError:
         return
     except OSError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(path, fault) from fault
     for line in content.splitlines():
         yield line, _parsed(line)
 
@@ -41,7 +42,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 class Metrics:
     """The file of a run that is being trained.
 
-    What a full disk does not take waits in memory for room: figures to look at are no reason to end a training.
+    What is not taken, by a full disk or because a folder or a link to nowhere is in its place, waits in memory until it
+    is: figures to look at are no reason to end a training.
 
     Args:
       path: the file.
@@ -51,45 +53,70 @@ class Metrics:
 
     def __init__(self, path: Path, step: int, *, validated: bool) -> None:
         self.path = path
-        kept = []
+        self.step = step
+        self.validated = validated
         self.broken = 0
         """Lines that say nothing and were left out, but for half a line at the end, as a kill leaves it."""
-        self.kinds: set[str] = set()
-        """Of the lines that are there of this very step."""
-        lines = list(read_lines(path))
+        self.kinds: set[str] | None = None
+        """Of the lines that were there of this very step; None as long as the file cannot be used."""
+        self._waiting = bytearray()
+        self._file: FileIO | None = None
+
+    def begin(self) -> None:
+        """Cuts off what is done again, and opens the file.
+
+        Raises:
+          OSError, UserError: it cannot be read or written; the next line tries again.
+        """
+        kept, kinds, broken = [], set(), 0
+        lines = list(read_lines(self.path))
         for number, (line, fields) in enumerate(lines, 1):
             if fields is None:
-                self.broken += number < len(lines) and bool(line.strip())
-            elif fields["step"] < step:
+                broken += number < len(lines) and bool(line.strip())
+            elif fields["step"] < self.step:
                 kept.append(line)
-            elif fields["step"] == step and (validated or fields["kind"] != "validation"):
+            elif fields["step"] == self.step and (self.validated or fields["kind"] != "validation"):
                 kept.append(line)
-                self.kinds.add(fields["kind"])
-        write_whole(path, b"".join(line + b"\n" for line in kept))
-        self._file: BinaryIO = path.open("ab", buffering=1 << 20)
+                kinds.add(fields["kind"])
+        write_whole(self.path, b"".join(line + b"\n" for line in kept))
+        self._file = self.path.open("ab", buffering=0)
+        self.kinds, self.broken = kinds, broken
 
     def log(self, **fields: Any) -> None:
         """Adds a line.
 
         Raises:
-          OSError: as the file system has it; the line comes with the next one that is taken.
+          OSError, UserError: as `begin`, or as the file system has it; the line comes with the next one that is taken.
         """
-        self._file.write(json.dumps(fields).encode() + b"\n")
-        self._file.flush()
+        self._waiting += json.dumps(fields).encode() + b"\n"
+        self._write()
 
     def to_disk(self) -> None:
         """Waits until all lines would outlast a power cut.
 
         Raises:
-          OSError: as the file system has it.
+          OSError, UserError: as `log`.
         """
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        os.fsync(self._write())
 
     def close(self) -> None:
         """Ends the file.
 
         Raises:
-          OSError: as the file system has it; closed it is all the same.
+          OSError, UserError: as `log`; closed it is all the same.
         """
-        self._file.close()
+        try:
+            if self._waiting:
+                self._write()
+        finally:
+            if self._file:
+                self._file.close()
+
+    def _write(self) -> int:
+        """Writes what waits; the file's number."""
+        if self._file is None:
+            self.begin()
+        assert self._file is not None
+        while self._waiting:
+            del self._waiting[: self._file.write(self._waiting)]
+        return self._file.fileno()

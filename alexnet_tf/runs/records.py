@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.experiment import Experiment
 
@@ -33,6 +34,9 @@ class TrainingState(BaseModel):
     """How often the plateau schedule has lowered the rate."""
     best_top1_error: float | None = Field(None, ge=0, le=1)
     epochs_since_best: int = Field(0, ge=0)
+    """Or since the plateau schedule last lowered the rate."""
+    epochs_without_best: int = Field(0, ge=0)
+    """Whatever the schedule did meanwhile; for train.stop_after."""
     validation_due: bool = False
     """Whether an epoch ends here whose validation is still to come: saving comes first."""
 
@@ -108,7 +112,7 @@ def unreadable(checkpoint: Path, name: str, fault: OSError) -> UserError:
     """What a checkpoint is told as of which one file cannot be read: damaged, where something else is in its place."""
     if fault.errno in (errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.ELOOP):
         return damaged(checkpoint, f"{name} is no file that can be read")
-    return UserError(f"{checkpoint / name} cannot be read: {fault.strerror}")
+    return cannot_be_read(checkpoint / name, fault)
 
 
 def _sums_agree(content: bytes) -> bool:

@@ -1,5 +1,6 @@
 """A run's folder, opened for reading: to be evaluated, exported or begun from, without the training data."""
 
+import difflib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +9,21 @@ from typing import Literal
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
 from alexnet_tf.runs.records import Record, read_record
 from alexnet_tf.settings.config import Config, parse_config
+from tfrecords.manifest import MANIFEST_FILE
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 CONFIG_FILE = "config.yaml"
 CLASSES_FILE = "classes.json"
+CLASSES_REMEDY = (
+    "restore it from a copy, or move it away: the command that the run was trained with writes it anew from the data"
+)
 Which = Literal["best", "latest"]
 """Which of a run's checkpoints: that of the lowest validation error, or the last."""
 
@@ -93,12 +99,31 @@ def open_run(path: Path) -> Run:
       UserError: it is no run's folder, or one of its files is broken.
     """
     if not (path / CONFIG_FILE).exists():
-        raise UserError(f"{path} is no run: it has no {CONFIG_FILE} (train.py --run makes one)")
+        raise UserError(no_run(path))
     config = _read_config(path / CONFIG_FILE)
     source = config.data.statistics or config.data.dir / STATISTICS_FILE
     remedy = "restore it" + (f", as a copy of {source}, which the run began with" if source.parent != path else "")
     statistics = Statistics.load(path / STATISTICS_FILE, remedy)
-    return Run(path, config, load_classes(path / CLASSES_FILE), statistics)
+    return Run(path, config, load_classes(path / CLASSES_FILE, CLASSES_REMEDY), statistics)
+
+
+def no_run(path: Path) -> str:
+    """What is said of a path that should be a run's folder and is none."""
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, _names_in(path.parent), 1)
+        return f"{path} is no run: it does not exist" + (f"; is {path.parent / near[0]} meant?" if near else "")
+    if any((folder / "saved_model.pb").exists() for folder in (path, *path.glob("[0-9]*"))):
+        return f"{path} is no run but an exported model: give it with --model, or the run that it came from"
+    if (path / MANIFEST_FILE).exists():
+        return f"{path} is no run but a folder of converted data: train.py with data.dir={path} --run makes one from it"
+    return f"{path} is no run: it has no {CONFIG_FILE} (train.py --run makes one)"
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir() if (path / CONFIG_FILE).exists()]
+    except OSError:
+        return []
 
 
 def unbound_line(checkpoint: Path) -> str:
@@ -126,7 +151,7 @@ def _read_config(path: Path) -> Config:
             raise UserError(f"{path} is empty; {_config_remedy(path)}")
         return parse_config(text, str(path))
     except OSError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(path, fault) from fault
     except UnicodeDecodeError as fault:
         raise UserError(f"{path} is no UTF-8 text; {_config_remedy(path)}") from fault
     except (ValueError, OverflowError, RecursionError, AttributeError, TypeError) as fault:  # as YAML's reader has it

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from tfrecords.picture_limits import MAX_FILE_BYTES
 
 
@@ -17,7 +18,7 @@ def read_picture(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)  # a device may never end
     except OSError as fault:
-        raise UserError(f"picture {path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(f"picture {path}", fault) from fault
     if len(content) > MAX_FILE_BYTES:
         raise UserError(f"picture {path}: file larger than {MAX_FILE_BYTES >> 20} MiB")
     return content

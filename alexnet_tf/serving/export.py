@@ -12,8 +12,10 @@ import tensorflow as tf
 
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.layers import Dense
-from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.networks.network import Network, named_variables
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
@@ -41,8 +43,9 @@ def export_run(
       version: a positive number; None takes the next free one.
       which: "best" or "latest" checkpoint.
       keep: how many versions stay beside the new one and the highest; None keeps all.
-      license_text: under which licence the weights may be used.
-      report: gets a line on what `keep` left alone, and on which version a server loads when it is not the new one.
+      license_text: under which license the weights may be used.
+      report: gets a line on each run's checkpoint, on what `keep` left alone, and on which version a server loads when
+        it is not the new one.
 
     Returns:
       The version's folder.
@@ -54,6 +57,8 @@ def export_run(
     _check_ensemble(runs)
     with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
+        for run, (_, checkpoint) in zip(runs, loaded, strict=True):
+            report(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
         variables = [_lay_out(model) for model, _ in loaded]
         members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)
@@ -70,11 +75,8 @@ def _faults_of(folder: Path) -> Iterator[None]:
     """Tells in one line why a folder could not be written."""
     try:
         yield
-    except OSError as fault:
-        raise UserError(f"{folder} cannot be written: {fault.strerror or fault}") from fault
-    except tf.errors.OpError as fault:  # TensorFlow's own words name its operations; the system's come last
-        reason = fault.message.splitlines()[0].rpartition("; ")[2]
-        raise UserError(f"{folder} cannot be written: {reason}") from fault
+    except (OSError, tf.errors.OpError) as fault:
+        raise cannot_be_written(folder, fault) from fault
 
 
 def _check_ensemble(runs: list[Run]) -> None:
@@ -82,14 +84,20 @@ def _check_ensemble(runs: list[Run]) -> None:
     for run in runs[1:]:
         if run.classes.keys != first.classes.keys:
             raise UserError(f"--run {run.path} knows other classes than {first.path}: they cannot answer as one")
-        sizes = [each.config.preset.augment.crop_size for each in (run, first)]
+        networks = [each.config.preset.network for each in (run, first)]
+        sizes = [network.image_size for network in networks]
         if sizes[0] != sizes[1]:
             raise UserError(
                 f"--run {run.path} sees crops of {sizes[0]} pixels, {first.path} of {sizes[1]}: export each by itself"
             )
+        if networks[0].stored_shape != networks[1].stored_shape:
+            raise UserError(
+                f"--run {run.path} takes pictures of another size, or other colors, than {first.path}: export each by "
+                "itself"
+            )
 
 
-def _lay_out(model: AlexNet) -> dict[str, tf.Variable]:
+def _lay_out(model: Network) -> dict[str, tf.Variable]:
     """Transposes the kernels of fully connected layers, for speed; returns the network's variables by name."""
     variables = named_variables(model)
     for layer in model._flatten_layers():

@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.serving.versions import CLASSES_FILE, newest_version
+from alexnet_tf.serving.metadata import read_metadata
+from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
 
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
 """By the number of views."""
@@ -24,10 +26,27 @@ class ExportedModel:
 
     def __init__(self, path: Path) -> None:
         self.path = newest_version(path)
-        self.classes = load_classes(self.path / CLASSES_FILE)
+        self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
+        self.metadata: dict[str, Any] = read_metadata(self.path)["metadata"] or {}
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """Which checkpoints its weights are of, a line a net."""
+        nets = self.metadata.get("nets", [self.metadata])  # the first exports were of one net each
+        found = [CheckpointFacts.of_export(net) for net in nets] if isinstance(nets, list) else []
+        return [f"weights of model {self.path}: {facts}" for facts in found if facts is not None]
+
+    def number_of_views(self, views: int) -> int:
+        """How many views ten really are; models of earlier versions, which do not tell, have ten."""
+        if views == 1:
+            return 1
+        try:
+            return max(int(net["ten_view"]) for net in self.metadata["nets"])
+        except (ValueError, KeyError, TypeError):
+            return views
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
         """What is on pictures.

@@ -8,12 +8,17 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.evaluation.figures import read_metrics
+from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import read_whole
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
+from alexnet_tf.runs.classes import load_classes
 from alexnet_tf.runs.metrics import METRICS_FILE
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
-from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, MAKER, MODEL_FILE
+from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, CLASSES_REMEDY, MAKER, MODEL_FILE
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
 
@@ -35,12 +40,30 @@ def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], licen
     (folder / MODEL_FILE).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What a version's folder tells of the model, for people: `classes` (keys and names) and `metadata`.
+
+    Either is None where the file is missing or broken: a model serves without them.
+    """
+    try:
+        classes: Any = load_classes(folder / CLASSES_FILE, CLASSES_REMEDY).model_dump()
+    except UserError:
+        classes = None
+    try:
+        metadata = json.loads(read_whole(folder / MODEL_FILE))
+    except (OSError, ValueError, RecursionError):
+        metadata = None
+    return {"classes": classes, "metadata": metadata if isinstance(metadata, dict) else None}
+
+
 def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     step = int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
     return {
         "preset": run.config.model.preset,
         "seed": run.config.train.seed,
+        "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),
         "checkpoint_step": step,
+        "epoch": CheckpointFacts.of(run, checkpoint).epoch,
         "validation": _validation(run, step),
     }
 

@@ -6,6 +6,7 @@ kernels, which the C++ loader knows as well. Sizes are read from a file's header
 structure (`picture_structure.py`); both are judged before a pixel is decoded.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -14,7 +15,6 @@ from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_structure import OK as OK
 from alexnet_tf.serving.picture_structure import jpeg_status, png_essence, png_header_status
-from alexnet_tf.settings.presets import STORED_SIZE
 from tfrecords.picture_kinds import (
     DAMAGED,
     GIF_SIGN,
@@ -35,22 +35,26 @@ AT_ONCE = 16
 Map = Callable[[tf.Tensor], tf.Tensor]
 
 
-def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
+def read_files(
+    files: tf.Tensor, stored_shape: tuple[int, int, int], prepare: Map, unpack: Map = tf.identity
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads every file that can be read, and says of the others what is wrong.
 
     Args:
       files: string (N,), JPEG, PNG or GIF files; of an animation the first frame counts.
-      prepare: takes one picture, float32 (256, 256, 3), to what is wanted, of any fixed shape.
+      stored_shape: height, width and channels to which a picture is brought first, those of the records.
+      prepare: takes one such picture, float32, to what is wanted, of any fixed shape.
       unpack: takes one of `files` to the picture file in it; may fail like all the rest.
 
     Returns:
       The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
     """
-    nothing = tf.zeros_like(prepare(tf.zeros((STORED_SIZE, STORED_SIZE, 3))))
+    nothing = tf.zeros_like(prepare(tf.zeros(stored_shape)))
+    read_file = _reader(stored_shape)
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        file, status = inspect_file(unpack(file))
-        prepared = tf.cond(status == OK, lambda: prepare(picture_from_file(file)), lambda: nothing)
+        picture, status = read_file(unpack(file))
+        prepared = tf.cond(status == OK, lambda: prepare(picture), lambda: nothing)
         return tf.ensure_shape(prepared, nothing.shape), status
 
     def read_or_fall_back(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -60,6 +64,21 @@ def read_files(files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tup
 
     specs = tf.TensorSpec(nothing.shape, nothing.dtype), tf.TensorSpec((), tf.string)
     return tf.map_fn(read_or_fall_back, files, fn_output_signature=specs, parallel_iterations=AT_ONCE)
+
+
+@functools.cache
+def _reader(stored_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Takes a file to its picture, float32 of that shape, zeros where it cannot be used, and its status.
+
+    Traced once for all signatures of all models, for there is much in it, and nothing that differs.
+    """
+
+    def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        file, status = inspect_file(file)
+        picture = tf.cond(status == OK, lambda: picture_from_file(file, stored_shape), lambda: tf.zeros(stored_shape))
+        return picture, status
+
+    return tf.function(read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

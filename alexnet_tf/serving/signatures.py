@@ -4,8 +4,8 @@
 |---|---|---|
 | serving_default | image_bytes: string (N,) | classes, labels: string (N, 5); scores: float (N, 5); status (N,) |
 | probabilities | image_bytes | probabilities: float (N, classes), in label order; status |
-| ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 |
-| features | image_bytes | features: float (N, 4096), the activations of fc7, before its dropout; status |
+| ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 (or fewer) |
+| features | image_bytes | features: float (N, F), what the last feature layer puts out (fc7: F = 4096); status |
 | view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
 | images | images: uint8 (N, height, width, 3), RGB | as probabilities |
 | float_images | images: float (N, height, width, 3), RGB from 0 to 255 | as probabilities |
@@ -23,11 +23,11 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.evaluation.probabilities import view_average
-from alexnet_tf.networks.network import AlexNet
+from alexnet_tf.networks.network import Network
 from alexnet_tf.pictures.preparation import center_crop, evaluation_views
 from alexnet_tf.pictures.resizing import picture_from_pixels
 from alexnet_tf.runs.run import Run
-from alexnet_tf.serving.picture_files import OK, judge_size, read_files
+from alexnet_tf.serving.picture_files import OK, Map, judge_size, read_files
 from tfrecords.schema import KEY_IMAGE
 
 TOP = 5
@@ -49,12 +49,13 @@ class ServedNet:
     nets = 1
     """How many share in an answer."""
 
-    def __init__(self, model: AlexNet, run: Run) -> None:
+    def __init__(self, model: Network, run: Run) -> None:
         self.run = run
         self.model = model
-        crop = (model.image_size, model.image_size, 3)
+        crop = model.picture_shape
+        self.stored_shape = model.settings.stored_shape
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
-        self._one_view = tf.function(lambda files: read_files(files, self._center_view), input_signature=[FILES])
+        self._one_view = tf.function(lambda files: self._read(files, self._center_view), input_signature=[FILES])
         self._probabilities = tf.function(
             self._average,
             input_signature=[tf.TensorSpec((None, None, *crop), tf.float32)],
@@ -93,18 +94,19 @@ class ServedNet:
         }
 
     def _ten_view(self, files: tf.Tensor) -> Outputs:
-        return self._answer(*read_files(files, lambda picture: self._views(picture, 10)))
+        return self._answer(*self._read(files, lambda picture: self._views(picture, 10)))
 
     def _features(self, files: tf.Tensor) -> Outputs:
         views, status = self._one_view(files)
-        features = tf.concat(self.model.features(_never_empty(views)[:, 0], "fc7"), axis=1)[: tf.size(status)]
+        features = self.model.features(_never_empty(views)[:, 0], self.model.settings.feature_layers[-1])
+        features = self.model.side_by_side(features)[: tf.size(status)]
         return {"features": _where_ok(status, features), "status": status}
 
     def _view(self, files: tf.Tensor) -> Outputs:
         def center(picture: tf.Tensor) -> tf.Tensor:
-            return tf.io.encode_png(tf.cast(center_crop(picture, self.model.image_size), tf.uint8))
+            return tf.io.encode_png(tf.cast(center_crop(picture, self.model.picture_shape[0]), tf.uint8))
 
-        png, status = read_files(files, center)
+        png, status = self._read(files, center)
         return {"png_bytes": png, "status": status}
 
     def _images(self, images: tf.Tensor) -> Outputs:
@@ -116,7 +118,8 @@ class ServedNet:
         status = tf.where(finite, size_status, NOT_FINITE)
 
         def prepare(picture: tf.Tensor) -> tf.Tensor:
-            return self._center_view(picture_from_pixels(tf.where(tf.math.is_finite(picture), picture, 0.0)))
+            readable = tf.where(tf.math.is_finite(picture), picture, 0.0)
+            return self._center_view(picture_from_pixels(readable, self.stored_shape))
 
         crop = self.views_spec.shape[1:]
         views = tf.cond(
@@ -131,12 +134,15 @@ class ServedNet:
             feature = tf.io.FixedLenFeature((), tf.string, default_value="")
             return tf.io.parse_single_example(example, {KEY_IMAGE: feature})[KEY_IMAGE]
 
-        answer = self._answer(*read_files(examples, self._center_view, file_of))
+        answer = self._answer(*self._read(examples, self._center_view, file_of))
         status = answer["status"]
         scores, labels = self._top(answer["probabilities"])
         names = self._names(self.run.classes.names, labels, status == OK)
         first = tf.where(status == OK, names[:, 0], status)
         return {"classes": tf.concat([first[:, None], names[:, 1:]], axis=1), "scores": scores}
+
+    def _read(self, files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
+        return read_files(files, self.stored_shape, prepare, unpack)
 
     def _answer(self, views: tf.Tensor, status: tf.Tensor) -> Outputs:
         probabilities = self._probabilities(_never_empty(views))[: tf.size(status)]

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read, cannot_be_written
 from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, read_whole, remove
 
 PROTO = "saved_model.pb"
 ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"
 """Class keys and names, in label order."""
+CLASSES_REMEDY = "copy the whole folder again, or export again"
 MODEL_FILE = ASSETS / "model.json"
-"""Where the model comes from, how good it is, under which licence it may be used, and its limits."""
+"""Where the model comes from, how good it is, under which license it may be used, and its limits."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
 MAKER = "alexnet-tf"
 """The `made_by` of MODEL_FILE."""
@@ -74,9 +76,22 @@ def newest_version(model: Path) -> Path:
     for folder in reversed(version_folders(model).values()):
         if (folder / PROTO).is_file():
             return folder
-    if not model.is_dir():
-        raise UserError(f"{model} is no folder, so it holds no exported model; make one with export.py --out {model}")
-    raise UserError(f"{model} holds no exported model; make one with export.py --out {model}")
+    found = "holds" if model.is_dir() else "is no folder, so it holds"
+    raise UserError(f"{model} {found} no exported model; {how_to_get_one(model)}")
+
+
+def how_to_get_one(model: Path) -> str:
+    """What helps where a path holds no exported model."""
+    if _is_run(model):
+        return (
+            f"it is a run: export it with export.py --run {model} --out models/alexnet and give --model models/alexnet"
+        )
+    return f"make one with export.py --out {model}"
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder is one that train.py made."""
+    return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir()
 
 
 @contextmanager
@@ -97,6 +112,8 @@ def new_version(
     Raises:
       UserError: the version exists, another process writes a version here, or the folder cannot be written.
     """
+    if _is_run(out):
+        raise UserError(f"--out {out} is a run; give a folder of the model's own, such as --out models/alexnet")
     with _locked(out):
         _remove_leftovers(out, report)
         finished = _free_folder(out, version)
@@ -108,7 +125,7 @@ def new_version(
             try:
                 put_in_place(unfinished, finished)
             except OSError as fault:
-                raise UserError(f"{finished} cannot be written: {fault.strerror or fault}") from fault
+                raise cannot_be_written(finished, fault) from fault
         finally:
             remove(unfinished)
         if keep is not None:
@@ -146,7 +163,9 @@ def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) ->
             os.rename(path, leaving)
             shutil.rmtree(leaving)
         except OSError as fault:
-            raise UserError(f"{written} is written; {path} cannot be removed: {fault.strerror}") from fault
+            raise UserError(
+                f"{written} is written; {path} cannot be removed: {fault.strerror}; remove it by hand"
+            ) from fault
     if others:
         named = ", ".join(path.name for path in others)
         report(f"left alone and not counted, for export.py did not make it as it stands: {named} in {out}")
@@ -200,7 +219,7 @@ def _numbered(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as fault:
-        raise UserError(f"{folder} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(folder, fault) from fault
 
 
 @contextmanager

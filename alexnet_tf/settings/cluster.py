@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.config import Config, DistributeConfig, check_workers
+from alexnet_tf.settings.config import Config, DistributeConfig, check_workers, out_of_range
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _of_tf_config(text: str) -> tuple[tuple[str, ...], int]:
     if kind == "worker":
         index += len(chiefs)
     if workers and not 0 <= index < len(workers):
-        raise UserError(f"TF_CONFIG: task index {task['index']} is none of its {len(workers)} workers, counted from 0")
+        raise UserError(f"TF_CONFIG: {out_of_range(task['index'], len(workers))}")
     return workers or ALONE.workers, index
 
 

@@ -3,49 +3,50 @@
 No TensorFlow here, so a wrong key is told in well under a second.
 """
 
-import math
-import os
-import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.text_files import read_text
+from alexnet_tf.settings.network_checks import check_choices, check_crop, check_layers, check_stored_features
 from alexnet_tf.settings.plain_yaml import NOTHING, load_yaml
-from alexnet_tf.settings.presets import PRESETS, STORED_SIZE, Augmentation, Precision, Preset, Recipe
+from alexnet_tf.settings.presets import PRESETS, Augmentation, OptimizerName, Precision, Preset, Recipe
+from alexnet_tf.settings.values import (
+    Batch,
+    Count,
+    Epochs,
+    Factor,
+    FactorsByEpoch,
+    NamesOnce,
+    NotNegative,
+    Section,
+    Strict,
+    UserPath,
+    WorkerAddress,
+    kinds_of,
+    number,
+)  # fmt: skip
 
-Layer = Literal["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
-NotNegative = Annotated[float, Field(ge=0, le=1e9)]
-"""Bounded, for several of them are multiplied, and the product must be a float32."""
-WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$")]
 
-
-def _expanded(path: Path) -> Path:
-    """With the home folder for a leading `~`."""
-    if "\0" in str(path):
-        raise ValueError("a path holds no NUL")
-    return Path(os.path.expanduser(path))
-
-
-UserPath = Annotated[Path, AfterValidator(_expanded)]
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are refused, values are checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+def _known_preset(name: str) -> str:
+    if name not in PRESETS:
+        raise PydanticCustomError("preset", f"Input should be one of {', '.join(PRESETS)}")
+    return name
 
 
 class ModelConfig(Section):
-    """The network."""
+    """The network: a preset, and what its network leaves to choose. See presets.NetworkSettings."""
 
-    preset: Literal["paper", "2012-code", "caffe", "caffenet", "owt"] = "paper"
+    model_config = ConfigDict(extra="allow")  # which other keys there are depends on the preset; checked with it
+
+    preset: Annotated[str, AfterValidator(_known_preset)] = "paper"
 
 
 class DataConfig(Section):
@@ -54,11 +55,14 @@ class DataConfig(Section):
     dir: UserPath = Path("data")
     statistics: UserPath | None = None
     """The statistics.npz to train with; None: the data's own. Weights that came from elsewhere need theirs."""
-    batch_size: Count = 128
+    batch_size: Batch = 128
     """Images of a step, over all workers: each takes an equal part, so that the recipe's 128 stay the recipe's."""
-    eval_batch_size: Count = 100
+    eval_batch_size: Batch = 100
     shuffle_buffer: Count = 10_000
     """Records, still encoded, that wait in random order; fewer where so many take more than 512 MB, as raw ones do."""
+    augment_on: Literal["pipeline", "device"] = "pipeline"
+    """Where pictures are cropped, mirrored and colored: by the input pipeline, or by the device that the network runs
+    on, for GPUs that take more images/s than the processor's cores prepare. The numbers are the same."""
 
 
 class AugmentConfig(Section):
@@ -69,9 +73,10 @@ class AugmentConfig(Section):
     mean: Literal["per-offset", "center", "color"] | None = None
     noise: Literal["eigenvalue", "standard-deviation", "none"] | None = None
     noise_stddev: NotNegative | None = None
-    noise_divisor: float | None = Field(None, ge=1e-9)
+    noise_divisor: Factor | None = None
     noise_until_epoch: Count | None = None
     crop: Literal["random", "center"] | None = None
+    mirror: bool | None = None
 
 
 class TrainConfig(Section):
@@ -86,19 +91,20 @@ class TrainConfig(Section):
     cache_features: bool = False
     """Run the frozen part once and train the rest on what it puts out; the same result, many times as fast."""
     learning_rate: NotNegative | None = None
-    momentum: float | None = Field(None, gt=0, lt=1)
+    momentum: float | None = Field(None, ge=1e-9, le=1 - 1e-7)
+    """As a float32 still above 0 and below 1."""
     weight_decay: NotNegative | None = None
     bias_rate_factor: NotNegative | None = None
     drop_bias_rate: bool | None = None
     decay_biases: bool | None = None
     schedule: Literal["plateau", "epochs"] | None = None
-    drop_epochs: tuple[int, ...] | None = None
-    drop_factor: float | None = Field(None, gt=0, le=1)
-    max_drops: int | None = Field(None, ge=0)
-    layer_drops: dict[Layer, dict[int, NotNegative]] | None = None
-    rate_multipliers: dict[Layer, NotNegative] | None = None
-    freeze: tuple[Layer, ...] | None = None
-    optimizer: Literal["paper", "sgdw"] | None = None
+    drop_epochs: Epochs | None = None
+    drop_factor: float | None = Field(None, ge=1e-9, le=1)
+    max_drops: int | None = Field(None, ge=0, lt=2**31)
+    layer_drops: dict[str, FactorsByEpoch] | None = None
+    rate_multipliers: dict[str, NotNegative] | None = None
+    freeze: NamesOnce | None = None
+    optimizer: OptimizerName | None = None
     precision: Precision | None = None
     patience: Count = 3
     """With schedule "plateau": epochs without a new best validation error before the rate drops."""
@@ -108,13 +114,17 @@ class TrainConfig(Section):
     """Steps between checkpoints within an epoch; the end of an epoch always makes one."""
     stuck_after: Count = 1000
     """Steps after which a loss still at ln(classes) is reported."""
+    stop_after: Count | None = None
+    """Epochs in a row without a new best validation error after which training ends; None: it goes on to the end."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """"balanced": a picture counts the more in the loss, the fewer its class has, so that all classes weigh alike."""
 
 
 class DevicesConfig(Section):
     """Which device each tower lives on."""
 
     towers: Literal["auto", "two-gpus", "one-gpu", "two-cpus", "one-cpu"] = "auto"
-    threads: int = Field(0, ge=0)
+    threads: int = Field(0, ge=0, le=4096)
     """Threads inside an operation; 0: one per core, or just one where two towers have two cores."""
 
 
@@ -126,7 +136,7 @@ class DistributeConfig(Section):
 
     workers: tuple[WorkerAddress, ...] = ()
     """host:port of every worker, the same list on all; the first is the one that writes the run's folder."""
-    index: int | None = Field(None, ge=0)
+    index: int | None = Field(None, ge=0, lt=2**31)
     """This worker's place in the list, from 0; None: found by this machine's own names and addresses."""
     watch_port: int | None = Field(None, ge=1, lt=2**16)
     """On the first worker's host, where all keep watch over each other; None: the highest port in `workers`, plus 1."""
@@ -137,15 +147,15 @@ class DistributeConfig(Section):
     stands still, ends all. While it compiles or loads, a busy processor or disk counts as well."""
     rate_scaling: Literal["none", "linear"] = "none"
     """"linear": every rate times data.batch_size / base_batch_size (Goyal et al., arXiv 1706.02677, section 2.1)."""
-    base_batch_size: int = Field(128, ge=1)
+    base_batch_size: Batch = 128
     """The batch that train.learning_rate is meant for."""
-    warmup_epochs: float = Field(5, ge=0)
+    warmup_epochs: NotNegative = 5
     """Epochs in which scaled-up rates rise from those for base_batch_size (section 2.2 there)."""
     gradient_dtype: Literal["float32", "bfloat16"] = "float32"
     """How gradients go from worker to worker; bfloat16 halves the bytes and rounds to 8 bits of precision."""
 
 
-class Config(Section):
+class Config(Strict):
     """A whole experiment."""
 
     model: ModelConfig = ModelConfig()
@@ -159,10 +169,10 @@ class Config(Section):
     def preset(self) -> Preset:
         """The preset with this config's overrides laid over it, its rate scaled to the batch."""
         base = PRESETS[self.model.preset]
-        recipe = Recipe(**_laid_over(base.train, self.train))
+        recipe = Recipe(**_with_overrides(base.train, self.train))
         return Preset(
-            network=base.network,
-            augment=Augmentation(**_laid_over(base.augment, self.augment)),
+            network=replace(base.network, **(self.model.model_extra or {})),
+            augment=Augmentation(**_with_overrides(base.augment, self.augment)),
             train=replace(recipe, learning_rate=recipe.learning_rate * self.rate_scale),
         )
 
@@ -182,7 +192,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     try:
         text = read_text(path, "config")
     except FileNotFoundError as fault:
-        raise UserError(f"config {path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(f"config {path}", fault) from fault
     return parse_config(text, str(path), overrides)
 
 
@@ -205,26 +215,17 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
 
 def _check_together(config: Config, source: str) -> None:
     """Refuses what no single field can tell."""
-    augment = config.preset.augment
-    if augment.max_offset + augment.crop_size > STORED_SIZE:
-        raise UserError(
-            f"{source}: augment.max_offset: preset {config.model.preset} cuts {augment.crop_size} pixels of "
-            f"{STORED_SIZE}, so {STORED_SIZE - augment.crop_size} at most, got {augment.max_offset}"
-        )
+    name, train = config.model.preset, config.train
+    network = PRESETS[name].network
+    check_choices(config.model.model_extra or {}, network, source)
+    for field in ("freeze", "layer_drops", "rate_multipliers"):
+        check_layers(f"train.{field}", getattr(train, field) or (), network, name, source)
+    if set(config.preset.train.freeze) == set(network.layers):
+        raise UserError(f"{source}: train.freeze: holds every layer, so nothing would be trained; leave one out")
+    check_crop(config.preset, name, source)
     check_workers(config, source)
-    if not config.train.cache_features:
-        return
-    if config.preset.train.frozen_part is None:
-        raise UserError(
-            f"{source}: train.cache_features: nothing can be run only once unless train.freeze holds conv1 to conv5"
-        )
-    if config.preset.train.precision != "float32":
-        raise UserError(f"{source}: train.cache_features keeps features in float32: leave train.precision at float32")
-    if (augment.crop, augment.noise) != ("center", "none"):
-        raise UserError(
-            f"{source}: train.cache_features keeps one view of each picture: set augment.crop=center and "
-            "augment.noise=none"
-        )
+    if train.cache_features:
+        check_stored_features(config.preset, source)
 
 
 def check_workers(config: Config, source: str) -> None:
@@ -245,9 +246,7 @@ def check_workers(config: Config, source: str) -> None:
         raise UserError(f"{source}: distribute.workers: port {port} of {beyond[0]} is above 65535")
     _check_watch_port(config, source)
     if config.distribute.index is not None and config.distribute.index >= max(1, len(workers)):
-        raise UserError(
-            f"{source}: distribute.index: {config.distribute.index} is none of {len(workers)} workers, counted from 0"
-        )
+        raise UserError(f"{source}: distribute.index: {out_of_range(config.distribute.index, len(workers))}")
     if workers and batch % len(workers):
         raise UserError(
             f"{source}: data.batch_size: {batch} images cannot be shared equally by {len(workers)} workers; take a "
@@ -255,6 +254,14 @@ def check_workers(config: Config, source: str) -> None:
         )
     if len(workers) > 1 and config.train.cache_features:
         raise UserError(f"{source}: train.cache_features: is for one process; leave distribute.workers empty")
+
+
+def out_of_range(index: int, workers: int) -> str:
+    """What is wrong with a worker's index, in words."""
+    if not workers:
+        return f"index {index} is out of range: a run without distribute.workers has index 0 only"
+    last = "and" if workers == 2 else "to"
+    return f"index {index} is out of range: {workers} workers have indices 0 {last} {workers - 1}"
 
 
 def _check_watch_port(config: Config, source: str) -> None:
@@ -296,17 +303,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 def _is_text(section: str, key: str) -> bool:
     """Whether a field is a path or a text, of which nothing is to be read but what stands there."""
     fields = _fields_of(section)
-    return key in fields and bool({Path, str} & _kinds(fields[key].annotation))
-
-
-def _kinds(annotation: Any) -> set[type]:
-    """The types of which a value may be: {Path, NoneType} of `Path | None`, {str} of a Literal of texts."""
-    parts = get_args(annotation)
-    if getattr(annotation, "__origin__", None) in (tuple, dict):
-        return set()
-    if not parts:
-        return {annotation if isinstance(annotation, type) else type(annotation)}
-    return set().union(*map(_kinds, parts))
+    return key in fields and bool({Path, str} & kinds_of(fields[key].annotation))
 
 
 def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
@@ -314,35 +311,21 @@ def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for section, fields in tree.items():
         if isinstance(fields, dict):
-            found[section] = {key: v if _is_text(section, key) else _number(v) for key, v in fields.items()}
+            found[section] = {key: v if _is_text(section, key) else number(v) for key, v in fields.items()}
         else:
-            found[section] = _number(fields)
+            found[section] = number(fields)
     return found
-
-
-def _number(value: Any) -> Any:
-    """What people read in a text: 010 is ten, 1e-3 a thousandth, 12:30 no number; in lists and tables, too."""
-    if isinstance(value, dict):
-        return {key: _number(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_number(part) for part in value]
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"[-+]?[0-9]{1,18}", value):
-        return int(value)
-    if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", value):
-        number = float(value)
-        return number if math.isfinite(number) else value
-    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _first_fault(fault: ValidationError) -> str:
     first = fault.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         return f"unknown key {field}; known here: {', '.join(_known_keys(first['loc']))}"
     given = repr(first["input"])
-    wrong = "a path is missing" if first["type"] == "path_type" else first["msg"]  # pydantic's names Python's class
+    wrong = (
+        "a path is missing" if first["type"] == "path_type" else first["msg"].removeprefix("Value error, ")
+    )  # pydantic's names Python's class
     return f"{field}: {wrong}, got {given if len(given) <= 200 else given[:200] + ' ...'}"
 
 
@@ -358,7 +341,7 @@ def _fields_of(section: str) -> dict[str, FieldInfo]:
     return kind.model_fields
 
 
-def _laid_over(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:
+def _with_overrides(base: Augmentation | Recipe, overrides: Section) -> dict[str, Any]:
     return {
         name: value if (value := getattr(overrides, name, None)) is not None else getattr(base, name)
         for name in base.__dataclass_fields__

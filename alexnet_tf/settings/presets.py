@@ -8,18 +8,53 @@ after Krizhevsky, "One weird trick for parallelizing convolutional neural networ
 A config picks a preset by name and may override single fields of its `augment` and `train` parts.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal
 
-STORED_SIZE = 256
-"""Side of the square pictures in the records, in pixels (paper section 2)."""
-
-FeatureLayer = Literal["conv5", "fc6", "fc7"]
-FEATURE_LAYERS: tuple[FeatureLayer, ...] = get_args(FeatureLayer)
-"""Where the network can be parted in two."""
 Precision = Literal["float32", "bfloat16"]
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+OptimizerName = Literal["paper", "sgdw"]
+"""The rules in `training.optimizers.OPTIMIZERS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """What the settings know of every network. A new kind of network gets a subclass, with fields of its own."""
+
+    kind: str
+    """Which class builds it, by `networks.registry.NETWORKS`."""
+    image_size: int
+    """Side of the square crop that the network sees, in pixels."""
+    stored_size: int = 256  # paper section 2
+    """Side of the square pictures in the records, in pixels."""
+    channels: int = 3
+    """Of a pixel: 3 for red, green and blue, 1 for gray; the same in the records."""
+
+    layers: ClassVar[tuple[str, ...]] = ()
+    """What train.freeze, train.rate_multipliers and train.layer_drops may name: the layers that can be trained, in the
+    order in which a picture meets them. The last one depends on the number of classes."""
+    feature_layers: ClassVar[tuple[str, ...]] = ()
+    """Those of them behind which the network can be parted, in the same order; what the last one puts out is what an
+    export calls the features of a picture."""
+    auxiliary_layers: ClassVar[tuple[str, ...]] = ()
+    """Those of the layers, beside the last, that give logits: the ends of auxiliary outputs."""
+    choices: ClassVar[tuple[str, ...]] = ()
+    """Fields that a config may set in its section `model`."""
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what the network sees."""
+        return self.image_size, self.image_size, self.channels
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a picture in the records."""
+        return self.stored_size, self.stored_size, self.channels
+
+
+ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+ALEXNET_FEATURE_LAYERS = ("conv5", "fc6", "fc7")
 
 
 @dataclass(frozen=True)
@@ -35,9 +70,9 @@ class Widths:
     fc7: int
 
 
-@dataclass(frozen=True)
-class Network:
-    """What the network itself needs to know of a recipe."""
+@dataclass(frozen=True, kw_only=True)
+class AlexNetSettings(NetworkSettings):
+    """What an AlexNet of two towers needs to know of a recipe."""
 
     block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu", "conv-relu-pool-lrn"]
     """The last one holds in block 2 as well, where the other two recipes do what the first one says."""
@@ -53,14 +88,16 @@ class Network:
     lrn_beta: float = 0.75  # paper section 3.3
     dropout_rate: float = 0.5  # paper section 4.2
     dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
-    image_size: int = 224  # paper section 3.5; side of the square crop that the network sees, in pixels
+    image_size: int = 224  # paper section 3.5
     kind: str = "alexnet"
-    """Which class builds it, by `networks.registry.NETWORKS`."""
     widths: Widths = Widths(48, 128, 192, 192, 128, 2048, 2048)  # paper section 3.5
 
+    layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
+    feature_layers: ClassVar[tuple[str, ...]] = ALEXNET_FEATURE_LAYERS
 
-@dataclass(frozen=True)
-class OneTowerNetwork:
+
+@dataclass(frozen=True, kw_only=True)
+class OneTowerAlexNetSettings(NetworkSettings):
     """torchvision's alexnet, in which nothing is left to choose; see networks.torchvision."""
 
     dropout_rate: float = 0.5
@@ -68,10 +105,31 @@ class OneTowerNetwork:
     kind: str = "torchvision"
     widths: Widths = Widths(64, 192, 384, 256, 256, 4096, 4096)
 
+    layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
+    feature_layers: ClassVar[tuple[str, ...]] = ALEXNET_FEATURE_LAYERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeNet5Settings(NetworkSettings):
+    """LeNet-5, and what came into use after it; see networks.lenet5."""
+
+    activation: Literal["tanh", "relu"] = "tanh"
+    """"tanh" is the paper's 1.7159 tanh(2x/3)."""
+    pooling: Literal["average", "max"] = "average"
+    """"average" is the paper's, with a trained coefficient and bias for each map."""
+    image_size: int = 26  # in the middle of 32x32, which the network makes of it
+    stored_size: int = 28
+    channels: int = 1
+    kind: str = "lenet5"
+
+    layers: ClassVar[tuple[str, ...]] = ("c1", "s2", "c3", "s4", "c5", "f6", "output")
+    feature_layers: ClassVar[tuple[str, ...]] = ("s2", "s4", "c5", "f6")
+    choices: ClassVar[tuple[str, ...]] = ("activation", "pooling")
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training picture is cropped, mirrored and coloured. Pixels stay on the 0-255 scale."""
+    """How a training picture is cropped, mirrored and colored. Pixels stay on the 0-255 scale."""
 
     max_offset: int
     """Largest crop offset, inclusive, in each direction: a 224 crop of 256 has 33 positions, the paper uses 32."""
@@ -88,9 +146,11 @@ class Augmentation:
     noise_stddev: float = 0.1  # paper section 4.1
     crop: Literal["random", "center"] = "random"
     """"center" shows the network the same crop of a picture in every epoch, never mirrored."""
-    color_divisors: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """R, G and B are divided by these at the very end, in training and at test."""
+    color_divisors: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """R, G and B, or gray, are divided by these at the very end, in training and at test."""
     crop_size: int = 224  # paper section 4.1; the network's image_size
+    mirror: bool = True  # paper section 4.1
+    """Whether pictures are mirrored, in training and in the ten views; without, there are five views."""
 
 
 @dataclass(frozen=True)
@@ -116,30 +176,30 @@ class Recipe:
     rate_multipliers: Mapping[str, float] = field(default_factory=dict)
     """For single layers: a factor on the rate in all epochs."""
     freeze: tuple[str, ...] = ()
-    """Layers that are not updated. Where they reach from conv1 to fc6 or fc7, dropout among them is as at test."""
-    optimizer: Literal["paper", "sgdw"] = "paper"
+    """Layers that are not updated. Where they reach from the first to a feature layer, all up to it is as at test."""
+    optimizer: OptimizerName = "paper"
     """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `optimizer`."""
     precision: Precision = "float32"
     """What training computes in, its validation too. Weights, velocities, logits and the update stay float32."""
-
-    @property
-    def frozen_part(self) -> FeatureLayer | None:
-        """The last of the layers that are frozen from conv1 on, if they reach as far as conv5."""
-        trained = next((number for number, layer in enumerate(LAYERS) if layer not in self.freeze), len(LAYERS))
-        last = LAYERS[min(trained, len(LAYERS) - 1) - 1]
-        return next((layer for layer in FEATURE_LAYERS if layer == last), None)
 
 
 @dataclass(frozen=True)
 class Preset:
     """One complete recipe."""
 
-    network: Network | OneTowerNetwork
+    network: NetworkSettings
     augment: Augmentation
     train: Recipe
 
+    @property
+    def frozen_part(self) -> str | None:
+        """The last of the network's feature layers up to which all its layers are frozen; None: not even the first."""
+        layers = self.network.layers[:-1]
+        frozen = list(itertools.takewhile(lambda layer: layer in self.train.freeze, layers))
+        return next((layer for layer in reversed(self.network.feature_layers) if layer in frozen), None)
 
-_CAFFE_NETWORK = Network(
+
+_CAFFE_NETWORK = AlexNetSettings(
     kind="caffe",  # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
     block1_order="conv-relu-lrn-pool",
     lrn_alpha=1e-4 / 5,  # Caffe divides alpha by local_size
@@ -177,7 +237,7 @@ _CAFFE = Preset(
 
 PRESETS = {
     "paper": Preset(
-        network=Network(
+        network=AlexNetSettings(
             block1_order="conv-relu-lrn-pool",  # sections 3.3 and 3.5
             lrn_alpha=1e-4,  # section 3.3: the sum is not divided by n
             spatial_norm_after_block2=False,
@@ -202,7 +262,7 @@ PRESETS = {
         ),
     ),
     "2012-code": Preset(
-        network=Network(
+        network=AlexNetSettings(
             block1_order="conv-lrn-pool-relu",
             lrn_alpha=1e-4 / 5,  # the program divides alpha by n
             spatial_norm_after_block2=True,
@@ -231,7 +291,7 @@ PRESETS = {
     "caffe": _CAFFE,
     "caffenet": replace(_CAFFE, network=replace(_CAFFE_NETWORK, block1_order="conv-relu-pool-lrn", nonzero_bias=1.0)),
     "owt": Preset(  # torchvision/models/alexnet.py; references/classification for its training
-        network=OneTowerNetwork(),
+        network=OneTowerAlexNetSettings(),
         augment=Augmentation(
             max_offset=32,  # torchvision draws crops of random size and shape, which is not done here
             images_per_draw=1,
@@ -248,6 +308,30 @@ PRESETS = {
             schedule="epochs",
             drop_epochs=(31, 61),  # --lr-step-size 30
             weight_decay=1e-4,
+        ),
+    ),
+    "lenet5": Preset(  # LeCun et al., Proc. IEEE 86 (11), 1998; trained as any network here, see networks.lenet5
+        network=LeNet5Settings(),
+        augment=Augmentation(
+            max_offset=2,
+            images_per_draw=1,
+            mean="per-offset",
+            noise="none",
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+            color_divisors=(0.3081 * 255,),  # the digits' standard deviation; section II.B: a variance of about 1
+            crop_size=26,
+            mirror=False,  # a mirrored digit is none
+        ),
+        train=Recipe(
+            bias_rate_factor=1.0,
+            drop_bias_rate=True,
+            decay_biases=False,
+            schedule="epochs",
+            drop_epochs=(14, 18),
+            epochs=20,  # section III.B
+            learning_rate=0.02,
+            weight_decay=0.001,
         ),
     ),
 }

@@ -5,29 +5,27 @@ How much of the network then changes is up to train.freeze, train.rate_multiplie
 
 from pathlib import Path
 
-import tensorflow as tf
-
+from alexnet_tf.networks.network import NetworkVariable
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.runs.run import Run
+from alexnet_tf.runs.run import CONFIG_FILE, Run, no_run
 from alexnet_tf.settings.config import Config
-from alexnet_tf.training.optimizers import layer_of
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
-HEAD = "fc8"
 
-
-def take_weights(source: Run, variables: dict[str, tf.Variable], config: Config, classes: Classes) -> None:
-    """Gives the variables the best weights of `source`; fc8 stays as initialized where the classes are others.
+def take_weights(source: Run, variables: dict[str, NetworkVariable], config: Config, classes: Classes) -> None:
+    """Gives the variables the best weights of `source`; where the classes are others, what gives logits starts afresh.
 
     Raises:
       UserError: `source` has another network or sees pictures prepared in another way.
     """
     own, theirs = config.preset, source.config.preset
     if own.network != theirs.network:
+        described = [" ".join(f"model.{key}={value}" for key, value in chosen.model_dump().items())
+                     for chosen in (source.config.model, config.model)]  # fmt: skip
         raise UserError(
-            f"train.init_from: run {source.path} has preset {source.config.model.preset}, this config "
-            f"{config.model.preset}: another network; set model.preset={source.config.model.preset}"
+            f"train.init_from: run {source.path} has another network, {described[0]}, than this config, "
+            f"{described[1]}; set the same"
         )
     for name in ("mean", "color_divisors"):
         if getattr(own.augment, name) != getattr(theirs.augment, name):
@@ -36,9 +34,11 @@ def take_weights(source: Run, variables: dict[str, tf.Variable], config: Config,
                 f"not {getattr(own.augment, name)}; set it to the same"
             )
     same_classes = source.classes.keys == classes.keys
-    taken = {name: variable for name, variable in variables.items() if same_classes or layer_of(name) != HEAD}
+    ends = (*own.network.auxiliary_layers, own.network.layers[-1])
+    taken = {name: known.variable for name, known in variables.items() if same_classes or known.layer not in ends}
     checkpoint = source.load_weights(taken)
-    head = "" if same_classes else f"; {HEAD} starts afresh for {len(classes.keys)} other classes"
+    starts = f"{' and '.join(ends)} {'start' if len(ends) > 1 else 'starts'}"
+    head = "" if same_classes else f"; {starts} afresh for {len(classes.keys)} other classes"
     print(f"weights of {checkpoint}{head}")
 
 
@@ -48,11 +48,22 @@ def load_statistics(config: Config, run: Path) -> Statistics:
     A run under way has a copy of those that it began with, so that the other run may be gone by then.
 
     Raises:
-      UserError: the file is missing or broken.
+      UserError: the file is missing or broken, or is of pictures of another size than the network's, or a run that
+        begins is to take weights from what is no run.
     """
+    own = run / STATISTICS_FILE
+    source = config.train.init_from
+    if source is not None and not own.exists() and not (source / CONFIG_FILE).exists():
+        raise UserError(f"train.init_from: {no_run(source)}")
     of_data = config.data.dir / STATISTICS_FILE
     path = config.data.statistics or of_data
     if config.data.statistics is None and config.train.init_from is not None:
-        own = run / STATISTICS_FILE
         path = own if own.exists() else config.train.init_from / STATISTICS_FILE
-    return Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")
+    found = Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")
+    shapes = [" x ".join(map(str, shape)) for shape in (found.mean_image.shape, config.preset.network.stored_shape)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"{path} has a mean image of {shapes[0]}, the pictures for model.preset={config.model.preset} are "
+            f"{shapes[1]}; set another data.statistics or train.init_from"
+        )
+    return found

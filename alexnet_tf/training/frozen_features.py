@@ -7,7 +7,7 @@ same numbers again. Stored, they leave only the rest of the network to be run: t
     RUN/features/features.json          every file's size and SHA-256, and what they were computed from; written last
 
 At the start of a training all of them are held against that list, and computed again where anything differs.
-A picture takes 16 KB behind fc6 or fc7 and 36 KB behind conv5: 21 GB or 47 GB for all of ILSVRC-2012.
+A picture of AlexNet takes 16 KB behind fc6 or fc7 and 36 KB behind conv5: 21 GB or 47 GB for all of ILSVRC-2012.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tqdm import tqdm
 
-from alexnet_tf.networks.network import AlexNet, named_variables
+from alexnet_tf.evaluation.probabilities import Bar
+from alexnet_tf.networks.network import Network, network_variables
 from alexnet_tf.pictures.input_pipeline import (
     READ_AHEAD,
     SHUFFLE_MEMORY,
@@ -32,10 +32,10 @@ from alexnet_tf.pictures.input_pipeline import (
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.program.whole_files import UNFINISHED, put_in_place, read_whole, remove, write_whole
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import LAYERS, FeatureLayer
-from alexnet_tf.training.optimizers import layer_of
 from tfrecords.manifest import Manifest, Shard, check_files, file_sha256
 from tfrecords.record_check import label_of, one_line
 from tfrecords.schema import KEY_LABEL
@@ -74,8 +74,7 @@ class FrozenFeatures:
     """
 
     def __init__(
-        self, folder: Path, model: AlexNet, layer: FeatureLayer, config: Config, manifest: Manifest,
-        statistics: Statistics,
+        self, folder: Path, model: Network, layer: str, config: Config, manifest: Manifest, statistics: Statistics,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.model = model
@@ -113,14 +112,15 @@ class FrozenFeatures:
 
         @tf.function(reduce_retracing=True)
         def probabilities(features: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(self.model.head(self.model.towers_of(features), self.layer))
+            return tf.nn.softmax(self.model.head(self.model.towers_of(features, self.layer), self.layer))
 
         return probabilities
 
     def _origin(self, statistics: Statistics) -> dict[str, str]:
         preset = self.config.preset
-        layers = LAYERS[: LAYERS.index(self.layer) + 1]
-        frozen = {name: v for name, v in named_variables(self.model).items() if layer_of(name) in layers}
+        layers = preset.network.layers[: preset.network.layers.index(self.layer) + 1]
+        known = network_variables(self.model)
+        frozen = {name: variable.variable for name, variable in known.items() if variable.layer in layers}
         shards = [shard.sha256 for split in SPLITS for shard in self.manifest.splits[split].shards]
         return {
             "layer": self.layer,
@@ -163,8 +163,11 @@ class FrozenFeatures:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as fault:
-            advice = "; move away what bears its name" if isinstance(fault, FileExistsError) else ""
-            raise UserError(f"{self.folder} cannot be made a folder: {fault.strerror}{advice}") from fault
+            if not isinstance(fault, FileExistsError):
+                raise cannot_be_written(self.folder, fault) from fault
+            raise UserError(
+                f"{self.folder} cannot be made a folder: {fault.strerror}; move away what bears its name"
+            ) from fault
         names = (FEATURES_FILE, *(f"{split}-?????-of-?????" for split in SPLITS))
         for path in [path for name in names for start in ("", UNFINISHED) for path in self.folder.glob(start + name)]:
             if path.is_dir():  # never ours, and what is in it may be wanted
@@ -177,13 +180,13 @@ class FrozenFeatures:
                 "views",
                 lambda device: prepare_evaluation(pictures, 1, self.config.preset.augment, statistics, device)[:, 0],
             )
-            return tf.concat(self.model.features(images, self.layer), axis=1)  # (n, F)
+            return self.model.side_by_side(self.model.features(images, self.layer))  # (n, F)
 
         total = sum(self.manifest.splits[split].records for split in SPLITS)
-        with tqdm(total=total, unit="img", desc="features", disable=None) as bar:
+        with progress_bar(total, desc="features") as bar:
             return {split: self._write_split(split, features, bar) for split in SPLITS}
 
-    def _write_split(self, split: str, features: Callable[[tf.Tensor], tf.Tensor], bar: tqdm) -> list[Shard]:
+    def _write_split(self, split: str, features: Callable[[tf.Tensor], tf.Tensor], bar: Bar) -> list[Shard]:
         rows = self._rows(split, features)
         written = [self._write_file(shard, rows, bar) for shard in self.manifest.splits[split].shards]
         next(rows, None)  # the end of the last shard is looked at, too
@@ -202,21 +205,20 @@ class FrozenFeatures:
                 ) from fault
             yield from zip(found, labels.numpy(), strict=True)
 
-    def _write_file(self, shard: Shard, rows: Iterator[tuple[np.ndarray, int]], bar: tqdm) -> Shard:
+    def _write_file(self, shard: Shard, rows: Iterator[tuple[np.ndarray, int]], bar: Bar) -> Shard:
         """The features of a shard's pictures; returns what there is to list of the file."""
         final, unfinished = self.folder / shard.file, self.folder / f"{UNFINISHED}{shard.file}"
         try:
             with tf.io.TFRecordWriter(str(unfinished)) as writer:
                 for _ in range(shard.records):
                     writer.write(_encode(*next(rows)))
-                    bar.update()
+                    bar.update(1)
             put_in_place(unfinished, final)
             size, sha256 = final.stat().st_size, file_sha256(final)
             return Shard(file=shard.file, records=shard.records, bytes=size, sha256=sha256)
         except (OSError, tf.errors.OpError) as fault:
             remove(unfinished)  # on a full disk what it holds is wanted
-            reason = fault.strerror if isinstance(fault, OSError) else one_line(fault)
-            raise UserError(f"{KIND} {final} cannot be written: {reason}; free space, then {ADVICE}") from fault
+            raise cannot_be_written(f"{KIND} {final}", fault) from fault
 
 
 def _encode(features: np.ndarray, label: int) -> bytes:

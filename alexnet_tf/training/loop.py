@@ -13,7 +13,7 @@ import tensorflow as tf
 from alexnet_tf.evaluation.error_rates import error_sums, rates_of_sums
 from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, training_batches
-from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures
 from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.program.errors import StoppedBySignal, UserError
 from alexnet_tf.program.pulse import PULSE
@@ -26,10 +26,11 @@ from alexnet_tf.towers import Towers
 from alexnet_tf.training.fine_tuning import take_weights
 from alexnet_tf.training.frozen_features import FrozenFeatures
 from alexnet_tf.training.optimizers import learning_rates
+from alexnet_tf.training.outlook import chance_advice, class_weights, is_judged
 from alexnet_tf.training.progress import NoProgress, Progress
-from alexnet_tf.training.sanity import PixelCheck, not_finite_advice, stuck_advice
-from alexnet_tf.training.step import Given, TrainingStep
-from alexnet_tf.workers.together import ONE_WORKER, OneWorker
+from alexnet_tf.training.sanity import JUDGED, PixelCheck, not_finite_advice, stuck_advice
+from alexnet_tf.training.step import StepInput, TrainingStep
+from alexnet_tf.workers.together import ONE_WORKER, OneWorker, Tensors
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
@@ -51,13 +52,21 @@ class Trainer:
         self.per_epoch = manifest.splits["train"].records
         self.all_steps = math.ceil(self.preset.train.epochs * self.per_epoch / self.batch_size)
         self.last_step = min(self.all_steps, config.train.steps or self.all_steps)
-        self.step = TrainingStep(self.preset, manifest.num_classes, towers, config.train.seed, statistics, workers)
+        weights = None
+        if config.train.class_weights == "balanced":
+            weights = class_weights(manifest.splits["train"].class_counts)
+        on_device = statistics if config.data.augment_on == "device" else None
+        self.step = TrainingStep(
+            self.preset, manifest.num_classes, towers, config.train.seed, on_device, workers, weights
+        )  # fmt: skip
         self.predict = prediction_function(self.step.model, self.preset.augment, statistics)
         fresh = not folder.has_checkpoint()
         if config.train.init_from and fresh:
-            take_weights(open_run(config.train.init_from), self.step.variables, config, folder.classes)
+            take_weights(open_run(config.train.init_from), self.step.known, config, folder.classes)
         self.state = folder.restore(self.step.checkpoint)
-        self._begin_alike()
+        if self.state.step < self.last_step:
+            folder.check_room(self.step.saved_bytes())
+        self._start_with_same_weights()
         self.features: FrozenFeatures | None = None
         if config.train.cache_features and self.step.frozen_part:
             self.features = FrozenFeatures(
@@ -70,42 +79,66 @@ class Trainer:
         self.pixels = PixelCheck(statistics.mean_image)
 
     def run(self) -> None:
-        """Trains until the last step is done and saved.
+        """Trains until the last step is done and saved, or the validation error has not got better for long enough.
 
         Raises:
           StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
           UserError: the loss is not finite, or a file that is read turned out damaged.
         """
-        complete = self.state.step >= self.last_step
+        complete = self.complete
         if complete and not self.state.validation_due:
             more = "train.epochs" if self.last_step == self.all_steps else "train.steps"
-            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to go on")
+            more = "train.stop_after" if self.state.step < self.last_step else more
+            self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to train longer")
             return
-        if self.state.step and not complete:
-            self._say(f"run {self.folder.path} goes on from step {self.state.step} of {self.last_step}")
+        if not complete:  # a start from nothing is told, too: the folder may be on a disk that is not mounted yet
+            begins = "resumes from" if self.state.step else "starts at"
+            self._say(f"run {self.folder.path} {begins} step {self.state.step} of {self.last_step}")
         self.progress = self._new_progress()
         try:
             with STOP.saving_first():
                 if self.state.validation_due:  # the run ended between saving an epoch's last step and its validation
                     self._validate()
-                if not complete:
+                if not self.complete:
                     self._run_steps()
+                if self.state.step < self.last_step:
+                    self.progress.say(
+                        f"stopped at step {self.state.step} of {self.last_step}: no new best validation error in "
+                        f"{self.state.epochs_without_best} epochs (train.stop_after={self.config.train.stop_after})"
+                    )
         finally:
             self.progress.close()
 
-    def _begin_alike(self) -> None:
+    @property
+    def complete(self) -> bool:
+        """Whether no step is left to be done."""
+        return self.state.step >= self.last_step or self._stops_early()
+
+    def _stops_early(self) -> bool:
+        """Whether the validation error has not got better for as long as the config waits for that."""
+        limit = self.config.train.stop_after
+        return limit is not None and not self.state.validation_due and self.state.epochs_without_best >= limit
+
+    def _start_with_same_weights(self) -> None:
         """Gives this worker the state and the weights with which the first one begins."""
         state = self.state
         best = math.nan if state.best_top1_error is None else state.best_top1_error
-        step, drops, best, since, due = self.workers.of_first(
-            np.array([state.step, state.drops, best, state.epochs_since_best, state.validation_due])
-        ).tolist()
+        step, drops, best, since, without, due = self.workers.broadcast_from_first(
+            np.array(
+                [state.step, state.drops, best, state.epochs_since_best, state.epochs_without_best,
+                 state.validation_due]
+            )
+        ).tolist()  # fmt: skip
         self.state = TrainingState(
             step=int(step), drops=int(drops), best_top1_error=None if math.isnan(best) else best,
-            epochs_since_best=int(since), validation_due=bool(due),
+            epochs_since_best=int(since), epochs_without_best=int(without), validation_due=bool(due),
         )  # fmt: skip
-        velocities = {f"velocity/{name}": velocity for name, velocity in self.step.optimizer.velocities.items()}
-        self.workers.begin_alike({**self.step.variables, **velocities})
+        slots = {
+            f"{slot}/{name}": value
+            for slot, values in self.step.optimizer.slots.items()
+            for name, value in values.items()
+        }
+        self.workers.start_with_same_weights({**self.step.variables, **slots})
 
     def _new_progress(self) -> Progress:
         if self.workers.index:
@@ -118,32 +151,32 @@ class Trainer:
 
     def _run_steps(self) -> None:
         batches = iter(self._training_batches())
-        pending: tf.Tensor | None = None
-        while self.state.step < self.last_step:
+        pending: Tensors | None = None
+        while not self.complete:
             with self.progress.waiting_for_data():
                 images, labels = next(batches)
             self._check_batch(images)
             rates, warm_up = self._rates(), self._warm_up()
             with PULSE.together(compiled=self.state.step > self.first_step):
-                loss = self.step(
+                output = self.step(
                     images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()}
                 )
-            # The loss is read one step late, so that a GPU is never kept waiting for a number to be printed.
+            # Figures are read one step late, so that a GPU is never kept waiting for a number to be printed.
             if pending is not None:
-                self._read_loss(pending)
-            pending = loss
+                self._read_figures(pending)
+            pending = output
             self.state.step += 1
             PULSE.reach(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
             stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
             if stopping or self._time_to_save():
-                self._read_loss(loss)
+                self._read_figures(output)
                 pending = None
                 self._save()
-            if stopping and self.state.step < self.last_step:
+            if stopping and not self.complete:
                 cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
                 raise StoppedBySignal(
-                    f"stopped by {cause}, saved at step {self.state.step}; the same command goes on from there"
+                    f"stopped by {cause}, saved at step {self.state.step}; run the same command again to resume"
                 )
 
     def _training_batches(self) -> RecordBatches:
@@ -153,6 +186,7 @@ class Trainer:
             self.config.data.dir, self.manifest, self.statistics, self.preset.augment,
             batch_size=self.batch_size // self.workers.share.of, seed=self.config.train.seed,
             shuffle_buffer=self.config.data.shuffle_buffer, first_step=self.state.step, share=self.workers.share,
+            augment_on=self.config.data.augment_on, keep_pixels=0 if self.first_step else JUDGED,
         )  # fmt: skip
 
     def _epoch(self) -> float:
@@ -164,7 +198,11 @@ class Trainer:
         return self.state.step * self.batch_size // self.per_epoch > before
 
     def _rates(self) -> dict[str, float]:
-        return learning_rates(self.preset.train, self.step.variables, int(self._epoch()) + 1, self.state.drops)
+        return learning_rates(self.preset.train, self.step.known, int(self._epoch()) + 1, self.state.drops)
+
+    def trained(self) -> list[str]:
+        """The names of the variables that the next step changes."""
+        return [name for name, rate in self._rates().items() if rate]
 
     def _warm_up(self) -> float:
         """The share of the rates that is used: scaled-up rates rise step by step from those before scaling."""
@@ -187,25 +225,26 @@ class Trainer:
             self._validate()
         self.progress.restart_clock()
 
-    def _check_batch(self, images: Given) -> None:
-        if self.first_step or self.pixels.done() or not isinstance(images, TrainingPictures):
+    def _check_batch(self, images: StepInput) -> None:
+        if self.first_step or self.pixels.done() or not isinstance(images, PreparedPictures | StoredPictures):
             return  # a resumed run has been judged by its first pictures, and of features nothing can be told
         prepared = tf.nest.flatten(self.step.prepare(images))[0]
         warning = self.pixels.add(images.pixels.numpy(), prepared.numpy() * self.preset.augment.color_divisors)
         if warning:
             self.progress.say(warning)
 
-    def _read_loss(self, told: tf.Tensor) -> None:
-        self._check_loss(self.workers.read_loss(told, STOP.number))
+    def _read_figures(self, step_output: Tensors) -> None:
+        self._check_figures(self.workers.read_figures(step_output, STOP.number))
 
-    def _check_loss(self, loss: float) -> None:
-        step = self.checked + 1
+    def _check_figures(self, figures: dict[str, float]) -> None:
+        step, loss = self.checked + 1, figures["loss"]
         self.checked = step
-        self.progress.add_loss(loss)
+        self.progress.add_figures(figures)
         if not math.isfinite(loss):
             self._stop_not_finite(f"the loss of step {step} is {loss}")
         if step == self.config.train.stuck_after:
-            warning = stuck_advice(step, self.progress.mean_loss(), self.manifest.num_classes)
+            preset, classes = self.config.model.preset, self.manifest.num_classes
+            warning = stuck_advice(step, self.progress.mean("loss"), classes, preset)
             if warning:
                 self.progress.say(warning)
 
@@ -218,20 +257,29 @@ class Trainer:
         first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
         own = np.zeros(4)
         if end > first:
-            own = error_sums(*class_probabilities(self.predict, self._validation_batches(), PULSE))
+            bar = self.progress.validating(end - first)
+            own = error_sums(*class_probabilities(self.predict, self._validation_batches(), bar))
         rates = rates_of_sums(self.workers.sum(own))
         self._follow_plateau(rates.top1_error)
         self.state.validation_due = False
         self.progress.validated(self._epoch(), rates)  # before the checkpoint says that it was done
+        before = (self.state.step - 1) * self.batch_size // self.per_epoch
+        if is_judged(before, int(self._epoch())) and (
+            warning := chance_advice(
+                int(self._epoch()), rates.top1_error, self.state.best_top1_error, self.manifest.splits["val"]
+            )
+        ):
+            self.progress.say(warning)
         with PULSE.saving():
             self.folder.add_validation(self.state, rates.top1_error)
 
     def _follow_plateau(self, top1_error: float) -> None:
         state, recipe = self.state, self.preset.train
         if state.best_top1_error is None or top1_error < state.best_top1_error:
-            state.best_top1_error, state.epochs_since_best = top1_error, 0
+            state.best_top1_error, state.epochs_since_best, state.epochs_without_best = top1_error, 0, 0
             return
         state.epochs_since_best += 1
+        state.epochs_without_best += 1
         if recipe.schedule == "plateau" and state.epochs_since_best >= self.config.train.patience:
             state.drops, state.epochs_since_best = min(state.drops + 1, recipe.max_drops), 0
 

@@ -1,39 +1,45 @@
 """The update rules, and the learning rate of every variable in every epoch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from alexnet_tf.networks.keras_versions import decoupled_momentum
-from alexnet_tf.settings.presets import Recipe
+from alexnet_tf.networks.network import NetworkVariable
+from alexnet_tf.settings.presets import OptimizerName, Recipe
 
 
 class Optimizer(ABC):
     """One update rule, applied to each variable on that variable's own device.
 
     Args:
-      variables: by name, as `model.named_variables` gives them.
+      variables: by name, those of `networks.network.network_variables` that are trained.
       recipe: momentum, decay and whether biases are decayed.
 
     Attributes:
-      velocities: by the variables' names; each lives on its variable's device.
+      slots: what the rule remembers of each variable, by the slot's name and then the variable's. Each lives on its
+        variable's device; a checkpoint holds them under these names.
     """
+
+    slot_names: tuple[str, ...]
+    """Of what the rule remembers of a variable."""
 
     def __init__(self, variables: dict[str, tf.Variable], recipe: Recipe) -> None:
         self.variables = variables
         self.momentum = recipe.momentum
-        self.velocities: dict[str, tf.Variable] = {}
+        self.slots: dict[str, dict[str, tf.Variable]] = {slot: {} for slot in self.slot_names}
         self.decays = {
             name: 0.0 if is_bias(name) and not recipe.decay_biases else recipe.weight_decay for name in variables
         }
         for name, variable in variables.items():
             with tf.device(variable.device):
-                self.velocities[name] = self._velocity(name, variable)
+                for slot, value in self._new_slots(name, variable).items():
+                    self.slots[slot][name] = value
 
     def apply(self, gradients: dict[str, tf.Tensor], rates: tf.Tensor) -> None:
-        """One step for the variables named in `gradients`; the others, and their velocities, stay as they are.
+        """One step for the variables named in `gradients`; the others, and their slots, stay as they are.
 
         Args:
           gradients: by the variables' names.
@@ -44,8 +50,8 @@ class Optimizer(ABC):
                 self._apply_one(name, gradient, tf.cast(rates[number], gradient.dtype))
 
     @abstractmethod
-    def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:
-        """The variable's velocity, zero; called on its device."""
+    def _new_slots(self, name: str, variable: tf.Variable) -> dict[str, tf.Variable]:
+        """What is remembered of the variable before the first step, by `slot_names`; called on its device."""
 
     @abstractmethod
     def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
@@ -59,12 +65,14 @@ class PaperMomentum(Optimizer):
     w <- w + v
     """
 
-    def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:
-        return tf.Variable(tf.zeros_like(variable), trainable=False, name=f"velocity/{name}")
+    slot_names = ("velocities",)
+
+    def _new_slots(self, name: str, variable: tf.Variable) -> dict[str, tf.Variable]:
+        return {"velocities": tf.Variable(tf.zeros_like(variable), trainable=False, name=f"velocity/{name}")}
 
     def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
         # Written out, the rule takes six passes over 60 million numbers; as two of TensorFlow's fused updates, two.
-        variable, velocity = self.variables[name], self.velocities[name]
+        variable, velocity = self.variables[name], self.slots["velocities"][name]
         decayed = []
         if self.decays[name]:  # v <- v - (decay * rate / momentum) * w; the momentum below cancels the division
             decayed.append(
@@ -89,49 +97,56 @@ class DecoupledMomentum(Optimizer):
     Keras' own or that of tensorflow-addons, one optimizer a variable, so that each has a rate and a device of its own.
     """
 
+    slot_names = ("velocities",)
+
     def __init__(self, variables: dict[str, tf.Variable], recipe: Recipe) -> None:
         self.rates: dict[str, tf.Tensor] = {}
         """What the optimizers read; set just before each is called."""
         self.optimizers: dict[str, Any] = {}
         super().__init__(variables, recipe)
 
-    def _velocity(self, name: str, variable: tf.Variable) -> tf.Variable:
+    def _new_slots(self, name: str, variable: tf.Variable) -> dict[str, tf.Variable]:
         self.optimizers[name], velocity = decoupled_momentum(
             variable, lambda: self.rates[name], self.momentum, self.decays[name]
         )
-        return velocity
+        return {"velocities": velocity}
 
     def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
         self.rates[name] = rate
         self.optimizers[name].apply_gradients([(gradient, self.variables[name])])
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"paper": PaperMomentum, "sgdw": DecoupledMomentum}
+OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {"paper": PaperMomentum, "sgdw": DecoupledMomentum}
 """By their names in a config."""
 
 
-def learning_rates(recipe: Recipe, names: Iterable[str], epoch: int, plateau_drops: int) -> dict[str, float]:
-    """Every variable's rate in an epoch, by the variables' names; 0 means no update at all.
+def learning_rates(
+    recipe: Recipe, variables: Mapping[str, NetworkVariable], epoch: int, plateau_drops: int
+) -> dict[str, float]:
+    """Every trained variable's rate in an epoch, by the variables' names; 0 means no update at all.
 
     Args:
       recipe: the schedule and each layer's share in it.
-      names: of variables, such as "conv1_a/kernel".
+      variables: of the network, by their names.
       epoch: counts from 1.
       plateau_drops: how often the "plateau" schedule has lowered the rates.
     """
     drops = plateau_drops if recipe.schedule == "plateau" else count_drops(epoch, recipe.drop_epochs)
-    return {name: _rate(recipe, name, epoch, recipe.drop_factor**drops) for name in names}
+    return {
+        name: _rate(recipe, known.layer, is_bias(name), epoch, recipe.drop_factor**drops)
+        for name, known in variables.items()
+        if known.trained
+    }
 
 
-def _rate(recipe: Recipe, name: str, epoch: int, factor: float) -> float:
-    layer = layer_of(name)
+def _rate(recipe: Recipe, layer: str, bias: bool, epoch: int, factor: float) -> float:
     for change_epoch, own_factor in sorted(recipe.layer_drops.get(layer, {}).items()):
         if change_epoch <= epoch:
             factor = own_factor
     rate = recipe.learning_rate * recipe.rate_multipliers.get(layer, 1.0)
     if layer in recipe.freeze or factor == 0:  # a frozen layer's biases stand still, too
         return 0.0
-    if is_bias(name):
+    if bias:
         return rate * recipe.bias_rate_factor * (factor if recipe.drop_bias_rate else 1.0)
     return rate * factor
 
@@ -142,10 +157,5 @@ def count_drops(epoch: int, drop_epochs: tuple[int, ...]) -> int:
 
 
 def is_bias(name: str) -> bool:
-    """Whether a variable's name is a bias's."""
-    return name.endswith("/bias")
-
-
-def layer_of(name: str) -> str:
-    """The layer that a variable belongs to, whichever its tower: "conv1" of "conv1_a/kernel"."""
-    return name.partition("/")[0].removesuffix("_a").removesuffix("_b")
+    """Whether a variable is a layer's bias; what a BatchNormalization adds is one, too."""
+    return name.rpartition("/")[2] in ("bias", "beta")

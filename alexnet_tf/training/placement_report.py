@@ -14,13 +14,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from alexnet_tf.pictures.preparation import TrainingPictures
+from alexnet_tf.networks.network import named_layers
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.step import TrainingStep
 
 PHASES = ("forward", "gradient", "update")
 GRADIENT_ROOTS = ("gradients", "gradient_tape")
 """What the names of gradients begin with: those of tf.gradients, and those of a tape."""
+OWN_SCOPES = {f"{scope}_{tower}": tower for scope in ("prepare", "loss") for tower in "ab"}
+"""What the step itself does for a tower, beside its layers."""
 CROSSING_KINDS = ("activation", "gradient", "fed", "stray", "control")
 PLUMBING = {
     "_Arg", "_DeviceArg", "_Retval", "_DeviceRetval", "Const", "Identity", "IdentityN", "NoOp", "Placeholder", "Shape",
@@ -81,13 +83,13 @@ class Placement:
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
     """Runs a step once and reads where it ran. The step must not have run before, and its weights change a little."""
-    specs = TrainingPictures.specs(batch_size)
-    images = TrainingPictures(*(tf.zeros(spec.shape, spec.dtype) for spec in specs))
+    images = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), step.input_specs(batch_size))
     labels = tf.zeros((batch_size,), tf.int64)
-    arguments = step.arguments(images, labels, 0, dict.fromkeys(step.variables, 1e-9))
+    arguments = step.arguments(images, labels, 0, dict.fromkeys(step.optimizer.variables, 1e-9))
     partitions = _partition_graphs(lambda: step.compiled(*arguments))
     traced = step.compiled.get_concrete_function(*arguments)
-    return _Reader(partitions, traced.graph, step.towers, batch_size).read()
+    scopes = {**OWN_SCOPES, **{layer.name: layer.tower for layer in named_layers(step.model)}}
+    return _Reader(partitions, traced.graph, step.towers, batch_size, scopes).read()
 
 
 def _partition_graphs(run: Any) -> list[Any]:
@@ -113,7 +115,11 @@ def _partition_graphs(run: Any) -> list[Any]:
 class _Reader:
     """Joins the graphs of all devices into one and reads operations and crossings from it."""
 
-    def __init__(self, partitions: list[Any], traced: tf.Graph, towers: Towers, batch_size: int) -> None:
+    def __init__(
+        self, partitions: list[Any], traced: tf.Graph, towers: Towers, batch_size: int, scopes: dict[str, str]
+    ) -> None:
+        self.scopes = scopes
+        """Towers by the parts of an operation's name that tell them."""
         self.traced = traced
         self.towers = towers
         self.batch_size = batch_size
@@ -136,8 +142,10 @@ class _Reader:
         return Placement(self.towers, operations, [self._crossing(node) for node in sends])
 
     def _tower(self, name: str) -> str | None:
-        """By its name; a sum of gradients has none, and belongs to the tower that uses it."""
-        marked = _marked_tower(name)
+        """That of the layer in its name; a sum of gradients has none and belongs to the tower that uses it."""
+        parts = name.split("/")
+        # Of a name that was used before TensorFlow appends _1.
+        marked = next((self.scopes[p] for part in parts for p in (part, _unnumbered(part)) if p in self.scopes), None)
         if marked or _phase(name) != "gradient":
             return marked
         return next((tower for user in self.consumers[name] if (tower := self._tower(user))), None)
@@ -188,10 +196,8 @@ def _node_of(tensor: str) -> str:
     return tensor.lstrip("^").partition(":")[0]
 
 
-def _marked_tower(name: str) -> str | None:
-    """Layers of a tower are named conv1_a or fc6_b; TensorFlow may append _1."""
-    found = re.findall(r"(?:^|/)\w+?_([ab])(?:_\d+)?(?=/|$)", name)
-    return found[0] if found else None
+def _unnumbered(part: str) -> str:
+    return re.sub(r"_\d+$", "", part)
 
 
 def _joined_layer(name: str) -> str | None:

@@ -11,9 +11,15 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.evaluation.error_rates import ErrorRates
+from alexnet_tf.evaluation.probabilities import Bar
+from alexnet_tf.program.progress_lines import Lines, on_terminal, progress_bar
+from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.training.optimizers import is_bias
+
+RECENT = 100
+"""Steps over which the figures that the bar shows are averaged."""
 
 
 class Progress:
@@ -34,13 +40,11 @@ class Progress:
         self.batch_size = batch_size
         self.log_every = log_every
         self.step = state.step
-        self.losses: deque[float] = deque(maxlen=100)
+        self.figures: deque[dict[str, float]] = deque(maxlen=RECENT)
         self.rates: dict[str, float] = {}
         folder.start_metrics(state)
         self.board = _board(folder)
-        self.bar = tqdm(
-            total=last_step * batch_size, initial=self.step * batch_size, unit="img", dynamic_ncols=True, disable=None
-        )
+        self.bar = progress_bar(last_step * batch_size, self.step * batch_size)
         self.restart_clock()
         self.first_step = self.step
 
@@ -72,23 +76,28 @@ class Progress:
             self.rates = rates
             self.folder.log(kind="rates", step=self.step, rates=rates)
         self.bar.update(self.batch_size)
-        if self.losses:
+        if self.figures:
             self.bar.set_description(
-                f"epoch {epoch:.2f}, loss {self.mean_loss():.3f}, {self.data_wait():.0%} waiting for data",
+                f"epoch {epoch:.2f}, loss {self.mean('loss'):.3f}, top-1 error {self.mean('top1_error'):.1%}, "
+                f"{self.data_wait():.0%} waiting for data",
                 refresh=False,
             )
         if self.step == self.first_step + 1:
             self.restart_clock()
-        elif self.step % self.log_every == 0 and self.losses:
+        elif self.step % self.log_every == 0 and self.figures:
             self._log_training(epoch, {name: rate * warm_up for name, rate in rates.items()})
 
-    def add_loss(self, loss: float) -> None:
-        """Takes in the loss of the latest step that has been read: one step late, except where the run is saved."""
-        self.losses.append(loss)
+    def add_figures(self, figures: dict[str, float]) -> None:
+        """Takes in those of the latest step that has been read: one step late, except where the run is saved."""
+        self.figures.append(figures)
 
-    def mean_loss(self) -> float:
-        """Over the last 100 steps at most."""
-        return float(np.mean(self.losses))
+    def mean(self, name: str, steps: int = RECENT) -> float:
+        """That of a figure over the latest steps, or over as many as there are."""
+        return float(np.mean([figures[name] for figures in self.figures][-steps:]))
+
+    def validating(self, images: int) -> Bar:
+        """What is to be told of each batch of a validation of so many images."""
+        return PULSE if on_terminal() else Validation(images)
 
     def validated(self, epoch: float, rates: ErrorRates) -> None:
         """Tells the error rates at the end of an epoch."""
@@ -103,7 +112,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Prints a line above the bar."""
-        self.bar.write(line)
+        tqdm.write(line)
 
     def close(self) -> None:
         """Ends the bar and flushes TensorBoard's file."""
@@ -114,12 +123,12 @@ class Progress:
     def _log_training(self, epoch: float, rates: dict[str, float]) -> None:
         seconds = time.perf_counter() - self.clock
         steps = self.step - self.clock_step
-        recent = list(self.losses)[-self.log_every :]
+        of_weights = [rate for name, rate in rates.items() if not is_bias(name)]
+        of_biases = [rate for name, rate in rates.items() if is_bias(name)]
         self._write(
             "train", epoch,
-            loss=float(np.mean(recent)),
-            weight_rate=max(rate for name, rate in rates.items() if not is_bias(name)),
-            bias_rate=max(rate for name, rate in rates.items() if is_bias(name)),
+            **{name: self.mean(name, self.log_every) for name in self.figures[-1]},
+            weight_rate=max(of_weights, default=0.0), bias_rate=max(of_biases, default=0.0),
             images_per_second=steps * self.batch_size / seconds, data_wait=self.data_wait(),
         )  # fmt: skip
         self.restart_clock()
@@ -129,6 +138,21 @@ class Progress:
         with contextlib.suppress(tf.errors.OpError), self.board.as_default():
             for name, value in figures.items():
                 tf.summary.scalar(f"{kind}/{name}", value, step=self.step)
+
+
+class Validation:
+    """Marks each batch for the watch, and tells now and then how far a validation is, where there is no terminal."""
+
+    def __init__(self, images: int) -> None:
+        self.lines = Lines(images, desc="validation", by_percent=False)
+
+    def update(self, n: int = 1) -> None:
+        """So many more images are done."""
+        PULSE.update(n)
+        self.lines.update(n)
+
+    def close(self) -> None:
+        """The result is told by itself."""
 
 
 def _board(folder: TrainingFolder) -> Any:
@@ -146,13 +170,17 @@ class NoProgress(Progress):
 
     def __init__(self) -> None:
         self.waited = 0.0
-        self.losses = deque(maxlen=100)
+        self.figures = deque(maxlen=RECENT)
 
     def restart_clock(self) -> None:
         """No clock runs."""
 
     def step_done(self, epoch: float, rates: dict[str, float], warm_up: float = 1.0) -> None:
         """Nothing is shown."""
+
+    def validating(self, images: int) -> Bar:
+        """Only the watch is told."""
+        return PULSE
 
     def validated(self, epoch: float, rates: ErrorRates) -> None:
         """Nothing is told."""

@@ -58,13 +58,13 @@ class PixelCheck:
         largest_mean = float(np.abs(self.mean_image).max())
         if stored_contrast >= 1 and contrast < stored_contrast / 20:
             raise UserError(
-                f"the pictures spread over {stored_contrast:.3g} grey levels as stored and over {contrast:.2g} as the "
+                f"the pictures spread over {stored_contrast:.3g} gray levels as stored and over {contrast:.2g} as the "
                 "network sees them: they are scaled to 0-1 on the way; the network takes 0-255 less the mean image, "
                 "never divided by 255"
             )
         if largest_mean <= 1 and stored_mean >= 20:
             raise UserError(
-                f"the mean image has values up to {largest_mean:.2g}, the pictures average {stored_mean:.0f} grey "
+                f"the mean image has values up to {largest_mean:.2g}, the pictures average {stored_mean:.0f} gray "
                 "levels: it is on the 0-1 scale, not on 0-255; set another data.statistics, or convert the data again"
             )
         if self.largest <= 1 and self.mean_image.mean() >= 20:
@@ -75,12 +75,12 @@ class PixelCheck:
             )
         if contrast < 3:
             return (
-                f"warning: the first {self.pictures} pictures spread over {contrast:.2g} grey levels only, photographs "
+                f"warning: the first {self.pictures} pictures spread over {contrast:.2g} gray levels only, photographs "
                 "over 40 to 70; look at some with python -m tfrecords.verify --sample"
             )
         if abs(mean) > 90:
             return (
-                f"warning: the first {self.pictures} pictures are {abs(mean):.0f} grey levels "
+                f"warning: the first {self.pictures} pictures are {abs(mean):.0f} gray levels "
                 f"{'brighter' if mean > 0 else 'darker'} than the mean image; is it that of such pictures?"
             )
         return None
@@ -101,13 +101,14 @@ def not_finite_advice(step: int) -> str:
     return "try a lower train.learning_rate in a new --run"
 
 
-def stuck_advice(step: int, loss: float, num_classes: int) -> str | None:
+def stuck_advice(step: int, loss: float, num_classes: int, preset: str) -> str | None:
     """A warning if a mean loss is still that of guessing, ln(num_classes); None if something is learned."""
     chance = math.log(num_classes)
     if loss <= 0.99 * chance:
         return None
+    other = "model.preset=2012-code (larger initial weights in conv3 to conv5), " if preset == "paper" else ""
     return (
         f"warning: after {step} steps the loss is {loss:.3f}; guessing among {num_classes} classes gives {chance:.3f}, "
-        "so nothing is learned yet. Try model.preset=2012-code (larger initial weights in conv3 to conv5), another "
-        "train.learning_rate or a smaller data.batch_size, and look at some records with their labels"
+        f"so nothing is learned yet. Try {other}another train.learning_rate or a smaller data.batch_size, and look at "
+        "some records with their labels"
     )

@@ -2,19 +2,20 @@
 
 from typing import TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.networks.network import Images, named_variables, refuse_unknown_variables
-from alexnet_tf.networks.registry import build_alexnet
-from alexnet_tf.pictures.preparation import TrainingPictures, prepare_training
+from alexnet_tf.networks.network import Images, network_variables, refuse_unknown_variables
+from alexnet_tf.networks.registry import build_network
+from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.settings.presets import Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import OPTIMIZERS
-from alexnet_tf.workers.together import ONE_WORKER, OneWorker
+from alexnet_tf.workers.together import ONE_WORKER, OfTower, OneWorker, Tensors
 from tfrecords.statistics import Statistics
 
-Given: TypeAlias = TrainingPictures | tf.Tensor
-"""What a step is given: pictures as the input pipeline yields them, or prepared images, or stored features."""
+StepInput: TypeAlias = PreparedPictures | StoredPictures | tf.Tensor
+"""What a step is given: what the input pipeline yields, or prepared images by themselves, or stored features."""
 
 
 class TrainingStep:
@@ -25,8 +26,10 @@ class TrainingStep:
       num_classes: of the data.
       towers: the two devices.
       seed: of the initial weights and of dropout.
-      statistics: with which each tower prepares its images; None: the step is given prepared ones.
+      statistics: with which each tower prepares its images (`data.augment_on: device`); None: the step is given
+        prepared ones.
       workers: those that do the step together, each with images of its own.
+      class_weights: float32 (classes,), what an image of each class counts in the loss; None: all alike.
 
     Raises:
       UserError: the network has a variable that would stay untrained, or out of the checkpoints.
@@ -34,48 +37,72 @@ class TrainingStep:
 
     def __init__(
         self, preset: Preset, num_classes: int, towers: Towers, seed: int, statistics: Statistics | None = None,
-        workers: OneWorker = ONE_WORKER,
+        workers: OneWorker = ONE_WORKER, class_weights: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         self.towers = towers
         self.workers = workers
         self.dropout_seed = workers.dropout_seed(seed)
-        self.frozen_part = preset.train.frozen_part
-        self.model = build_alexnet(preset.network, num_classes, towers, seed, preset.train.precision)
-        self.variables = named_variables(self.model)
+        self.frozen_part = preset.frozen_part
+        self.model = build_network(preset.network, num_classes, towers, seed, preset.train.precision)
+        self.known = network_variables(self.model)
+        self.variables = {name: known.variable for name, known in self.known.items()}
+        """All that is saved of the network, trained or not."""
         refuse_unknown_variables(self.model, self.variables)
-        self.optimizer = OPTIMIZERS[preset.train.optimizer](self.variables, preset.train)
-        self.checkpoint = tf.train.Checkpoint(weights=self.variables, velocities=self.optimizer.velocities)
+        trained = {name: known.variable for name, known in self.known.items() if known.trained}
+        self.optimizer = OPTIMIZERS[preset.train.optimizer](trained, preset.train)
+        self.checkpoint = tf.train.Checkpoint(weights=self.variables, **self.optimizer.slots)
         self.augment = preset.augment
         self.statistics = statistics
+        self.class_weights = class_weights
         self.compiled = tf.function(self._step, autograph=False)  # nothing in it branches on a tensor
         self.from_features = False
         """Whether the step is given what the frozen part puts out, (N, F), in place of images."""
 
-    def __call__(self, images: Given, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tf.Tensor:
-        """Does step number `step` (from 0) and returns the mean loss before it, in nats, float32 scalar.
-
-        With several workers it is what `ManyWorkers.read_loss` reads the loss of all from.
+    def __call__(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> Tensors:
+        """Does step number `step` (from 0) and returns what it says of the network before it.
 
         Args:
-          images: what the input pipeline yields; or float32 (N, size, size, 3), prepared already.
+          images: what the input pipeline yields; or float32 (N, *picture_shape), prepared already.
           labels: int64 (N,), from 0.
-          rates: every variable's learning rate; where it is 0 the variable and its velocity stay as they are.
+          rates: every trained variable's learning rate; where it is 0 the variable and its velocity stay as they are,
+            and so do the moving averages of a layer in which nothing is trained.
+
+        Returns:
+          What `workers.read_figures` reads the figures of all workers from: means over the images, float32 scalars,
+          `loss` in nats, `top1_error` and `top5_error` from 0 to 1, and of auxiliary outputs `NAME_loss`.
         """
         return self.compiled(*self.arguments(images, labels, step, rates))
 
-    def arguments(self, images: Given, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
+    def arguments(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
         """What the compiled step takes. Which variables are trained is part of its graph: others cost no gradient."""
-        trained = tuple(name for name in self.variables if rates[name])
+        if isinstance(images, PreparedPictures):
+            images = images.images
+        trained = tuple(name for name in self.optimizer.variables if rates[name])
         seed = tf.constant([self.dropout_seed, step], tf.int32)
         return images, labels, seed, tf.constant([rates[name] for name in trained], tf.float32), trained
+
+    def input_specs(self, batch_size: int) -> StepInput:
+        """Types and shapes of a batch of pictures, as the step is given it."""
+        settings = self.model.settings
+        if self.statistics is not None:
+            return StoredPictures.specs(batch_size, settings.stored_shape)
+        return tf.TensorSpec((batch_size, *settings.picture_shape), tf.float32)
+
+    def saved_bytes(self) -> int:
+        """How many a checkpoint takes, at least: all weights and velocities."""
+        slots = (variable for slot in self.optimizer.slots.values() for variable in slot.values())
+        saved = [*self.variables.values(), *slots]
+        return sum(variable.shape.num_elements() * variable.dtype.size for variable in saved)
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is infinite or no number at all."""
         return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.variables.values())
 
-    def prepare(self, images: Given) -> Images:
+    def prepare(self, images: StepInput) -> Images:
         """The images that the network sees, each tower's on its own device."""
-        if not isinstance(images, TrainingPictures):
+        if isinstance(images, PreparedPictures):
+            return images.images
+        if not isinstance(images, StoredPictures):
             return images
         statistics = self.statistics
         assert statistics is not None, "to prepare pictures takes statistics"
@@ -84,24 +111,63 @@ class TrainingStep:
         )
 
     def _step(
-        self, images: Given, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
-    ) -> tf.Tensor:
-        logits = self._logits(images, seed)  # (N, classes), on the first device
+        self, images: StepInput, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
+    ) -> Tensors:
+        self.model.hold_still_but({self.known[name].layer for name in trained})
+        logits, auxiliary = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # (N,)
-            loss = tf.reduce_mean(losses)  # ()
+            figures = {"loss": self._cross_entropy(labels, logits), **_error_rates(labels, logits)}
+            figures |= {f"{name}_loss": self._cross_entropy(labels, its) for name, its in auxiliary.items()}
+            loss = figures["loss"]
+            for name, output in self.model.auxiliary_outputs().items():
+                if name in auxiliary:
+                    loss += output.loss_weight * figures[f"{name}_loss"]
         # Not GradientTape: it would put the whole backward pass on the first device. tf.gradients
         # keeps every gradient on the device of the operation that it belongs to.
         gradients = tf.gradients(loss, [self.variables[name] for name in trained])
-        means, mean_loss = self.workers.average(dict(zip(trained, gradients, strict=True)), loss)
-        self.optimizer.apply(means, rates)
-        return mean_loss
+        values = [
+            OfTower(name, self.known[name].tower, gradient) for name, gradient in zip(trained, gradients, strict=True)
+        ]
+        values += self._moving_averages()
+        means, step_output = self.workers.average(values, figures)
+        self.optimizer.apply({name: means[name] for name in trained}, rates)
+        for name, _, value, _ in values[len(trained) :]:
+            if means[name] is not value:
+                with tf.device(self.variables[name].device), tf.name_scope(f"update/{name}"):
+                    self.variables[name].assign(means[name])
+        return step_output
 
-    def _logits(self, images: Given, seed: tf.Tensor) -> tf.Tensor:
-        if self.frozen_part is None:
-            return self.model(self.prepare(images), dropout_seed=seed)
+    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Mean over N images, in nats, each as its class counts."""
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # (N,)
+        if self.class_weights is not None:
+            losses *= tf.gather(tf.constant(self.class_weights, losses.dtype), labels)
+        return tf.reduce_mean(losses)  # ()
+
+    def _moving_averages(self) -> list[OfTower]:
+        """Those as the forward pass has left them."""
+        found = []
+        for name, known in self.known.items():
+            if not known.trained:
+                with tf.device(known.variable.device), tf.name_scope(f"update/{name}"):
+                    found.append(OfTower(name, known.tower, tf.identity(known.variable), exact=True))
+        return found
+
+    def _logits(self, images: StepInput, seed: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
+        part = self.frozen_part
+        if part is None:
+            return self.model.logits_in_training(self.prepare(images), None, seed)
         if self.from_features:
-            frozen = self.model.towers_of(images)
+            frozen = self.model.towers_of(images, part)
         else:
-            frozen = self.model.features(self.prepare(images), self.frozen_part)
-        return self.model.head(frozen, self.frozen_part, seed)
+            frozen = self.model.features(self.prepare(images), part)
+        return self.model.logits_in_training(frozen, part, seed)
+
+
+def _error_rates(labels: tf.Tensor, logits: tf.Tensor) -> Tensors:
+    """Top-1 and top-5 error of N images, of the logits' type."""
+    rates = {}
+    for name, count in (("top1_error", 1), ("top5_error", 5)):
+        hits = tf.math.in_top_k(labels, tf.cast(logits, tf.float32), count)  # (N,)
+        rates[name] = 1.0 - tf.reduce_mean(tf.cast(hits, logits.dtype))
+    return rates

@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import write_whole
 
 FLOAT32 = np.dtype("<f4")
@@ -121,9 +122,11 @@ def _parse(kind: str, path: Path) -> Any:
     try:
         message.ParseFromString(path.read_bytes())
     except OSError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror}") from fault
+        raise cannot_be_read(path, fault) from fault
     except DecodeError as fault:
-        raise UserError(f"{path} is damaged or no file of Caffe's: it ends early or is no protocol buffer") from fault
+        raise UserError(
+            f"{path} is damaged or no file of Caffe's: it ends early or is no protocol buffer; fetch it again"
+        ) from fault
     return message
 
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The first pickle of a file from before PyTorch 1.6."""
@@ -31,12 +32,12 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file:
             content = _read_zip(file) if file.peek(2).startswith(b"PK") else _read_stream(file)
     except OSError as fault:
-        raise UserError(f"{path} cannot be read: {fault.strerror or fault}") from fault
+        raise cannot_be_read(path, fault) from fault
     except _Foreign as fault:
         raise UserError(f"{path} holds {fault}, not only tensors; save model.state_dict() alone") from fault
     except Exception as fault:  # a damaged pickle may fail in any way
         raise UserError(
-            f"{path} is damaged or no file of torch.save: {type(fault).__name__} while reading it"
+            f"{path} is damaged or no file of torch.save; fetch it again, or save model.state_dict() anew"
         ) from fault
     tensors = content.items() if isinstance(content, dict) else ()
     if not tensors or not all(isinstance(tensor, _Tensor) for _, tensor in tensors):

@@ -51,7 +51,7 @@ class Peer:
                 message = None
             if isinstance(message, dict):
                 yield message
-            else:  # whoever this is, it is none of us
+            else:  # not one of our workers
                 self.close()
                 return
 

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,8 +27,26 @@ from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
 HOST = "/device:CPU:0"
+STOP = "stop"
+"""Among a step's figures: the share of the workers that have got a signal."""
 WITHOUT_PROXY = "no_grpc_proxy"
 """gRPC's variable for the hosts that are reached directly."""
+
+
+Tensors = dict[str, tf.Tensor]
+"""By their names."""
+
+
+class OfTower(NamedTuple):
+    """A tensor that one tower has made for its own use."""
+
+    name: str
+    """Of the variable that it is for."""
+    tower: str
+    """"a" or "b"."""
+    tensor: tf.Tensor
+    exact: bool = False
+    """Whether it must not be rounded on its way, however gradients travel."""
 
 
 class OneWorker:
@@ -40,26 +59,26 @@ class OneWorker:
         """The seed of this worker's dropout, given the run's."""
         return seed
 
-    def average(self, gradients: dict[str, tf.Tensor], loss: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Means over all workers, in the step's graph: gradients on their own tower's device, the loss on the first.
+    def average(self, values: list[OfTower], figures: Tensors) -> tuple[Tensors, Tensors]:
+        """Means over all workers, in the step's graph: of values on their own tower's device, of figures on the first.
 
         Args:
-          gradients: by the variables' names; of the mean loss over this worker's images.
-          loss: that mean, a scalar on the first device.
+          values: in the order in which the step comes to them last.
+          figures: means over this worker's images, scalars on the first device, by their names.
 
         Returns:
-          The gradients' means in the same order, and what `read_loss` reads the mean loss from.
+          The values' means by their names, and what `read_figures` reads the figures' means from.
         """
-        return gradients, loss
+        return {value.name: value.tensor for value in values}, figures
 
-    def read_loss(self, told: tf.Tensor, signal: int | None) -> float:
-        """The loss in what a step gave out, in nats.
+    def read_figures(self, step_output: Tensors, signal: int | None) -> dict[str, float]:
+        """The figures in what a step gave out, by their names.
 
         Args:
-          told: what `average` made of the loss.
+          step_output: what `average` made of the figures.
           signal: what this process has got; the others are told with the next step.
         """
-        return float(told)
+        return {name: float(figure) for name, figure in step_output.items()}
 
     def told_to_stop(self, signal: int | None) -> bool:
         """Whether to stop after the step under way; all workers decide alike."""
@@ -69,11 +88,11 @@ class OneWorker:
         """The sums over all workers, float64 (n,)."""
         return numbers
 
-    def of_first(self, numbers: np.ndarray) -> np.ndarray:
+    def broadcast_from_first(self, numbers: np.ndarray) -> np.ndarray:
         """The first worker's numbers, float64 (n,)."""
         return numbers
 
-    def begin_alike(self, variables: dict[str, tf.Variable]) -> None:
+    def start_with_same_weights(self, variables: dict[str, tf.Variable]) -> None:
         """Gives the variables the values that they have on the first worker, to the last bit."""
 
     def check_same_data(self, manifest: Manifest, statistics: Statistics) -> None:
@@ -113,29 +132,30 @@ class ManyWorkers(OneWorker):
     def dropout_seed(self, seed: int) -> int:
         return own_seed(seed, f"worker {self.index}") if self.index else seed
 
-    def average(self, gradients: dict[str, tf.Tensor], loss: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def average(self, values: list[OfTower], figures: Tensors) -> tuple[Tensors, Tensors]:
         with tf.device(self.devices["a"]), tf.name_scope("loss_a/all_reduce"):
-            told = self._reduced("loss", tf.stack([loss, tf.cast(self.stop, loss.dtype)]), "a", "Div")
-        means: dict[str, tf.Tensor] = {}
-        last = {self.devices["a"]: told}
-        for name, gradient in reversed(gradients.items()):  # those of the last layers are there first
-            tower = name.partition("/")[0][-1]
+            told = [*figures.values(), tf.cast(self.stop, next(iter(figures.values())).dtype)]
+            output = self._reduced("figures", tf.stack(told), "a", "Div")
+            step_output = dict(zip((*figures, STOP), tf.unstack(output), strict=True))
+        means: Tensors = {}
+        last = {self.devices["a"]: output}
+        for name, tower, value, exact in reversed(values):  # those of the last layers are there first
             device = self.devices[tower]
             # NCCL must be given its operations in the same order everywhere.
             before = [last[device]] if device in last and _is_gpu(device) else []
             with tf.device(device), tf.name_scope(f"update/{name}/all_reduce"), tf.control_dependencies(before):
-                sent = gradient if self.wire_type is None else tf.cast(gradient, self.wire_type)
+                sent = value if self.wire_type is None or exact else tf.cast(value, self.wire_type)
                 last[device] = self._reduced(name, sent, tower, "Div")
-                means[name] = tf.cast(last[device], gradient.dtype)
-        return {name: means[name] for name in gradients}, told
+                means[name] = tf.cast(last[device], value.dtype)
+        return {value.name: means[value.name] for value in values}, step_output
 
-    def read_loss(self, told: tf.Tensor, signal: int | None) -> float:
+    def read_figures(self, step_output: Tensors, signal: int | None) -> dict[str, float]:
         with PULSE.together():
-            loss, stop = told.numpy()
-        self.agreed_to_stop |= bool(stop > 0)
+            figures = {name: float(figure) for name, figure in step_output.items()}
+        self.agreed_to_stop |= figures.pop(STOP) > 0
         if signal is not None:
             self.stop.assign(1.0)
-        return float(loss)
+        return figures
 
     def told_to_stop(self, signal: int | None) -> bool:
         return self.agreed_to_stop
@@ -144,11 +164,11 @@ class ManyWorkers(OneWorker):
         with PULSE.together():
             return self._total(tf.constant(numbers, tf.float64)).numpy()
 
-    def of_first(self, numbers: np.ndarray) -> np.ndarray:
+    def broadcast_from_first(self, numbers: np.ndarray) -> np.ndarray:
         [value] = self._of_first({f"numbers {numbers.shape}": tf.constant(numbers, tf.float64)})
         return value.numpy()
 
-    def begin_alike(self, variables: dict[str, tf.Variable]) -> None:
+    def start_with_same_weights(self, variables: dict[str, tf.Variable]) -> None:
         # Sent, not summed up with zeros: a sum would turn -0.0 into 0.0.
         for variable, value in zip(variables.values(), self._of_first(variables), strict=True):
             variable.assign(value)
@@ -158,7 +178,7 @@ class ManyWorkers(OneWorker):
         for values in vars(statistics).values():
             digest.update(np.ascontiguousarray(values).tobytes())
         own = np.frombuffer(digest.digest(), np.uint16).astype(np.float64)
-        if (self.of_first(own) != own).any():
+        if (self.broadcast_from_first(own) != own).any():
             raise UserError(
                 f"{self.cluster.name(self.index)} has other records in data.dir than {self.cluster.name(0)}, or another"
                 " mean image; give all workers the same"

@@ -11,7 +11,7 @@ from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError, Wo
 from alexnet_tf.program.pulse import PULSE, Report
 from alexnet_tf.settings.cluster import Cluster
 
-AGAIN = "start all workers again to go on from the last checkpoint"
+AGAIN = "start all workers again to resume from the last checkpoint"
 LONGEST_COMPILATION = 10
 """Times distribute.stall_timeout: after so long without anything done even a busy process counts as standing still."""
 

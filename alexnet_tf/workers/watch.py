@@ -154,7 +154,7 @@ class Watch:
             raise lost(None, f"{self._own_name}, this one, stood still for {now - before:.0f} s and was given up")
         for index, peer in list(self.peers.items()):
             if now - peer.heard > self.limit:
-                raise lost(index, f"{self.cluster.name(index)} was lost: not a sign of it for {now - peer.heard:.0f} s")
+                raise lost(index, f"{self.cluster.name(index)} was lost: no heartbeat for {now - peer.heard:.0f} s")
         if now >= self.beat_at:  # and not whenever one comes in: two would answer each other without end
             self.beat_at = now + self.beat
             self.own_pulse = PULSE.look()
@@ -223,7 +223,7 @@ class FirstWorkersWatch(Watch):
             if time.monotonic() > until:
                 names = ", ".join(self.cluster.name(index) for index in missing)
                 refused = "".join(f"; {why}" for index, why in self.entrance.refused.items() if index in missing)
-                raise WorkerLost(f"{names} did not come within {self.timeout:g} s{refused}; {AGAIN}")
+                raise WorkerLost(f"{names} did not connect within {self.timeout:g} s{refused}; {AGAIN}")
             self._turn_of_gathering()
         self.entrance.close()
         for index, theirs in self.configs.items():  # now that there is nobody left who would not hear of it
@@ -289,7 +289,7 @@ class OtherWorkersWatch(Watch):
 
     def _connect(self) -> socket.socket:
         until = time.monotonic() + self.timeout
-        why = "did not come"
+        why = "did not connect"
         while (left := until - time.monotonic()) > 0:
             try:
                 connection = socket.create_connection(self.address, timeout=left)
@@ -299,7 +299,7 @@ class OtherWorkersWatch(Watch):
             except socket.gaierror as fault:  # its name may be known a little later
                 why = f"has a name that could not be resolved ({fault.strerror})"
             except OSError:  # not there yet
-                why = "did not come"
+                why = "did not connect"
             except UnicodeError as fault:
                 raise UserError(f"distribute.workers: {self.cluster.name(0)} is no name of a host: {fault}") from fault
             time.sleep(0.2)

@@ -74,12 +74,12 @@ def popen(command: list[str], **options: object) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def four_pictures(folder: Path) -> Cluster:
+def four_pictures(folder: Path, *options: str) -> Cluster:
     """Workers with data of four pictures for training and four for validation."""
     for split, seed in (("train", 0), ("val", 10_000)):
         write_pictures(folder / split, 2, seed)
         shutil.rmtree(folder / split / "cat")
-    return Cluster(folder, convert_folder(folder))
+    return Cluster(folder, convert_folder(folder, *options))
 
 
 def wait_for_step(cluster: Cluster, run: str, step: int, process: subprocess.Popen) -> None:

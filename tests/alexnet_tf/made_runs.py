@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.networks.network import named_variables
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
@@ -21,7 +21,7 @@ def write_opinionated_run(folder: Path, data: Path, manifest: Manifest, preset: 
     overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
                  f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
     config = parse_config("", "test", overrides)
-    model = build_alexnet(config.preset.network, manifest.num_classes, towers, seed)
+    model = build_network(config.preset.network, manifest.num_classes, towers, seed)
     variables = named_variables(model)
     for name, variable in variables.items():
         if name.endswith("/kernel"):

@@ -55,7 +55,10 @@ class TestTfConfig:
             ("{", "TF_CONFIG cannot be read"),
             ("[]", "TF_CONFIG cannot be read"),
             ({"cluster": TWO, "task": {"type": "ps", "index": 0}}, "no task of type 'ps'"),
-            ({"cluster": TWO, "task": {"type": "worker", "index": 2}}, "task index 2 is none of its 2 workers"),
+            (
+                {"cluster": TWO, "task": {"type": "worker", "index": 2}},
+                "index 2 is out of range: 2 workers have indices 0 and 1",
+            ),
             ({"cluster": {"worker": ["a", "b:1"]}, "task": {}}, "'a' must read host:port"),
             ({"cluster": {"worker": ["a:1", "b:1", "c:1"]}, "task": {}}, "128 images cannot be shared equally by 3"),
         ],

@@ -67,8 +67,14 @@ class TestFaults:
             (["distribute.workers=['a:1', 'b:70000']"], "distribute.workers: port 70000 of b:70000 is above 65535"),
             (["distribute.workers=['a:1', 'b:1', 'a:1']"], "distribute.workers: a:1 is listed twice"),
             (["distribute.workers=['a:1', 'b:1', 'c:1']"], "data.batch_size: 128 images cannot be shared equally by 3"),
-            (["distribute.workers=['a:1', 'b:1']", "distribute.index=2"], "distribute.index: 2 is none of 2 workers"),
-            (["distribute.index=1"], "distribute.index: 1 is none of 0 workers"),
+            (
+                ["distribute.workers=['a:1', 'b:1']", "distribute.index=2"],
+                "distribute.index: index 2 is out of range: 2 workers have indices 0 and 1",
+            ),
+            (
+                ["distribute.index=1"],
+                "distribute.index: index 1 is out of range: a run without distribute.workers has index 0 only",
+            ),
             (["distribute.timeout=1"], "distribute.timeout: "),
             (["distribute.gradient_dtype=float16"], "distribute.gradient_dtype: "),
             (
@@ -170,7 +176,9 @@ class TestValues:
 
     @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
     def test_dumped_config_parses_to_itself(self, path: Path) -> None:
-        config = load_config(path, ["train.steps=7", "augment.noise=none", "train.layer_drops={conv1: {3: 0.1, 5: 0}}"])
+        first = load_config(path).preset.network.layers[0]
+        overrides = ["train.steps=7", "augment.noise=none", f"train.layer_drops={{{first}: {{3: 0.1, 5: 0}}}}"]
+        config = load_config(path, overrides)
         assert parse_config(dump_config(config), "dumped") == config
 
     @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 import pytest
+import tensorflow as tf
 
 from alexnet_tf.program.errors import StoppedBySignal, UserError, run_command
 
@@ -51,6 +52,30 @@ def test_fault_is_told_in_one_line(
 ) -> None:
     assert status_of(raising(fault)) == status
     assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            OSError(24, "Too many open files", "x/y"),
+            "x/y: Too many open files; raise the limit on open files (ulimit -n)",
+        ),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError(), "there is not enough memory: lower data.batch_size"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "{{function_node f}} OOM when allocating tensor [Op:x]"),
+            "there is not enough memory: lower data.batch_size",
+        ),
+        (tf.errors.InternalError(None, None, "{{function_node f}} it broke [Op:f]"), "TensorFlow failed: it broke"),
+    ],
+)
+def test_what_no_code_has_put_into_words_names_nothing_internal(
+    fault: Exception, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(raising(fault)) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {told}") and "Error" not in line and "{{" not in line and line.count("\n") == 1
 
 
 @pytest.mark.parametrize("fault", [ValueError("first\nsecond"), RuntimeError()])

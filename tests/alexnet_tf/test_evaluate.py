@@ -135,6 +135,8 @@ class TestMain:
         assert found["loss"] == pytest.approx(loss, rel=1e-4)
         assert (found["images"], found["views"], found["split"]) == (IMAGES, views, "val")
         line = capsys.readouterr().out
+        for run in two_runs:
+            assert f"weights of run {run}: step 1, epoch unknown, not validated" in line.splitlines()
         assert f"{IMAGES} images, {views} view" in line and "2 nets" in line
         assert f"top-1 error {found['top1_error']:.2%}" in line
 
@@ -142,11 +144,17 @@ class TestMain:
         run = str(two_runs[0])
         with pytest.raises(UserError, match=r"x is no run"):
             evaluate.main(["--run", str(tmp_path / "x")])
+        with pytest.raises(UserError, match=r"is no run but a folder of converted data"):
+            evaluate.main(["--run", str(open_run(two_runs[0]).config.data.dir)])
+        with pytest.raises(UserError, match=r"is a run, no converted data"):
+            evaluate.main(["--run", run, "--data", run])
+        with pytest.raises(UserError, match=r"it is a run: export it"):
+            evaluate.main(["--model", run, "--data", str(open_run(two_runs[0]).config.data.dir)])
         with pytest.raises(UserError, match=r"no data folder .*away"):
             evaluate.main(["--run", run, "--data", str(tmp_path / "away")])
         with pytest.raises(UserError, match=r"no split 'test', only train, val"):
             evaluate.main(["--run", run, "--split", "test"])
         classes = two_runs[0] / "classes.json"
         classes.write_text(json.dumps({"keys": ["ant", "bee"], "names": ["ant", "bee"]}))
-        with pytest.raises(UserError, match=r"knows 2 classes, .* has 3 or other ones"):
+        with pytest.raises(UserError, match=r"knows 2 classes, .* has 3, among them cat; give"):
             evaluate.main(["--run", run])

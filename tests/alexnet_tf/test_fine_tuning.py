@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from alexnet_tf.pictures.input_pipeline import evaluation_batches
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import load_config, parse_config
-from alexnet_tf.settings.presets import PRESETS, Recipe
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
 from tests.alexnet_tf.run_files import metrics, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
@@ -93,10 +94,12 @@ class TestInitFrom:
         for overrides, line in (
             (
                 ("model.preset=paper",),
-                "has preset 2012-code, this config paper: another network; set model.preset=2012",
+                "has another network, model.preset=2012-code, than this config, model.preset=paper; set the same",
             ),
             (("augment.mean=per-offset",), "was trained with augment.mean center, not per-offset"),
-            ((f"train.init_from={runs / 'none'}",), "is missing|is no run"),
+            ((f"train.init_from={runs / 'none'}",), r"^train\.init_from: .*none is no run: it does not exist$"),
+            ((f"train.init_from={runs / (base.name + 's')}",), f"^train.init_from: .* is .*{base.name} meant"),
+            ((f"train.init_from={runs}", f"data.statistics={base}/statistics.npz"), r"^train\.init_from: .* is no run"),
         ):
             with pytest.raises(UserError, match=line):
                 run_training(runs / "new", f"train.init_from={base}", *overrides)
@@ -116,18 +119,18 @@ class TestFrozenPart:
         ],
     )  # fmt: skip
     def test_is_what_is_frozen_from_conv1_on(self, freeze: tuple[str, ...], part: str | None) -> None:
-        assert Recipe(1, True, True, "plateau", (), freeze=freeze).frozen_part == part
+        paper = PRESETS["paper"]
+        assert replace(paper, train=replace(paper.train, freeze=freeze)).frozen_part == part
 
     @pytest.mark.parametrize("preset", ["2012-code", "owt"])
     def test_network_in_two_parts_is_the_network(self, preset: str, two_cpus: Towers) -> None:
-        from alexnet_tf.networks.registry import build_alexnet
-        from alexnet_tf.settings.presets import FEATURE_LAYERS
+        from alexnet_tf.networks.registry import build_network
 
-        model = build_alexnet(PRESETS[preset].network, 5, two_cpus)
+        model = build_network(PRESETS[preset].network, 5, two_cpus)
         images = tf.random.stateless_normal((2, 224, 224, 3), (1, 2)) * 60
-        for layer in FEATURE_LAYERS:
-            features = tf.concat(model.features(images, layer), axis=1)
-            assert_close(model.head(model.towers_of(features), layer), model(images), WHOLE_NETWORK)
+        for layer in model.settings.feature_layers:
+            features = model.side_by_side(model.features(images, layer))
+            assert_close(model.head(model.towers_of(features, layer), layer), model(images), WHOLE_NETWORK)
 
 
 class TestStoredFeatures:
@@ -167,8 +170,8 @@ class TestStoredFeatures:
         ("overrides", "line"),
         [
             ((f"train.freeze=[{CONVOLUTIONS}]",), "augment.crop=center and augment.noise=none"),
-            (ONE_VIEW, "unless train.freeze holds conv1 to conv5"),
-            ((*ONE_VIEW, "train.freeze=[conv1, fc6]"), "unless train.freeze holds conv1 to conv5"),
+            (ONE_VIEW, "needs conv1 to conv5 in train.freeze"),
+            ((*ONE_VIEW, "train.freeze=[conv1, fc6]"), "needs conv1 to conv5 in train.freeze"),
             ((*ONE_VIEW, f"train.freeze=[{CONVOLUTIONS}]", "train.precision=bfloat16"), "leave train.precision at"),
         ],
     )
@@ -179,5 +182,5 @@ class TestStoredFeatures:
 
 def test_center_crop_is_the_same_in_every_epoch(arguments: Callable[..., list[str]]) -> None:
     config = load_config(Path(arguments(Path())[1]), ["augment.crop=center"])
-    draws = draw_augmentation(config.preset.augment, np.eye(3), 0, np.arange(6), 40 * np.arange(6))
+    draws = draw_augmentation(config.preset.augment, np.eye(3), 0, np.arange(6), 40 * np.arange(6), 256)
     assert (draws.offset == 16).all() and draws.offset.shape == (6, 2) and not draws.mirrored.any()

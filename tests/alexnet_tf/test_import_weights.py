@@ -126,7 +126,7 @@ def predicted(run_path: Path, files: list[bytes]) -> np.ndarray:
     """The same by the run itself."""
     run = open_run(run_path)
     model, _ = trained_network(run, Towers.unplaced())
-    pictures = tf.cast(tf.stack([picture_from_file(content) for content in files]), tf.uint8)
+    pictures = tf.cast(tf.stack([picture_from_file(content, (256, 256, 3)) for content in files]), tf.uint8)
     return prediction_function(model, run.config.preset.augment, run.statistics)(pictures).numpy()
 
 
@@ -168,7 +168,7 @@ class TestCaffe:
     def test_evaluates(self, caffe_run: Path, mean_bgr: np.ndarray, tiny_data: Path) -> None:
         records = tf.data.TFRecordDataset([str(p) for p in shard_paths(tiny_data, load_manifest(tiny_data), "val")])
         examples = [parse_example(record) for record in records]
-        decoded = [decode_picture(example["image"], "jpeg").numpy()[..., ::-1] for example in examples]
+        decoded = [decode_picture(example["image"], "jpeg", (256, 256, 3)).numpy()[..., ::-1] for example in examples]
         files = [cv2.imencode(".png", picture)[1].tobytes() for picture in decoded]
         prototxt = deploy_prototxt(f"{ORDER['caffe']} {REST}", CLASSES)
         expected = opencv(caffe_run.with_name("old.caffemodel"), prototxt, files, mean_bgr)

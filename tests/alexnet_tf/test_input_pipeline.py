@@ -21,7 +21,7 @@ from alexnet_tf.pictures.input_pipeline import (
     records_within,
     training_batches,
 )
-from alexnet_tf.pictures.preparation import TrainingPictures, evaluation_views, prepare_training
+from alexnet_tf.pictures.preparation import StoredPictures, evaluation_views, prepare_training
 from alexnet_tf.pictures.record_files import RecordFiles
 from alexnet_tf.pictures.share import Share
 from alexnet_tf.program.errors import UserError
@@ -36,6 +36,7 @@ BOTH = pytest.mark.parametrize("augment", [PAPER, PROGRAM], ids=["paper", "2012-
 NUMBERED = 9
 """Training pictures of each class in `numbered`."""
 DRAWS = 10_000
+SHAPE = (256, 256, 3)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,13 @@ def picture(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (256, 256, 3), dtype=np.uint8)
 
 
+def assert_prepared_alike(gpus_way: tf.Tensor, compiled: tf.Tensor, augment: Augmentation) -> None:
+    """Bit for bit, but for a division: XLA multiplies by the divisor's reciprocal, which rounds once more."""
+    if set(augment.color_divisors) == {1.0}:
+        np.testing.assert_array_equal(gpus_way, compiled)
+    assert_close(gpus_way, compiled, 2)
+
+
 class TestTrainingImages:
     SHIFT = np.array([3.5, -20.0, 0.25], np.float32)
 
@@ -76,11 +84,11 @@ class TestTrainingImages:
         shifts = np.stack([self.SHIFT if noisy else np.zeros(3, np.float32), np.full(3, 99, np.float32)])
         draws = Draws(np.array([offset, (1, 2)], np.int32), np.array([mirrored, not mirrored]), shifts,
                       np.array([noisy, not noisy]))  # fmt: skip
-        pictures = TrainingPictures(np.stack([picture(), picture(1)]), *draws)
+        pictures = StoredPictures(np.stack([picture(), picture(1)]), draws)
         compiled = prepare_training(pictures, augment, statistics, "/device:CPU:0")
         plain = prepare_training(pictures, augment, statistics, "/device:GPU:0")  # with this name, on any device
         assert compiled.dtype == plain.dtype == tf.float32
-        assert_close(plain, compiled, ELEMENTWISE)
+        assert_prepared_alike(plain, compiled, augment)
         return compiled[0].numpy()
 
     @pytest.mark.parametrize("mirrored", [False, True])
@@ -143,20 +151,20 @@ class TestDecoding:
 
     def _compare(self, data: Path) -> None:
         encoded = first_records(data, 4)
-        by_tensorflow = [decode_picture(tf.constant(image), "jpeg") for image in encoded]
-        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "jpeg"), by_tensorflow)
+        by_tensorflow = [decode_picture(tf.constant(image), "jpeg", SHAPE) for image in encoded]
+        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "jpeg", SHAPE), by_tensorflow)
 
     def test_raw(self) -> None:
         pictures = np.stack([picture(seed) for seed in range(3)])
         encoded = [image.tobytes() for image in pictures]
-        np.testing.assert_array_equal(decode_picture(tf.constant(encoded[0]), "raw"), pictures[0])
-        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "raw"), pictures)
+        np.testing.assert_array_equal(decode_picture(tf.constant(encoded[0]), "raw", SHAPE), pictures[0])
+        np.testing.assert_array_equal(decode_pictures(tf.constant(encoded), "raw", SHAPE), pictures)
 
     def test_picture_of_another_size_is_refused(self) -> None:
         file = io.BytesIO()
         Image.new("RGB", (128, 256)).save(file, "JPEG")
         with pytest.raises(ValueError, match="256, 128"):
-            decode_pictures(tf.constant([file.getvalue()]), "jpeg")
+            decode_pictures(tf.constant([file.getvalue()]), "jpeg", SHAPE)
 
 
 def first_records(data: Path, count: int) -> list[bytes]:
@@ -178,7 +186,7 @@ def draw_many(
     count: int = DRAWS,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     return draw_augmentation(
-        augment, noise_axes(augment, statistics), seed, np.full(count, epoch), np.arange(count)
+        augment, noise_axes(augment, statistics), seed, np.full(count, epoch), np.arange(count), 256
     )._asdict()
 
 
@@ -264,7 +272,7 @@ class TestTrainingBatches:
     def numbers(self, numbered: Path, batches: int, **options: int) -> np.ndarray:
         """Which picture is where, from the values of its pixels; checks the labels in passing."""
         found = []
-        for pictures, labels in self.stream(numbered, PAPER, **options).take(batches):
+        for pictures, labels in self.stream(numbered, PAPER, augment_on="device", **options).take(batches):
             pixels = pictures.pixels.numpy()
             assert pixels.shape == (5, 256, 256, 3) and pixels.dtype == np.uint8
             np.testing.assert_array_equal(pixels, np.broadcast_to(pixels[:, :1, :1, :1], pixels.shape))
@@ -286,14 +294,37 @@ class TestTrainingBatches:
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
 
+    @pytest.mark.parametrize("augment_on", ["pipeline", "device"])
     @BOTH
-    def test_beginning_at_a_step_is_skipping_those_before(self, tiny_data: Path, augment: Augmentation) -> None:
+    def test_beginning_at_a_step_is_skipping_those_before(
+        self, tiny_data: Path, augment: Augmentation, augment_on: str
+    ) -> None:
         """Bit for bit, within the first epoch (24 images), right behind it and in the third."""
-        whole = list(self.stream(tiny_data, augment).take(12))
+        whole = list(self.stream(tiny_data, augment, augment_on=augment_on).take(12))
         for first_step in (2, 4, 5, 10):
-            resumed = self.stream(tiny_data, augment, first_step).take(2)
+            resumed = self.stream(tiny_data, augment, first_step, augment_on=augment_on).take(2)
             for expected, found in zip(whole[first_step:], resumed, strict=False):
                 tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
+
+    @pytest.mark.parametrize("preset", ["paper", "2012-code", "caffe", "owt"])
+    def test_both_ways_prepare_the_same_pictures(self, tiny_data: Path, preset: str) -> None:
+        """Bit for bit on a processor, in the third epoch, too."""
+        augment, statistics = PRESETS[preset].augment, Statistics.load(tiny_data / STATISTICS_FILE)
+        for first_step in (0, 11):
+            ready = self.stream(tiny_data, augment, first_step, keep_pixels=6).take(3)
+            stored = self.stream(tiny_data, augment, first_step, augment_on="device").take(3)
+            for number, ((here, labels), (there, same_labels)) in enumerate(zip(ready, stored, strict=True)):
+                size = augment.crop_size
+                assert here.images.dtype == tf.float32 and here.images.shape == (5, size, size, 3)
+                there_images = prepare_training(there, augment, statistics, "/device:CPU:0")
+                np.testing.assert_array_equal(here.images, there_images)
+                # With this name in the way that GPUs do it, on any device.
+                assert_prepared_alike(
+                    prepare_training(there, augment, statistics, "/device:GPU:0"), there_images, augment
+                )
+                np.testing.assert_array_equal(labels, same_labels)
+                # Of the first 6 pictures the pixels are kept, so those of two batches.
+                np.testing.assert_array_equal(here.pixels, there.pixels[: 5 if number < 2 else 0])
 
     def test_beginning_exactly_at_an_epoch(self, numbered: Path) -> None:
         whole = self.numbers(numbered, 28)
@@ -339,9 +370,9 @@ class TestTrainingBatches:
 
     def test_another_epoch_draws_other_crops(self, tiny_data: Path) -> None:
         def drawn(step: int) -> dict[int, tuple[int, ...]]:
-            batch = next(iter(self.stream(tiny_data, PAPER, step, batch_size=24)))[0]
+            batch = next(iter(self.stream(tiny_data, PAPER, step, batch_size=24, augment_on="device")))[0]
             which = batch.pixels.numpy().sum(axis=(1, 2, 3)).tolist()
-            return dict(zip(which, map(tuple, batch.offset.numpy()), strict=True))
+            return dict(zip(which, map(tuple, batch.draws.offset.numpy()), strict=True))
 
         first, second = drawn(0), drawn(1)
         assert first.keys() == second.keys() and len(first) == 24

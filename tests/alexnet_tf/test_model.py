@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 import torch
 
-from alexnet_tf.import_weights import TORCHVISION_NAMES
-from alexnet_tf.networks.network import AlexNet, named_variables
-from alexnet_tf.networks.registry import build_alexnet
-from alexnet_tf.settings.presets import PRESETS, Network
+from alexnet_tf.networks.network import Network, named_variables
+from alexnet_tf.networks.registry import build_network
+from alexnet_tf.settings.presets import PRESETS, AlexNetSettings
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.layouts import TORCHVISION, from_published
+from alexnet_tf.weights.published_files import TORCHVISION_NAMES
 from tests.alexnet_tf import torch_alexnet
 from tests.alexnet_tf.published_files import torchvision_net
 from tests.alexnet_tf.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from
@@ -26,15 +26,15 @@ weights are left out."""
 VARIANTS = {"paper": PAPER, "2012-code": PROGRAM, "caffe": CAFFE, "caffenet": CAFFENET}
 
 
-def with_few_units(preset: str) -> Network:
+def with_few_units(preset: str) -> AlexNetSettings:
     network = PRESETS[preset].network
     return replace(network, widths=replace(network.widths, fc6=FEW_UNITS, fc7=FEW_UNITS))
 
 
 @pytest.fixture(scope="module", params=["paper", "2012-code"])
-def model(request: pytest.FixtureRequest, two_cpus: Towers) -> AlexNet:
+def model(request: pytest.FixtureRequest, two_cpus: Towers) -> Network:
     """One preset's network with its initial weights; not to be changed."""
-    made = build_alexnet(PRESETS[request.param].network, CLASSES, two_cpus, seed=3)
+    made = build_network(PRESETS[request.param].network, CLASSES, two_cpus, seed=3)
     made.preset_name = request.param
     return made
 
@@ -43,7 +43,7 @@ def model(request: pytest.FixtureRequest, two_cpus: Towers) -> AlexNet:
 def livelier(two_cpus: Towers) -> dict[str, np.ndarray]:
     """Weights under which every layer matters: activations keep their size, biases are random."""
     draw = np.random.default_rng(5)
-    shapes = named_variables(build_alexnet(with_few_units("paper"), 10, two_cpus))
+    shapes = named_variables(build_network(with_few_units("paper"), 10, two_cpus))
     values = {}
     for name, variable in shapes.items():
         shape = tuple(variable.shape)
@@ -53,8 +53,8 @@ def livelier(two_cpus: Towers) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module", params=list(VARIANTS))
-def lively(request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str, np.ndarray]) -> AlexNet:
-    made = build_alexnet(with_few_units(request.param), 10, two_cpus)
+def lively(request: pytest.FixtureRequest, two_cpus: Towers, livelier: dict[str, np.ndarray]) -> Network:
+    made = build_network(with_few_units(request.param), 10, two_cpus)
     for name, variable in named_variables(made).items():
         variable.assign(livelier[name])
     made.preset_name = request.param
@@ -67,12 +67,12 @@ def images(count: int = 2, size: int = 224) -> np.ndarray:
 
 
 class TestParameters:
-    def test_number_at_1000_classes(self, model: AlexNet) -> None:
+    def test_number_at_1000_classes(self, model: Network) -> None:
         variables = named_variables(model)
         assert sum(int(tf.size(variable)) for variable in variables.values()) == 60_965_224
         assert model.count_params() == 60_965_224
 
-    def test_shapes(self, model: AlexNet) -> None:
+    def test_shapes(self, model: Network) -> None:
         kernels = {
             "conv1": (11, 11, 3, 48), "conv2": (5, 5, 48, 128), "conv3": (3, 3, 256, 192),
             "conv4": (3, 3, 192, 192), "conv5": (3, 3, 192, 128), "fc6": (9216, 2048),
@@ -86,12 +86,12 @@ class TestParameters:
             **{f"{name}/bias": shape[-1:] for name, shape in expected.items()},
         }
 
-    def test_each_is_on_its_towers_device(self, model: AlexNet) -> None:
+    def test_each_is_on_its_towers_device(self, model: Network) -> None:
         for name, variable in named_variables(model).items():
             tower = name.split("/")[0][-1]
             assert variable.device.endswith({"a": "CPU:0", "b": "CPU:1"}[tower]), name
 
-    def test_initial_weights(self, model: AlexNet) -> None:
+    def test_initial_weights(self, model: Network) -> None:
         conv345 = 0.03 if model.preset_name == "2012-code" else 0.01
         for name, variable in named_variables(model).items():
             layer, part = name.split("_")[0], name.split("/")[1]
@@ -108,7 +108,7 @@ class TestParameters:
             beyond = (np.abs(values) > 2 * stddev).mean()
             assert abs(beyond - 0.0455) < 5 * np.sqrt(0.0455 / values.size), name
 
-    def test_no_two_layers_start_alike(self, model: AlexNet) -> None:
+    def test_no_two_layers_start_alike(self, model: Network) -> None:
         starts = [v.numpy().ravel()[:5].tobytes() for v in kernels_of(model)]
         assert len(set(starts)) == len(starts)
 
@@ -116,17 +116,17 @@ class TestParameters:
     def test_seed_decides_initial_weights(self, two_cpus: Towers) -> None:
         network = PRESETS["paper"].network
         first, again, other = (
-            [v.numpy() for v in kernels_of(build_alexnet(network, 2, two_cpus, seed=seed))] for seed in (1, 1, 2)
+            [v.numpy() for v in kernels_of(build_network(network, 2, two_cpus, seed=seed))] for seed in (1, 1, 2)
         )
         assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
         assert not any(np.array_equal(*pair) for pair in zip(first, other, strict=True))
 
 
-def kernels_of(model: AlexNet) -> list[tf.Variable]:
+def kernels_of(model: Network) -> list[tf.Variable]:
     return [v for name, v in named_variables(model).items() if name.endswith("kernel")]
 
 
-def test_outputs_have_the_shapes_of_figure_2(model: AlexNet) -> None:
+def test_outputs_have_the_shapes_of_figure_2(model: Network) -> None:
     shapes = {}
 
     def recorded(layer: tf.Module, call: object) -> object:
@@ -167,8 +167,8 @@ def test_outputs_have_the_shapes_of_figure_2(model: AlexNet) -> None:
 
 
 class TestAgainstPyTorch:
-    def test_logits_at_test(self, lively: AlexNet, livelier: dict[str, np.ndarray]) -> None:
-        batch = images(2, lively.image_size)
+    def test_logits_at_test(self, lively: Network, livelier: dict[str, np.ndarray]) -> None:
+        batch = images(2, lively.picture_shape[0])
         found = lively(tf.constant(batch)).numpy()
         assert found.std() > 0.1  # else a wrong net would agree, too
         assert difference(found, livelier, VARIANTS[lively.preset_name], batch) < 1e-5
@@ -191,11 +191,11 @@ class TestAgainstPyTorch:
     def test_logits_loss_and_all_gradients_in_training(
         self, preset: str, two_cpus: Towers, livelier: dict[str, np.ndarray]
     ) -> None:
-        model = build_alexnet(with_few_units(preset), 10, two_cpus)
+        model = build_network(with_few_units(preset), 10, two_cpus)
         variables = named_variables(model)
         for name, variable in variables.items():
             variable.assign(livelier[name].astype(np.float64))
-        batch, labels = images(2, model.image_size).astype(np.float64), np.array([3, 8])
+        batch, labels = images(2, model.picture_shape[0]).astype(np.float64), np.array([3, 8])
         seed = tf.constant([0, 4], tf.int32)
         with tf.GradientTape() as tape:
             logits = model(tf.constant(batch), dropout_seed=seed)
@@ -220,7 +220,7 @@ def difference(found: np.ndarray, values: dict[str, np.ndarray], variant: Varian
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def masks_of(model: AlexNet, seed: tf.Tensor, count: int) -> dict[str, np.ndarray]:
+def masks_of(model: Network, seed: tf.Tensor, count: int) -> dict[str, np.ndarray]:
     layers = [model.a.dropout6, model.b.dropout6, model.a.dropout7, model.b.dropout7]
     return {layer.name: layer(tf.ones((count, model.a.fc6.units)), seed=seed).numpy() for layer in layers}
 
@@ -229,7 +229,7 @@ class TestOneTower:
     """torchvision's net."""
 
     def test_parameters_and_their_start(self, two_cpus: Towers) -> None:
-        variables = named_variables(build_alexnet(PRESETS["owt"].network, CLASSES, two_cpus, seed=3))
+        variables = named_variables(build_network(PRESETS["owt"].network, CLASSES, two_cpus, seed=3))
         assert sum(int(tf.size(variable)) for variable in variables.values()) == 61_100_840
         for name, variable in variables.items():
             assert variable.device.endswith("CPU:0"), name
@@ -242,7 +242,7 @@ class TestOneTower:
     @pytest.mark.usefixtures("float64")
     def test_logits_and_all_gradients_in_training(self, two_cpus: Towers) -> None:
         net, seed = torchvision_net(10, units=FEW_UNITS).double(), tf.constant([0, 4], tf.int32)
-        model = build_alexnet(with_few_units("owt"), 10, two_cpus)
+        model = build_network(with_few_units("owt"), 10, two_cpus)
         state = {name: tensor.detach().numpy() for name, tensor in net.named_parameters()}
         variables = named_variables(model)
         for name, value in from_published(torchvision_layers(state), TORCHVISION).items():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from alexnet_tf.networks.network import NetworkVariable
 from alexnet_tf.settings.presets import PRESETS, Recipe
 from alexnet_tf.training.optimizers import OPTIMIZERS, learning_rates
 
@@ -108,8 +109,8 @@ class TestRules:
         for _ in range(2):
             optimizer.apply({"conv1_a/kernel": tf.ones((2, 2))}, tf.constant([0.01]))
         np.testing.assert_array_equal(variables["conv1_a/bias"], START["conv1_a/bias"].astype(np.float32))
-        assert not optimizer.velocities["conv1_a/bias"].numpy().any()
-        assert optimizer.velocities["conv1_a/kernel"].numpy().all()
+        assert not optimizer.slots["velocities"]["conv1_a/bias"].numpy().any()
+        assert optimizer.slots["velocities"]["conv1_a/kernel"].numpy().all()
 
     @BOTH
     def test_update_stays_on_each_variables_device(self, kind: str) -> None:
@@ -119,8 +120,8 @@ class TestRules:
                 variables[f"fc6_{tower}/kernel"] = tf.Variable(tf.ones((2, 2)))
         optimizer = OPTIMIZERS[kind](variables, replace(PAPER, optimizer=kind))
         for name, variable in variables.items():
-            assert optimizer.velocities[name].device == variable.device
-            np.testing.assert_array_equal(optimizer.velocities[name], np.zeros((2, 2)))
+            assert optimizer.slots["velocities"][name].device == variable.device
+            np.testing.assert_array_equal(optimizer.slots["velocities"][name], np.zeros((2, 2)))
 
         @tf.function
         def step() -> None:
@@ -136,9 +137,11 @@ class TestRules:
             assert op.device.endswith(f"CPU:{number}"), op.name
 
 
-class TestSchedules:
-    NAMES = ("conv1_a/kernel", "conv1_b/bias", "conv2_b/kernel", "fc8_a/kernel", "fc8_a/bias")
+NAMES = ("conv1_a/kernel", "conv1_b/bias", "conv2_b/kernel", "fc8_a/kernel", "fc8_a/bias")
+KNOWN = {name: NetworkVariable(None, name.partition("_")[0], "a", trained=True) for name in NAMES}
 
+
+class TestSchedules:
     @pytest.mark.parametrize(
         ("epoch", "expected"),  # the log's epochs; conv1's weights and biases, then the others'
         [
@@ -151,29 +154,29 @@ class TestSchedules:
         ],
     )  # fmt: skip
     def test_log_of_the_2012_program(self, epoch: int, expected: tuple[float, ...]) -> None:
-        found = learning_rates(PROGRAM, self.NAMES, epoch, plateau_drops=0)
+        found = learning_rates(PROGRAM, KNOWN, epoch, plateau_drops=0)
         conv1, conv1_bias, weights, biases = expected
         assert list(found.values()) == pytest.approx([conv1, conv1_bias, weights, weights, biases], rel=1e-12)
 
     def test_paper_lowers_all_rates_by_ten(self) -> None:
         for drops, rate in enumerate((1e-2, 1e-3, 1e-4, 1e-5)):
-            found = learning_rates(PAPER, self.NAMES, epoch=90, plateau_drops=drops)
-            assert found == pytest.approx(dict.fromkeys(self.NAMES, rate), rel=1e-12)
+            found = learning_rates(PAPER, KNOWN, epoch=90, plateau_drops=drops)
+            assert found == pytest.approx(dict.fromkeys(NAMES, rate), rel=1e-12)
         assert PAPER.max_drops == 3
 
     def test_listed_epochs_and_plateau_do_not_mix(self) -> None:
         recipe = replace(PAPER, schedule="epochs", drop_epochs=(2, 4))
-        rates = [learning_rates(recipe, ["fc8_a/kernel"], epoch, 3)["fc8_a/kernel"] for epoch in (1, 2, 3, 4, 9)]
+        rates = [learning_rates(recipe, KNOWN, epoch, 3)["fc8_a/kernel"] for epoch in (1, 2, 3, 4, 9)]
         assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4, 1e-4])
 
     def test_factor_and_biases_by_config(self) -> None:
         recipe = replace(PAPER, learning_rate=0.4, drop_factor=0.5, bias_rate_factor=3.0)
-        found = learning_rates(recipe, self.NAMES, 1, 2)
+        found = learning_rates(recipe, KNOWN, 1, 2)
         assert (found["fc8_a/kernel"], found["fc8_a/bias"]) == pytest.approx((0.1, 0.3))
-        kept = learning_rates(replace(recipe, drop_bias_rate=False), self.NAMES, 1, 2)
+        kept = learning_rates(replace(recipe, drop_bias_rate=False), KNOWN, 1, 2)
         assert kept["fc8_a/bias"] == pytest.approx(1.2)
 
     def test_single_layers_by_config(self) -> None:
         recipe = replace(PAPER, rate_multipliers={"fc8": 10.0}, freeze=("conv1",))
-        found = learning_rates(recipe, self.NAMES, 1, 1)
+        found = learning_rates(recipe, KNOWN, 1, 1)
         assert list(found.values()) == pytest.approx([0, 0, 1e-3, 1e-2, 1e-2])

@@ -108,6 +108,14 @@ def test_pictures_are_fed_as_bytes_and_prepared_on_both_devices(placement: Place
         assert prepared == {{"a": "CPU:0", "b": "CPU:1"}[tower]}
 
 
+def test_prepared_pictures_are_fed_as_they_are(two_cpus: Towers) -> None:
+    placement = measure_placement(TrainingStep(with_few_units(PRESETS["paper"]), 7, two_cpus, 0))
+    fed = {c.tensor: c.bytes for c in placement.crossings if c.kind == "fed"}
+    assert max(fed.values()) == 224 * 224 * 3 * FLOAT
+    assert not any(op.name.startswith("prepare_") for op in placement.operations)
+    assert placement.strayed == []
+
+
 class StrayingStep(TrainingStep):
     """What trap number one looks like: a tape, whose backward pass lands on the first device."""
 

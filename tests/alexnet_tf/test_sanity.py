@@ -3,6 +3,7 @@
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from alexnet_tf.evaluation.error_rates import shifted_labels
+from alexnet_tf.pictures import input_pipeline
 from alexnet_tf.pictures.record_files import label_fault
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.training import step as step_module
@@ -91,18 +93,19 @@ class TestPixels:
         with pytest.raises(UserError, match="were scaled to 0-1 before they were stored"):
             self.judge(pixels, seen(pixels))
 
+    @pytest.mark.parametrize(("augment_on", "module"), [("pipeline", input_pipeline), ("device", step_module)])
     @pytest.mark.usefixtures("small_net")
-    def test_a_pipeline_that_divides_is_stopped_at_its_first_step(
-        self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
+    def test_a_pipeline_that_divides_is_stopped_once_enough_was_seen(
+        self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch, augment_on: str, module: ModuleType
     ) -> None:
-        plain = step_module.prepare_training
+        plain = module.prepare_training
 
         def dividing(*arguments: object) -> tf.Tensor:
             return plain(*arguments) / 255.0
 
-        monkeypatch.setattr(step_module, "prepare_training", dividing)
-        with pytest.raises(UserError, match="scaled to 0-1"):
-            run_training(runs / "run", "data.batch_size=64", "train.steps=2")
+        monkeypatch.setattr(module, "prepare_training", dividing)
+        with pytest.raises(UserError, match="scaled to 0-1"):  # in the second batch
+            run_training(runs / "run", "data.batch_size=48", f"data.augment_on={augment_on}", "train.steps=3")
         assert not list((runs / "run/checkpoints").iterdir())
 
 
@@ -134,8 +137,8 @@ class TestLabels:
 
 class TestAdvice:
     def test_stuck(self) -> None:
-        assert "guessing among 1000 classes gives 6.908" in stuck_advice(1000, 6.9071, 1000)
-        assert stuck_advice(1000, 6.5, 1000) is None
+        assert "guessing among 1000 classes gives 6.908" in stuck_advice(1000, 6.9071, 1000, "paper")
+        assert stuck_advice(1000, 6.5, 1000, "paper") is None
 
     def test_not_finite_early_and_late(self) -> None:
         assert "a tenth of train.learning_rate" in not_finite_advice(3)

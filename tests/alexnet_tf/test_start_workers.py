@@ -12,6 +12,7 @@ import pytest
 
 from alexnet_tf import start_workers
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.workers import local_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "import json, os, signal, sys, time; task = json.loads(os.environ['TF_CONFIG']); own = task['task']['index']; "
@@ -60,7 +61,7 @@ def test_status_of_the_first_failure(code: str, status: int) -> None:
 
 
 def test_who_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start_workers, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(local_workers, "GRACE_SECONDS", 0.5)
     before = time.monotonic()
     command = [sys.executable, "-c", WORKER + "sys.exit(5) if own else time.sleep(60)"]
     assert start_workers.main(["--local", "2", "--", *command]) == 5

@@ -21,10 +21,20 @@ from alexnet_tf.settings.config import load_config
 from alexnet_tf.towers import Towers
 from alexnet_tf.training import loop as trainer_module
 from alexnet_tf.training.loop import Trainer
+from alexnet_tf.training.progress import NoProgress
 from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+
+class Remembering(NoProgress):
+    """Keeps the lines that it is to say."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__()
+        self.say = said.append
+
 
 VARIABLES = 30
 """Kernels and biases: seven layers in either tower, and fc8."""
@@ -51,8 +61,9 @@ class TestResume:
     @pytest.mark.parametrize("chosen", ["model.preset=paper", "model.preset=2012-code", "train.optimizer=sgdw"])
     def test_stopped_within_and_at_an_epochs_end(self, runs: Path, run_training: Train, chosen: str) -> None:
         run_training(runs / "whole", chosen, "train.steps=7")
-        for stop in (3, 5, 7):  # step 5 ends the first epoch
-            run_training(runs / "parts", chosen, f"train.steps={stop}")
+        # Step 5 ends the first epoch. Where pictures are prepared may change from part to part.
+        for stop, augment_on in ((3, "pipeline"), (5, "device"), (7, "pipeline")):
+            run_training(runs / "parts", chosen, f"train.steps={stop}", f"data.augment_on={augment_on}")
         assert_same_to_the_last_bit(runs / "whole", runs / "parts", 7)
         velocities = [v for name, v in tensors(runs / "parts", 7).items() if "velocities" in name]
         assert all(np.abs(velocity).max() > 0 for velocity in velocities)
@@ -106,8 +117,8 @@ class TestResume:
         best = json.loads((runs / "run/best.json").read_text())
         validated = {line["step"]: line["top1_error"] for line in metrics(runs / "run", "validation")}
         assert best["top1_error"] == min(validated.values())
-        first_best = min(validated, key=lambda step: (validated[step], step))
-        assert best["checkpoint"] == f"step-{first_best:08d}"
+        latest_best = min(validated, key=lambda step: (validated[step], -step))
+        assert best["checkpoint"] == f"step-{latest_best:08d}"
         run_training(runs / "run", "train.epochs=2")
         assert "is complete at step 10" in capsys.readouterr().out
 
@@ -124,11 +135,57 @@ class TestResume:
     def test_changed_settings_are_told_before_the_network_is_built(
         self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(trainer_module, "Trainer", lambda *_: SimpleNamespace(run=lambda: None))
+        monkeypatch.setattr(trainer_module, "Trainer", lambda *_: SimpleNamespace(run=lambda: None, complete=True))
         run_training(runs / "run")
         for change in ("train.seed=9", "model.preset=paper", "data.batch_size=6"):
             with pytest.raises(UserError, match=change.split("=")[0]):
                 run_training(runs / "run", change)
+
+
+@pytest.mark.usefixtures("small_net")
+class TestEarlyStop:
+    """With a rate of next to nothing the first validation error stays the best."""
+
+    STANDS_STILL = ("train.learning_rate=1e-9", "train.epochs=9", "train.stop_after=2")
+
+    def test_the_same_bits_and_the_same_stop_in_parts(
+        self, runs: Path, run_training: Train, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run_training(runs / "whole", *self.STANDS_STILL)
+        # 4.8 steps are an epoch: the first three end with steps 5, 10 and 15.
+        assert [line["step"] for line in metrics(runs / "whole", "validation")] == [5, 10, 15]
+        told = "stopped at step 15 of 44: no new best validation error in 2 epochs (train.stop_after=2)"
+        assert told in capsys.readouterr().out
+        for stop in (7, 10, 12):
+            run_training(runs / "parts", *self.STANDS_STILL, f"train.steps={stop}")
+        run_training(runs / "parts", *self.STANDS_STILL)
+        assert steps_of(runs / "parts")[-1] == steps_of(runs / "whole")[-1] == 15
+        assert_same_to_the_last_bit(runs / "whole", runs / "parts", 15)
+        assert told in capsys.readouterr().out
+        run_training(runs / "parts", *self.STANDS_STILL)
+        assert "is complete at step 15; raise train.stop_after to train longer" in capsys.readouterr().out
+        best = json.loads((runs / "whole/best.json").read_text())
+        assert best["checkpoint"] == "step-00000015"  # of equal ones the later
+        run_training(runs / "parts", *self.STANDS_STILL, "train.stop_after=3")
+        assert [line["step"] for line in metrics(runs / "parts", "validation")] == [5, 10, 15, 20]
+
+    def test_a_validation_that_is_due_is_done_first(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.stop_after=2")
+        made.state.epochs_without_best = 2
+        made.state.validation_due = True
+        assert not made.complete
+        made.state.validation_due = False
+        assert made.complete
+
+    def test_drops_of_the_rate_do_not_begin_the_count_anew(self, trainer: Callable[..., Trainer]) -> None:
+        made = trainer("train.schedule=plateau", "train.patience=2", "train.stop_after=5")
+        for number, error in enumerate((0.5, 0.4, 0.6, 0.5, 0.4, 0.5)):
+            made._follow_plateau(error)
+            assert not made.complete, number
+        made._follow_plateau(0.45)
+        assert made.complete and made.state.drops == 2
+        made._follow_plateau(0.39)
+        assert not made.complete
 
 
 @pytest.fixture
@@ -144,11 +201,8 @@ def trainer(
         manifest = load_manifest(tiny_data)
         folders.append(TrainingFolder(runs / "run", config, Classes.of(manifest), statistics))
         made = Trainer(config, two_cpus, folders[-1], manifest, statistics)
-        losses: list[float] = []
         made.said = []
-        made.progress = SimpleNamespace(
-            add_loss=losses.append, mean_loss=lambda: float(np.mean(losses)), say=made.said.append
-        )
+        made.progress = Remembering(made.said)
         return made
 
     yield make
@@ -237,7 +291,7 @@ class TestLosses:
     def test_stuck_is_told_once_with_what_to_try(self, trainer: Callable[..., Trainer]) -> None:
         made = trainer("train.stuck_after=3")
         for _ in range(6):
-            made._check_loss(1.0985)  # ln 3 = 1.0986
+            made._check_figures({"loss": 1.0985})  # ln 3 = 1.0986
         (line,) = made.said
         assert line.startswith("warning: after 3 steps the loss is 1.0")
         assert "guessing among 3 classes gives 1.099" in line and "train.learning_rate" in line

@@ -59,7 +59,8 @@ def test_three_steps(preset: str, two_cpus: Towers) -> None:
     velocities = {name: np.zeros_like(value) for name, value in weights.items()}
     for number, epoch in enumerate(EPOCHS):
         images, labels = batch(number)
-        loss = step(tf.constant(images), tf.constant(labels), number, learning_rates(recipe, step.variables, epoch, 0))
+        rates = learning_rates(recipe, step.known, epoch, 0)
+        loss = step(tf.constant(images), tf.constant(labels), number, rates)["loss"]
 
         leaves = weights_from(weights)
         masks = masks_of(step.model, tf.constant([SEED, number], tf.int32), len(labels))
@@ -70,7 +71,7 @@ def test_three_steps(preset: str, two_cpus: Towers) -> None:
         assert loss.numpy() == pytest.approx(expected.item(), rel=1e-6)  # rates are float32
         update_by_hand(recipe, epoch, weights, velocities, {name: leaf.grad.numpy() for name, leaf in leaves.items()})
     for name, variable in step.variables.items():
-        for found, theirs in ((variable, weights[name]), (step.optimizer.velocities[name], velocities[name])):
+        for found, theirs in ((variable, weights[name]), (step.optimizer.slots["velocities"][name], velocities[name])):
             assert np.linalg.norm(found.numpy() - theirs) < 1e-6 * np.linalg.norm(theirs), name
 
 
@@ -85,13 +86,17 @@ def test_step_in_bfloat16_is_that_in_float32_within_its_rounding(preset: str, tw
         network = replace(PRESETS[preset].network, widths=widths)
         chosen = replace(PRESETS[preset], network=network, train=replace(recipe, precision=precision, weight_decay=0.0))
         step = TrainingStep(chosen, CLASSES, two_cpus, SEED)
-        rates = learning_rates(recipe, step.variables, 1, 0)
+        rates = learning_rates(recipe, step.known, 1, 0)
         draw = np.random.default_rng(0)
-        shape = (3, step.model.image_size, step.model.image_size, 3)
+        shape = (3, *step.model.picture_shape)
         images = draw.normal(0, 60, shape) / np.array(PRESETS[preset].augment.color_divisors)
-        losses[precision] = float(step(tf.constant(images, tf.float32), tf.constant([0, 3, 6], tf.int64), 0, rates))
+        losses[precision] = float(
+            step(tf.constant(images, tf.float32), tf.constant([0, 3, 6], tf.int64), 0, rates)["loss"]
+        )
         assert {variable.dtype for variable in step.variables.values()} == {tf.float32}
-        velocities[precision] = {name: velocity.numpy() for name, velocity in step.optimizer.velocities.items()}
+        velocities[precision] = {
+            name: velocity.numpy() for name, velocity in step.optimizer.slots["velocities"].items()
+        }
     assert losses["bfloat16"] != losses["float32"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
     for name, expected in velocities["float32"].items():  # the gradients, times the rate
@@ -108,9 +113,9 @@ def test_without_any_rate_only_the_loss_is_computed(two_cpus: Towers) -> None:
     step = TrainingStep(frozen, CLASSES, two_cpus, SEED)
     before = {name: variable.numpy() for name, variable in step.variables.items()}
     images, labels = batch(0)
-    rates = learning_rates(frozen.train, step.variables, 1, 0)
-    loss = step(tf.constant(images, tf.float32), tf.constant(labels), 0, rates)
-    assert np.isfinite(loss)
+    rates = learning_rates(frozen.train, step.known, 1, 0)
+    figures = step(tf.constant(images, tf.float32), tf.constant(labels), 0, rates)
+    assert np.isfinite(figures["loss"])
     for name, variable in step.variables.items():
         np.testing.assert_array_equal(variable, before[name])
 
@@ -135,5 +140,5 @@ def test_a_variable_that_would_stay_as_it_is_ends_it(two_cpus: Towers, monkeypat
     assert re.match(
         r"network alexnet: training would neither train nor save .*norm/gamma, .*norm/beta and would ", line
     )
-    assert re.search(r"not save .*norm/moving_mean, .*norm/moving_variance; let named_variables", line)
+    assert re.search(r"not save .*norm/moving_mean, .*norm/moving_variance; take their layers from alexnet_tf", line)
     assert "\n" not in line

@@ -13,7 +13,7 @@ import pytest
 
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, starter, together
 
-AGAIN = "; start all workers again to go on from the last checkpoint"
+AGAIN = "; start all workers again to resume from the last checkpoint"
 
 
 def slow(*values: object) -> object:
@@ -48,7 +48,7 @@ def test_frozen_worker_ends_the_others_in_time_and_is_named(start: Start, lost: 
     for worker in workers:
         if worker is not workers[lost]:
             status, errors = worker.end()
-            line = re.escape(workers[lost].name) + rf" was lost: not a sign of it for \d s{AGAIN}\n"
+            line = re.escape(workers[lost].name) + rf" was lost: no heartbeat for \d s{AGAIN}\n"
             assert status == 75 and re.fullmatch(line, errors)
     assert time.monotonic() - before < timeout
     workers[lost].process.send_signal(signal.SIGCONT)  # it must not go on alone
@@ -63,7 +63,7 @@ def test_workers_that_never_come_are_named(start: Start, come: list[int], missin
     workers = start(*come, timeout=SHORT)
     for worker in workers:
         status, errors = worker.end()
-        assert status == 75 and re.fullmatch(f"{names} did not come within {SHORT} s{AGAIN}\n", errors)
+        assert status == 75 and re.fullmatch(f"{names} did not connect within {SHORT} s{AGAIN}\n", errors)
     assert time.monotonic() - before >= SHORT
 
 

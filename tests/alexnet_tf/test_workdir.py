@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import named_variables
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
@@ -263,7 +263,7 @@ class TestOpenRun:
     @pytest.mark.usefixtures("small_net")
     def test_load_model(self, opened: Open, runs: Path, two_cpus: Towers) -> None:
         network = parse_config("", "x").preset.network
-        trained = named_variables(build_alexnet(network, 3, two_cpus, seed=8))
+        trained = named_variables(build_network(network, 3, two_cpus, seed=8))
         checkpoint = tf.train.Checkpoint(weights=trained, velocities={name: tf.Variable(0.0) for name in trained})
         with opened() as folder:
             line = refusal(lambda: trained_network(open_run(runs / "run"), two_cpus))

@@ -195,6 +195,7 @@ def test_worker_that_never_comes(cluster: Cluster) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == STOPPED_AFTER_SAVING and time.monotonic() - before < 10
         assert (
-            errors == f"{missing} did not come within 4 s; start all workers again to go on from the last checkpoint\n"
+            errors
+            == f"{missing} did not connect within 4 s; start all workers again to resume from the last checkpoint\n"
         )
     assert not (cluster.folder / "never").exists()

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.heard_signals import hear_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG, SHORT = 40, 2
@@ -70,12 +71,6 @@ def main(argv):
 run_command(main)
 """
 """A worker that waits for words on its standard input."""
-
-
-def hear_signals() -> None:
-    """In a shell's background jobs SIGINT is ignored, under nohup SIGHUP; what is started here must hear them."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 class Worker:

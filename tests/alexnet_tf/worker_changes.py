@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from alexnet_tf.pictures.preparation import TrainingPictures
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.placement_report import measure_placement
 from alexnet_tf.training.step import TrainingStep
+from alexnet_tf.workers.together import OfTower
 from tests.alexnet_tf.conftest import switch_dropout_off
+from tests.alexnet_tf.networks.trial_network import register_class
 
 
 def change(out: Path, changes: list[str]) -> None:
@@ -80,6 +81,7 @@ def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
 
 
 CHANGES = {
+    "trial-network": register_class,
     "stand-still-on-1": stand_still_on_1,
     "slow-after-rename": be_slow_after_rename,
     "no-dropout": switch_dropout_off,
@@ -91,7 +93,8 @@ CHANGES = {
 def averaged_gradients(trainer: Trainer) -> dict[str, np.ndarray]:
     shapes = {name: tuple(variable.shape) for name, variable in trainer.step.variables.items()}
     gradients = made_gradients(trainer.workers.index, shapes)
-    means, _ = tf.function(trainer.workers.average)(gradients, tf.constant(0.0))
+    values = [OfTower(name, trainer.step.known[name].tower, gradient) for name, gradient in gradients.items()]
+    means, _ = tf.function(lambda: trainer.workers.average(values, {"loss": tf.constant(0.0)}))()
     return {name: mean.numpy() for name, mean in means.items()}
 
 
@@ -105,10 +108,9 @@ def what_is_where(trainer: Trainer) -> dict:
     towers, classes = trainer.step.towers, trainer.manifest.num_classes
     step = TrainingStep(trainer.preset, classes, towers, 0, trainer.statistics, trainer.workers)
     placement = measure_placement(step)
-    pictures = TrainingPictures(
-        *(np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in TrainingPictures.specs(4))
-    )
-    arguments = step.arguments(pictures, np.zeros(4, np.int64), 0, dict.fromkeys(step.variables, 1e-9))
+    pictures = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), step.input_specs(4))
+    rates = dict.fromkeys(step.optimizer.variables, 1e-9)
+    arguments = step.arguments(pictures, np.zeros(4, np.int64), 0, rates)
     graph = step.compiled.get_concrete_function(*arguments).graph
     sent = [operation for operation in graph.get_operations() if operation.type == "CollectiveReduceV2"]
     return {

@@ -13,16 +13,20 @@ CHANGES are names in `worker_changes.CHANGES`, with commas between them.
 import sys
 from pathlib import Path
 
+import pytest
+
 import train
 from alexnet_tf.program.errors import run_command
 from alexnet_tf.settings.cluster import Cluster
 from alexnet_tf.settings.config import Config
+from tests.alexnet_tf.networks.trial_network import register
 from tests.narrow_nets import make_narrow
 
 
 def main(argv: list[str]) -> int:
     out, changes, *arguments = argv
     make_narrow()
+    register(pytest.MonkeyPatch())
     begin = train.train
 
     def train_changed(config: Config, cluster: Cluster, run: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
@@ -33,7 +33,7 @@ PAPER_LAYERS = {
 
 @pytest.mark.parametrize("preset", ["paper", "2012-code", "caffe"])
 def test_work_is_that_of_the_papers_layers(preset: str) -> None:
-    model = build_alexnet(PRESETS[preset].network, 1000, Towers.unplaced())
+    model = build_network(PRESETS[preset].network, 1000, Towers.unplaced())
     work = count_work(model)
     found: dict[str, list[tuple[int, int]]] = {}
     for layer in work:
@@ -77,14 +77,18 @@ def test_pipelines_share_is_taken_round_by_round() -> None:
 
     figures = input_benchmark.summarize(
         {
-            "pipeline": turns(90, 20, 30), "pipeline_prepared": turns(80, 20, 20), "torch": turns(20, 10, 5),
+            "pipeline": turns(80, 20, 20), "device": turns(90, 20, 30), "torch": turns(20, 10, 5),
             "bare": turns(100, 40, 50),
         }
     )  # fmt: skip
-    assert figures["share_of_bare"].median == pytest.approx(60.0)
+    assert figures["pipeline_share_of_bare"].median == pytest.approx(50.0)
+    assert figures["device_share_of_bare"].median == pytest.approx(60.0)
+    assert figures["pipeline_cpu_share_of_bare"].median == pytest.approx(50.0)
     assert figures["times_torch"].median == pytest.approx(4.0)
     assert figures["cpu_bare"].median == pytest.approx(20.0) and "cpu_torch" not in figures
-    raw = input_benchmark.summarize({"pipeline": turns(4000, 8000, 9000), "reading": turns(8000, 8000, 9000)})
+    raw = input_benchmark.summarize(
+        {"pipeline": turns(5, 6, 7), "device": turns(4000, 8000, 9000), "reading": turns(8000, 8000, 9000)}
+    )
     assert raw["share_of_goal"].median == 100.0
 
 

@@ -26,7 +26,7 @@ def manifest(tiny_data: Path) -> Manifest:
 def pictures(tiny_data: Path, manifest: Manifest) -> np.ndarray:
     """The training pictures in stored order, uint8 (24, 256, 256, 3)."""
     files, _ = input_sides.stored_pictures(tiny_data, manifest, COUNT)
-    return np.stack([decode_picture(tf.constant(file), "jpeg") for file in files])
+    return np.stack([decode_picture(tf.constant(file), "jpeg", (256, 256, 3)) for file in files])
 
 
 def test_every_kind_of_bare_decoding_sees_every_picture_again_and_again(

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 import torch
 
-from alexnet_tf.networks.network import AlexNet, named_variables
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.network import Network, named_variables
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.layouts import CAFFE, LAYERS, from_published, to_published
 from benchmarks import step, step_peers
@@ -23,10 +23,10 @@ CLASSES = 1000
 
 
 @pytest.fixture(scope="module")
-def towers_with_common_norm() -> AlexNet:
+def towers_with_common_norm() -> Network:
     """The paper's network with LRN over the channels of both towers; weights under which every layer matters."""
     network = replace(step_peers.NETWORK, kind="caffe", image_size=227)
-    net = build_alexnet(network, CLASSES, Towers.unplaced())
+    net = build_network(network, CLASSES, Towers.unplaced())
     draw = np.random.default_rng(4)
     for name, variable in named_variables(net).items():
         fan_in = np.prod(variable.shape[:-1])
@@ -41,19 +41,19 @@ def pictures() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def logits(towers_with_common_norm: AlexNet, pictures: np.ndarray) -> np.ndarray:
+def logits(towers_with_common_norm: Network, pictures: np.ndarray) -> np.ndarray:
     padded = np.pad(pictures, ((0, 0), (0, 3), (0, 3), (0, 0)))
     return towers_with_common_norm(tf.constant(padded)).numpy()
 
 
-def kernels_and_biases(net: AlexNet) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def kernels_and_biases(net: Network) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """As PyTorch stores them, by layer; the paper halves at test what goes into fc7 and fc8, the peers do not."""
     values = {name: variable.numpy() for name, variable in named_variables(net).items()}
     layers = to_published(values, replace(CAFFE, blue_first=False))
     return {name: (kernel / 2 if name in ("fc7", "fc8") else kernel, bias) for name, (kernel, bias) in layers.items()}
 
 
-def test_pytorch_net_is_the_same(towers_with_common_norm: AlexNet, pictures: np.ndarray, logits: np.ndarray) -> None:
+def test_pytorch_net_is_the_same(towers_with_common_norm: Network, pictures: np.ndarray, logits: np.ndarray) -> None:
     net = step_peers.torch_net(CLASSES, lrn=True).eval()
     weighted = [layer for layer in net if hasattr(layer, "weight")]
     layers = kernels_and_biases(towers_with_common_norm)
@@ -67,7 +67,7 @@ def test_pytorch_net_is_the_same(towers_with_common_norm: AlexNet, pictures: np.
         assert sum(one.numel() for one in step_peers.torch_net(CLASSES, lrn=lrn).parameters()) == 60_965_224
 
 
-def test_keras_net_is_the_same(towers_with_common_norm: AlexNet, pictures: np.ndarray, logits: np.ndarray) -> None:
+def test_keras_net_is_the_same(towers_with_common_norm: Network, pictures: np.ndarray, logits: np.ndarray) -> None:
     net = step_peers.keras_net(CLASSES)
     one_tower = from_published(
         kernels_and_biases(towers_with_common_norm), replace(CAFFE, towers="a", blue_first=False)

@@ -70,7 +70,7 @@ def test_pictures_are_varied_color_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_centre_crop_shows_the_shape(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_center_crop_shows_the_shape(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     original = images.shape_coverage
     monkeypatch.setattr(images, "shape_coverage", lambda *given: drawn.append(original(*given)) or drawn[-1])

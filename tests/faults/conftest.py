@@ -10,6 +10,7 @@ import train
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from tests.faults.broken_runs import config_text
+from tests.faults.traced_once import trace_once
 from tests.narrow_nets import shrink_net
 
 STEPS = 9
@@ -37,6 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator
 
     with pytest.MonkeyPatch.context() as patch:
         shrink_net(patch)
+        trace_once(patch)
         patch.setattr(TrainingFolder, "save", saving)
         train_small(config, folder, STEPS)
     yield folder
@@ -69,8 +71,9 @@ def fresh(tmp_path: Path, small_net: None) -> Iterator[Path]:
 
 
 @pytest.fixture
-def resume(config: Path) -> Callable[..., None]:
+def resume(config: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Trains on, in this process."""
+    trace_once(monkeypatch)
 
     def resuming(folder: Path, *overrides: str, steps: int = STEPS) -> None:
         train_small(config, folder, steps, *overrides)

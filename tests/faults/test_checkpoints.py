@@ -13,6 +13,7 @@ import tensorflow as tf
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs import checkpoints as checkpoints_module
+from alexnet_tf.runs.checkpoints import Checkpoints
 from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
@@ -209,9 +210,15 @@ class TestKilled:
     @pytest.mark.parametrize(
         "kill",
         [
-            pytest.param(("alexnet_tf.runs.checkpoints", "file_sha256", 1, "before"), id="after the variables"),
-            pytest.param(("alexnet_tf.training.loop", "Trainer._validate", 1, "before"), id="before the validation"),
             pytest.param(("alexnet_tf.training.progress", "Progress.validated", 1, "after"), id="after the validation"),
+            pytest.param(
+                ("alexnet_tf.runs.checkpoints", "file_sha256", 1, "before"), id="after the variables",
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                ("alexnet_tf.training.loop", "Trainer._validate", 1, "before"), id="before the validation",
+                marks=pytest.mark.slow,
+            ),
             pytest.param(
                 ("alexnet_tf.runs.checkpoints", "put_in_place", 1, "before"), id="before the rename",
                 marks=pytest.mark.slow,
@@ -242,7 +249,9 @@ class TestKilled:
         assert [line["step"] for line in metrics(run, "checkpoint")] == [2, 4, 5, 6, 8, 9]
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "flipped"])
+@pytest.mark.parametrize(
+    "damage", ["empty", *(pytest.param(d, marks=pytest.mark.slow) for d in ("missing", "flipped"))]
+)
 def test_a_fault_in_validation_loses_no_epoch(
     run_at_4: Path, resume: Resume, finished: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     damage: str,
@@ -282,6 +291,15 @@ def test_an_old_checkpoint_that_cannot_be_removed_ends_no_run(
     resume(run, steps=12)
     assert checkpoint(run, 12).exists()
     assert "cannot be removed (Directory not empty); remove it by hand" in capsys.readouterr().err
+
+
+def test_what_follows_a_save_reads_each_checkpoint_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(checkpoints_module, "read_record", lambda path: read.append(path) or read_record(path))
+    checkpoints = Checkpoints(run)
+    found = checkpoints.found()
+    checkpoints.tidy(print)
+    assert read == found and len(found) == 3
 
 
 class TestEarlierVersion:

@@ -122,10 +122,11 @@ def mounts() -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        "mount -t tmpfs -o size=4k none /dev/shm && dd if=/dev/zero of=/dev/shm/full 2>/dev/null",
-        "mount -t tmpfs -o ro none /dev/shm",
+        pytest.param(
+            "mount -t tmpfs -o size=4k none /dev/shm && dd if=/dev/zero of=/dev/shm/full 2>/dev/null", id="full"
+        ),
+        pytest.param("mount -t tmpfs -o ro none /dev/shm", id="read-only", marks=pytest.mark.slow),
     ],
-    ids=["full", "read-only"],
 )
 def test_memory_that_processes_share(tmp_path: Path, spoil: str) -> None:
     root = fill(tmp_path, "a", "b")

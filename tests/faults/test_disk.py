@@ -51,7 +51,7 @@ class TestFull:
         assert "cannot be written: No space left on device; free some space there" in line
 
     def test_at_a_checkpoint_and_with_room_again_to_the_same_bits(
-        self, disk: Path, run_at_4: Path, resume: Resume, finished: Path
+        self, disk: Path, run_at_4: Path, resume: Resume, finished: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         run = shutil.move(run_at_4, disk / "run")
         used = shutil.disk_usage(disk).used
@@ -64,8 +64,10 @@ class TestFull:
             assert str(run) in line
             assert not list(run.rglob(".unfinished*"))
             assert names(run)[-1] == "step-00000004"
+            assert f"warning: {run} has room for " in capsys.readouterr().err  # before the first step
         remount(disk, "size=1g")
         resume(run)
+        assert "warning" not in capsys.readouterr().err
         assert_same_bits(run, finished)
 
     @pytest.mark.parametrize("option", ["size=4k", "nr_inodes=1"])

@@ -53,16 +53,23 @@ def home(tmp_path: Path) -> Callable[[bytes | None], str]:
     return make
 
 
-def test_training_under_anothers_keras_settings_has_the_same_bits(
+def test_training_under_anothers_settings_with_stdout_on_a_full_disk_has_the_same_bits(
     tmp_path: Path, config: Path, finished: Path, home: Callable[[bytes], str]
 ) -> None:
-    run, steps = tmp_path / "run", 4
-    ended = python(
-        "-c", NARROW_COMMAND, "train", "--config", str(config), "--run", str(run), f"train.steps={steps}",
-        HOME=home(json.dumps(OTHERS_SETTINGS).encode()), **OTHERS_VARIABLES,
-    )  # fmt: skip
+    """Two faults that have nothing to do with each other, for a process takes its time: to the end of an epoch."""
+    run, steps = tmp_path / "run", 5
+    settings = {"HOME": home(json.dumps(OTHERS_SETTINGS).encode()), **OTHERS_VARIABLES}
+    command = ["train", "--config", str(config), "--run", str(run), f"train.steps={steps}"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", NARROW_COMMAND, *command], cwd=ROOT, env={**os.environ, **settings},
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    found, expected = tensors(run, steps), tensors(finished.with_name("at 4"), steps)
+    assert ended.stderr.splitlines()[-1] == (
+        "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
+    )
+    found, expected = tensors(run, steps), tensors(finished, steps)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes(), name
@@ -162,8 +169,20 @@ def test_commit_of_this_checkout_inside_a_hook_of_another(monkeypatch: pytest.Mo
     assert checkout.commit() == expected
 
 
-def test_streams_that_are_closed_take_no_files_number() -> None:
-    """`train.py <&- >&- 2>&-`: the next file opened would be the one that errors are written to."""
-    code = "import os, alexnet_tf; file = open(os.devnull); os._exit(file.fileno())"
-    ended = subprocess.run(["sh", "-c", f'exec "{sys.executable}" -c "{code}" <&- >&- 2>&-'], cwd=ROOT)
+CLOSED_STREAMS = """
+import os, sys, alexnet_tf
+from tqdm import tqdm
+with tqdm(total=1, disable=None) as bar:
+    bar.update()
+    bar.write('a line')
+print(sys.stdin.read(), file=sys.stderr, flush=True)
+os._exit(open(os.devnull).fileno())
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed_take_no_files_number_and_end_no_command(closed: str) -> None:
+    """The next file opened would be the one that errors are written to, and a progress bar would find no stream."""
+    command = f'exec "{sys.executable}" -c "{CLOSED_STREAMS}" {closed}'
+    ended = subprocess.run(["sh", "-c", command], cwd=ROOT, stdin=subprocess.DEVNULL)
     assert ended.returncode == 3

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tf.networks.network import AlexNet, named_variables
-from alexnet_tf.networks.registry import build_alexnet
+from alexnet_tf.networks.network import Network, named_variables
+from alexnet_tf.networks.registry import build_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config, parse_config
 from alexnet_tf.towers import Towers
@@ -28,17 +28,17 @@ def config(tiny_data: Path) -> Config:
 
 
 @pytest.fixture(scope="module")
-def net(config: Config, two_cpus: Towers) -> Iterator[AlexNet]:
+def net(config: Config, two_cpus: Towers) -> Iterator[Network]:
     with pytest.MonkeyPatch.context() as patch:
         shrink_net(patch)
-        yield build_alexnet(config.preset.network, 3, two_cpus)
+        yield build_network(config.preset.network, 3, two_cpus)
 
 
 Stored = Callable[[], FrozenFeatures]
 
 
 @pytest.fixture
-def stored(config: Config, net: AlexNet, tiny_data: Path, tmp_path: Path) -> Stored:
+def stored(config: Config, net: Network, tiny_data: Path, tmp_path: Path) -> Stored:
     """The features as a run that starts or goes on has them."""
     manifest, statistics = load_manifest(tiny_data), Statistics.load(tiny_data / STATISTICS_FILE)
     return lambda: FrozenFeatures(tmp_path / "features", net, "fc7", config, manifest, statistics)
@@ -59,10 +59,11 @@ def test_what_is_sound_is_not_computed_again(
 
 
 def test_damage_before_a_start_is_mended(
-    stored: Stored, net: AlexNet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stored: Stored, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every file is hurt in its turn, and what is computed anew is the same to the last bit."""
-    folder = stored().folder
+    """Every file is hurt in its turn and not taken; what is computed anew is the same to the last bit."""
+    features = stored()
+    folder, origin = features.folder, features._origin(Statistics.load(tiny_data / STATISTICS_FILE))
     own = folder / "train-notes.txt"
     own.write_text("a user's own")
     sound = contents(folder)
@@ -78,9 +79,13 @@ def test_damage_before_a_start_is_mended(
     ]
     for name, damage in hurt:
         damage(folder / name)
-        stored()
+        assert features._stored(origin) is None
         told = capsys.readouterr().err
         assert str(folder / name) in told and "computed anew" in told
+        (folder / name).write_bytes(sound[name])
+    for name, damage in hurt[:1] + hurt[4:5]:
+        damage(folder / name)
+        stored()
         assert contents(folder) == sound, name
     (folder / "features.json").unlink()
     (folder / ".unfinished-train-00002-of-00004").write_bytes(b"half")
@@ -90,7 +95,7 @@ def test_damage_before_a_start_is_mended(
 
 
 def test_features_of_other_weights_are_not_taken(
-    stored: Stored, net: AlexNet, capsys: pytest.CaptureFixture[str]
+    stored: Stored, net: Network, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = stored().folder
     before = contents(folder)

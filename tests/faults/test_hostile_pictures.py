@@ -17,7 +17,9 @@ from tfrecords import picture_limits as limits
 from tfrecords.jpeg_structure import RARE_JPEG
 from tfrecords.pictures import UnreadablePicture, load_picture
 
-READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])
+READ = tf.function(
+    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
+)
 
 
 def graph_status(file: bytes) -> str:

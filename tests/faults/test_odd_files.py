@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
+from alexnet_tf.runs.metrics import Metrics, read_lines
 from alexnet_tf.runs.run import open_run
 from tests.faults.broken_runs import assert_same_bits, back_to, checkpoint, refusal
 from tests.faults.time_limit import time_limit
@@ -15,7 +16,7 @@ from tfrecords.manifest import MANIFEST_FILE, load_manifest
 
 Resume = Callable[..., None]
 FILES = [
-    "config.yaml", "classes.json", "statistics.npz", "metrics.jsonl", "lock",
+    "config.yaml", "classes.json", "statistics.npz", "lock",
     "checkpoints/step-00000009/state.json", "checkpoints/step-00000009/variables.index",
 ]  # fmt: skip
 """Of a run, without which it cannot go on."""
@@ -68,11 +69,6 @@ class TestPipes:
         pipe_in_place_of(data / MANIFEST_FILE)
         assert f"{data / MANIFEST_FILE} is a named pipe" in refusal(lambda: load_manifest(data))
 
-    def test_device_that_never_ends(self, run: Path, resume: Resume) -> None:
-        (run / "metrics.jsonl").unlink()
-        (run / "metrics.jsonl").symlink_to("/dev/zero")
-        assert "metrics.jsonl cannot be read: it is a pipe or a device" in refusal(lambda: resume(run, steps=10))
-
     def test_lock(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "lock")
         assert f"{tmp_path / 'lock'} cannot be written" in refusal(lambda: hold(tmp_path / "lock", "busy"))
@@ -81,6 +77,47 @@ class TestPipes:
         (tmp_path / "file").write_bytes(b"content")
         (tmp_path / "link").symlink_to(tmp_path / "file")
         assert read_whole(tmp_path / "file") == read_whole(tmp_path / "link") == b"content"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "folder", "link to nowhere",
+        *(pytest.param(what, marks=pytest.mark.slow) for what in ("pipe", "device", "links in a circle")),
+    ],
+)  # fmt: skip
+def test_what_is_in_the_place_of_a_runs_log_ends_no_run(
+    run_at_4: Path, resume: Resume, finished: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told and left as it is; once it is gone, later lines are taken."""
+    path, run = run_at_4 / "metrics.jsonl", run_at_4
+    path.unlink()
+    if what == "folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("mine")
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"link to nowhere": "gone/file", "device": "/dev/zero"}.get(what, path))
+    was = path.lstat().st_ino
+    resume(run)
+    told = capsys.readouterr().err
+    assert told.count(f"{path} cannot be used (") == 1 and "the run continues" in told
+    assert f"{path} lacks the lines that waited" in told
+    assert path.lstat().st_ino == was
+    assert_same_bits(run, finished)
+
+
+def test_lines_that_waited_for_a_folder_to_go_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()
+    metrics = Metrics(path, 0, validated=True)
+    for act in (metrics.begin, lambda: metrics.log(kind="train", step=1), metrics.to_disk):
+        assert "Is a directory" in refusal(act)
+    path.rmdir()
+    metrics.log(kind="train", step=2)
+    metrics.close()
+    assert [fields and fields["step"] for _, fields in read_lines(path)] == [1, 2]
 
 
 @pytest.mark.parametrize("left", ["pipe", "link"])

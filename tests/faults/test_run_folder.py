@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import yaml
 
-from alexnet_tf import evaluate, import_weights, learning_curve
+from alexnet_tf import evaluate, learning_curve
 from alexnet_tf.evaluation.figures import read_metrics
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.metrics import read_lines
 from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import parse_config
 from alexnet_tf.towers import Towers
+from alexnet_tf.training.imported_run import write_run
+from alexnet_tf.training.step import TrainingStep
 from tests.conftest import convert_folder
 from tests.faults.broken_runs import INTERNAL, assert_same_bits, back_to, made_before_binding, refusal
 from tfrecords.manifest import load_manifest, write_manifest
@@ -87,7 +92,7 @@ class TestConfig:
         self, run: Path, resume: Resume, capsys: pytest.CaptureFixture[str]
     ) -> None:
         resume(run)
-        assert "raise train.steps to go on" in capsys.readouterr().out
+        assert "raise train.steps to train longer" in capsys.readouterr().out
 
 
 class TestClassesAndStatistics:
@@ -95,9 +100,28 @@ class TestClassesAndStatistics:
     @pytest.mark.parametrize("name", ["classes.json", "statistics.npz"])
     def test_broken(self, run: Path, resume: Resume, name: str, content: bytes | None) -> None:
         (run / name).unlink() if content is None else (run / name).write_bytes(content)
-        for act in (lambda: resume(run), lambda: open_run(run)):
+        both = (lambda: open_run(run), lambda: resume(run))
+        for act in both[:1] if (name, content) == ("classes.json", None) else both:
             line = refusal(act)
             assert str(run / name) in line and "restore it" in line and "convert" not in line
+
+    @pytest.mark.parametrize("steps", [9, 10])
+    def test_lost_classes_are_written_anew_from_the_data(self, run: Path, resume: Resume, steps: int) -> None:
+        """As the line of an evaluation advises, of a run that is complete and of one that goes on."""
+        before = (run / "classes.json").read_bytes()
+        (run / "classes.json").write_bytes(b"{")
+        assert "restore it from a copy, or move it away: the command" in refusal(lambda: open_run(run))
+        (run / "classes.json").unlink()
+        resume(run, steps=steps)
+        assert (run / "classes.json").read_bytes() == before
+
+    def test_classes_of_other_data_are_not_written(self, run: Path, resume: Resume, tiny_data: Path) -> None:
+        (run / "classes.json").unlink()
+        other = shutil.copytree(tiny_data, run.parent / "other")
+        manifest = load_manifest(other)
+        write_manifest(other, manifest.model_copy(update={"class_keys": ["x", "y", "z"]}))
+        refusal(lambda: resume(run, f"data.dir={other}"))
+        assert not (run / "classes.json").exists()
 
     @pytest.mark.parametrize("name", ["classes.json", "statistics.npz"])
     def test_missing_together_with_config_yaml_they_are_written_anew(
@@ -209,19 +233,22 @@ class TestLostCheckpoints:
         self, tmp_path: Path, resume: Resume, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, small_net: None
     ) -> None:
         run = tmp_path / "imported"
-        arguments = import_weights._parser().parse_args(
-            ["--torch", "x", "--run", str(run), "--data", str(tiny_data), "data.batch_size=5"]
+        text = yaml.safe_dump(
+            {
+                "model": {"preset": "2012-code"},
+                "data": {"dir": str(tiny_data), "statistics": str(run / "statistics.npz"), "batch_size": 5},
+            }
         )
-        config = import_weights._config(arguments, "2012-code")
-        classes = import_weights.Classes.of(load_manifest(tiny_data))
+        config = parse_config(text, "the settings", [])
+        classes = Classes.of(load_manifest(tiny_data))
         statistics = Statistics.load(tiny_data / "statistics.npz")
-        step = import_weights.TrainingStep(config.preset, 3, Towers.unplaced(), 0)
+        step = TrainingStep(config.preset, 3, Towers.unplaced(), 0)
         values = {name: variable.numpy() for name, variable in step.variables.items()}
         left = tmp_path / ".unfinished-imported-77"  # by an import that was killed
         left.mkdir()
         (left / "lock").touch()
         (tmp_path / ".unfinished-imported-mine").mkdir()
-        import_weights._write_run(run, config, classes, statistics, values)
+        write_run(run, config, classes, statistics, values)
         assert {path.name for path in tmp_path.glob(".unf*")} == {".unfinished-imported-mine"}
         for path in (run / "checkpoints").iterdir():
             shutil.rmtree(path)
@@ -229,12 +256,15 @@ class TestLostCheckpoints:
             lambda: resume(run, "train.learning_rate=null", f"data.statistics={run / 'statistics.npz'}")
         )
 
-    def test_killed_before_its_first_checkpoint_it_begins_anew(self, run: Path, resume: Resume) -> None:
+    def test_killed_before_its_first_checkpoint_it_begins_anew(
+        self, run: Path, resume: Resume, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         for name in ("saved.json", "best.json", "metrics.jsonl"):
             (run / name).unlink()
         shutil.rmtree(run / "checkpoints")
         resume(run, steps=1)
         assert (run / "checkpoints/step-00000001").is_dir()
+        assert f"run {run} starts at step 0 of 1\n" in capsys.readouterr().out
 
     def test_no_run_is_begun_over_other_files(self, tmp_path: Path, resume: Resume, small_net: None) -> None:
         Statistics.of_mean_image(np.zeros((256, 256, 3))).save(tmp_path / "statistics.npz")
@@ -248,21 +278,23 @@ BROKEN_LINES = [
 
 
 class TestMetrics:
-    @pytest.mark.parametrize("line", BROKEN_LINES)
-    def test_a_broken_line_stops_no_run(
-        self, run: Path, resume: Resume, line: bytes, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_broken_lines_stop_no_run(self, run: Path, resume: Resume, capsys: pytest.CaptureFixture[str]) -> None:
         path = run / "metrics.jsonl"
         lines = path.read_bytes().splitlines()
-        path.write_bytes(b"\n".join([*lines[:3], line, *lines[3:]]) + b"\n")
+        path.write_bytes(b"\n".join([*lines[:3], *BROKEN_LINES, *lines[3:]]) + b"\n")
         training, validation = read_metrics(path)
         assert len(training) >= 8 and len(validation) == 1
         assert learning_curve.main(["--run", str(run), "--out", str(run / "curve.png")]) == 0
         back_to(run, 8)
         resume(run, steps=9)
         after = path.read_bytes().splitlines()
-        assert line not in after and len(after) >= len(lines)
-        assert "1 broken lines were left out" in capsys.readouterr().err
+        assert not set(BROKEN_LINES) & set(after) and len(after) >= len(lines)
+        assert f"{len(BROKEN_LINES)} broken lines were left out" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("line", BROKEN_LINES)
+    def test_each_of_them_is_passed_over(self, tmp_path: Path, line: bytes) -> None:
+        (tmp_path / "metrics.jsonl").write_bytes(b'{"kind": "train", "step": 1}\n' + line + b"\n")
+        assert [fields for _, fields in read_lines(tmp_path / "metrics.jsonl")] == [{"kind": "train", "step": 1}, None]
 
 
 class TestLock:

@@ -1,6 +1,7 @@
 """Settings as people write them: paths as they stand, numbers as people read them, broken files in one line."""
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ class TestPaths:
             assert (str(data.dir), str(data.statistics)) == ("/home/somebody/x", "/home/somebody/s")
         assert str(parse_config("", "x", ["data.dir=~"]).data.dir) == "/home/somebody"
 
+    def test_no_utf_8(self, tmp_path: Path) -> None:
+        path = os.fsdecode(bytes(tmp_path) + b"/x\xff")
+        for field in ("data.dir", "data.statistics", "train.init_from"):
+            with pytest.raises(UserError) as fault:
+                parse_config("", "x", [f"{field}={path}"])
+            assert one_line(fault).startswith(f"x: {field}: the path is no UTF-8 text")
+        for module, arguments in (
+            ("train", ["--config", str(PAPER), "--run", path]), ("export", ["--run", "r", "--out", path]),
+            ("tfrecords.convert", ["folder", "--train=t", "--val=v", f"--out={path}"]),
+        ):  # fmt: skip
+            with pytest.raises(UserError, match=r"^--\w+ .*x\\udcff is no UTF-8 text; choose"):
+                importlib.import_module(module).main(arguments)
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize("nothing", ["", "null", "~"])
     def test_nothing(self, nothing: str) -> None:
         config = parse_config("data: {statistics: s}", "x", [f"data.statistics={nothing}", f"augment.noise={nothing}"])
@@ -93,6 +108,54 @@ class TestNumbers:
             parse_config("", "x", [override])
         line = one_line(fault)
         assert line.startswith(f"x: {override.partition('=')[0]}") and "Input should be" in line
+
+    @pytest.mark.parametrize(
+        ("override", "told"),
+        [
+            ("train.drop_epochs=[-1]", "greater than or equal to 1"),
+            ("train.drop_epochs=[3, 0]", "greater than or equal to 1"),
+            ("train.drop_epochs=[3, 2]", "ascending order"), ("train.drop_epochs=[2, 2]", "2 is listed twice"),
+            ("train.layer_drops={conv1: {-1: 0.1}}", "greater than or equal to 1"),
+            ("train.layer_drops={conv1: {0: 0.1}}", "greater than or equal to 1"),
+            ("train.layer_drops={conv1: {2: -1}}", "greater than or equal to 0"),
+            ("train.layer_drops={conv1: {2: nan}}", "a finite number"),
+            ("train.layer_drops={conv1: {7: 0.1, 07: 0.2}}", "7 is listed twice"),
+            ("train.rate_multipliers={conv1: -1}", "greater than or equal to 0"),
+            ("train.freeze=[conv1, conv1]", "conv1 is listed twice"),
+            ("train.freeze=[fc8, fc7, fc6, conv5, conv4, conv3, conv2, conv1]", "nothing would be trained"),
+            ("train.momentum=0", "greater than or equal to"), ("train.momentum=0.99999999999", "less than or equal to"),
+            ("train.drop_factor=0", "greater than or equal to"), ("train.drop_factor=-0.1", "greater than or equal to"),
+            ("train.max_drops=-1", "greater than or equal to 0"), ("train.patience=0", "greater than or equal to 1"),
+            ("train.log_every=0", "greater than or equal to 1"), ("train.learning_rate=-1", "greater than or equal to"),
+            ("data.batch_size=0", "greater than or equal to 1"), ("data.batch_size=2000000", "less than or equal to"),
+            ("data.eval_batch_size=2000000", "less than or equal to"), ("devices.threads=-1", "greater than or equal"),
+            ("devices.threads=1000000", "less than or equal to"), ("augment.noise_divisor=0", "greater than or equal"),
+            ("augment.noise_divisor=1e300", "less than or equal to"), ("augment.max_offset=-1", "greater than or"),
+            ("distribute.warmup_epochs=-1", "greater than or equal to"), ("distribute.warmup_epochs=nan", "a finite"),
+            ("distribute.base_batch_size=0", "greater than or equal"), ("distribute.index=-1", "greater than or equal"),
+            ("distribute.timeout=nan", "a finite number"), ("distribute.watch_port=0", "greater than or equal to 1"),
+        ],
+    )  # fmt: skip
+    def test_out_of_its_range(self, override: str, told: str) -> None:
+        with pytest.raises(UserError) as fault:
+            parse_config("", "x", [override])
+        line = one_line(fault)
+        assert line.startswith(f"x: {override.partition('=')[0]}") and told in line and "Value" not in line
+
+    @pytest.mark.parametrize("truth", ["true", "False"])
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "train.epochs={}", "train.learning_rate={}", "train.drop_epochs=[{}]",
+            "train.rate_multipliers={{conv1: {}}}", "train.layer_drops={{conv1: {{7: {}}}}}", "distribute.timeout={}",
+        ],
+    )  # fmt: skip
+    def test_a_truth_is_no_number(self, override: str, truth: str) -> None:
+        for text in ("", "train: {cache_features: false}"):
+            with pytest.raises(UserError) as fault:
+                parse_config(text, "x", [override.format(truth)])
+            line = one_line(fault)
+            assert line.startswith(f"x: {override.partition('=')[0]}: true and false are no numbers"), line
 
     def test_no_folder_where_one_must_be(self) -> None:
         with pytest.raises(UserError) as fault:

@@ -21,6 +21,7 @@ from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.run_files import steps_of
 from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel
+from tests.faults.traced_once import trace_once
 from tests.narrow_nets import shrink_net
 from tfrecords import verify
 from tfrecords.manifest import MANIFEST_FILE, load_manifest, shard_paths
@@ -113,7 +114,11 @@ def test_what_is_not_the_files_fault_is_not_blamed_on_them(data: Path) -> None:
     files = RecordFiles.of_split(data, load_manifest(data), "val")
     fault = tf.errors.ResourceExhaustedError(None, None, "{{function_node x}} Too many open files [Op:IteratorGetNext]")
     line = str(files.fault_behind(fault))
-    assert "failed (Too many open files)" in line and "files are as they should be" in line
+    assert "cannot be read: Too many open files; raise the limit on open files (ulimit -n)" in line
+    assert not INTERNAL.search(line) and "convert again" not in line
+    fault = tf.errors.InternalError(None, None, "{{function_node x}} something else [Op:IteratorGetNext]")
+    line = str(files.fault_behind(fault))
+    assert "failed (something else)" in line and "files are as they should be" in line
     assert not INTERNAL.search(line) and "convert again" not in line
 
 
@@ -159,6 +164,7 @@ def test_validation_shard_damaged_while_training(
         return validate(*trainer)
 
     shrink_net(monkeypatch)
+    trace_once(monkeypatch)
     monkeypatch.setattr(Trainer, "_validate", damaged)
     with pytest.raises(UserError, match=re.escape(f"shard {shard} ")) as told:
         train.main(arguments(data, tmp_path / "run", "train.steps=6", "train.checkpoint_every=2"))

@@ -99,6 +99,53 @@ class TestStreams:
         assert out.endswith("a line above the bar\n")
 
 
+PRINT = """
+import sys
+from alexnet_tf.program.errors import run_command
+from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
+def main(arguments):
+    if arguments:
+        outlive_readers()
+    sys.stdin.readline()
+    print("an Ångström of a line", flush=bool(arguments))
+    return 3 if lines_dropped() else 0
+run_command(main)
+"""
+
+
+class TestWhatACommandPrints:
+    """Of a command whose product is what it prints, and of one (with an argument) that has other work to do."""
+
+    def run(self, arguments: list[str], **streams: object) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-c", PRINT, *arguments], cwd=ROOT, text=True, stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"}, **streams,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(("arguments", "status"), [([], 1), (["work"], 3)])
+    def test_full_disk(self, arguments: list[str], status: int) -> None:
+        with open("/dev/full", "w") as full, self.run(arguments, stdout=full) as process:
+            _, errors = process.communicate("go\n", timeout=30)
+        assert process.returncode == status
+        assert "stdout cannot be written" in errors and "No space left on device" in errors
+        assert errors.count("\n") == 1 and "Traceback" not in errors
+
+    @pytest.mark.parametrize(("arguments", "status"), [([], 1), (["work"], 3)])
+    def test_reader_that_left(self, arguments: list[str], status: int) -> None:
+        with self.run(arguments, stdout=subprocess.PIPE) as process:
+            process.stdout.close()
+            process.stdin.write("go\n")
+            process.stdin.close()
+            errors = process.stderr.read()
+        assert process.returncode == status
+        assert "stdout cannot be written" in errors and errors.count("\n") == 1 and "Traceback" not in errors
+
+    def test_letters_that_the_stream_does_not_know(self) -> None:
+        with self.run([], stdout=subprocess.PIPE) as process:
+            out, errors = process.communicate("go\n", timeout=30)
+        assert (process.returncode, out, errors) == (0, "an \\xc5ngstr\\xf6m of a line\n", "")
+
+
 class Training:
     """train.py with the small network, as a process."""
 
@@ -148,6 +195,7 @@ def same_bits(finished: Path) -> Compare:
     return compare
 
 
+@pytest.mark.slow  # the fast one is in test_environment.py
 def test_stdout_on_a_full_disk_loses_no_epoch(training: Training, same_bits: Compare) -> None:
     with (
         open("/dev/full", "w") as full,
@@ -156,7 +204,7 @@ def test_stdout_on_a_full_disk_loses_no_epoch(training: Training, same_bits: Com
         errors = process.stderr.read()
     assert process.returncode == 0, errors
     assert errors.splitlines()[-1] == (
-        "stdout cannot be written (No space left on device): its lines are dropped, the work goes on"
+        "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
     )
     same_bits(tensors(training.folder / "full", STEPS))
 

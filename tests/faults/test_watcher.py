@@ -13,11 +13,15 @@ from alexnet_tf.local_server.served_model import ServedModel
 from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
 
 
-@pytest.fixture
-def watched(program: Exported, tmp_path: Path) -> Iterator[tuple[ServedModel, list[str]]]:  # noqa: F811
+@pytest.fixture(scope="module")
+def watched(
+    program: Exported,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[ServedModel, list[str]]]:
     """A model's folder with version 1, whose name has leading zeros, looked at 100 times a second."""
-    shutil.copytree(program.models / "1", tmp_path / "alexnet" / "0001")
-    model, told, stop = ServedModel("alexnet", tmp_path / "alexnet"), [], threading.Event()
+    folder = tmp_path_factory.mktemp("watched") / "alexnet"
+    shutil.copytree(program.models / "1", folder / "0001")
+    model, told, stop = ServedModel("alexnet", folder), [], threading.Event()
     watcher = threading.Thread(target=model.watch, args=(stop, 0.01, told.append))
     watcher.start()
     yield model, told
@@ -52,6 +56,7 @@ def test_a_look_that_fails_is_told_once_and_tried_again(
     watched: tuple[ServedModel, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, told = watched
+    told.clear()
 
     def fail(folder: Path) -> dict[int, Path]:
         raise PermissionError(13, "Permission denied", str(folder))
@@ -60,8 +65,8 @@ def test_a_look_that_fails_is_told_once_and_tried_again(
         patch.setattr(served_model, "version_folders", fail)
         time.sleep(0.3)
     assert len(told) == 1 and "cannot be looked through for new versions: [Errno 13] Permission denied" in told[0]
-    shutil.copytree(model.folder / "0001", model.folder / "2")
-    wait_until(lambda: model.version("alexnet", None).number == 2)
+    shutil.copytree(model.folder / "0001", model.folder / "4")
+    wait_until(lambda: model.version("alexnet", None).number == 4)
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

@@ -19,10 +19,13 @@ from alexnet_tf import start_workers
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
+from alexnet_tf.workers import local_workers
 from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
+from tests.heard_signals import hear_signals
 
 ROOT = Path(__file__).resolve().parents[2]
-AGAIN = "; start all workers again to go on from the last checkpoint\n"
+AGAIN = "; start all workers again to resume from the last checkpoint\n"
+FIRST_PROCESS = ("unshare", "--pid", "--fork", "--map-root-user")
 BRACKETS = b'{"worker": 1, "config": ' + b"[" * 60_000 + b"\n"
 
 
@@ -81,7 +84,9 @@ class TestStrangers:
             answer = stranger.makefile().readlines()
         status, errors = first.end()
         why = f"127.0.0.1 said to be worker 1 (127.0.0.1:{first.port + 1}), with a config of other fields"
-        assert status == STOPPED_AFTER_SAVING and errors.count("\n") == 1 and "did not come" in errors and why in errors
+        assert (
+            status == STOPPED_AFTER_SAVING and errors.count("\n") == 1 and "did not connect" in errors and why in errors
+        )
         assert any(why in json.loads(line).get("end", "") for line in answer)
 
     def test_a_workers_place_with_nonsense_in_it_ends_all_with_a_line(self, start: Start) -> None:
@@ -127,7 +132,7 @@ class TestNames:
         (first,) = start(0, timeout=SHORT, hosts={0: "not-yet.invalid"})
         status, errors = first.end()
         assert status == STOPPED_AFTER_SAVING
-        assert re.fullmatch(r"worker 1 \(.+\), worker 2 \(.+\) did not come within 2 s; .+\n", errors)
+        assert re.fullmatch(r"worker 1 \(.+\), worker 2 \(.+\) did not connect within 2 s; .+\n", errors)
 
     def test_others_ask_for_it_until_their_time_is_up(self, start: Start) -> None:
         before = time.monotonic()
@@ -254,15 +259,39 @@ class TestStopped:
 
     def test_as_the_first_process_of_a_container(self, start: Start) -> None:
         """To which Linux delivers only signals that have a handler."""
-        before = ("unshare", "--pid", "--fork", "--map-root-user")
-        if subprocess.run([*before, "true"], capture_output=True).returncode:
+        if subprocess.run([*FIRST_PROCESS, "true"], capture_output=True).returncode:
             pytest.skip("NO NAMESPACES: unshare --pid does not work here")
-        (first,) = start(0, before=before)
+        (first,) = start(0, before=FIRST_PROCESS)
         first.wait_for("gathering")
-        children = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children").read_text().split()
-        assert len(children) == 1
-        os.kill(int(children[0]), signal.SIGTERM)
+        self._terminate_child(first.process)
         assert first.end() == (STOPPED_AFTER_SAVING, self.LINE)
+
+    @pytest.mark.parametrize(
+        ("code", "told"),
+        [
+            ("{ready}; time.sleep(60)", "stopped by SIGTERM before the work began\n"),
+            (
+                "from alexnet_tf.program.errors import run_command; run_command(lambda _: {ready} or time.sleep(60))",
+                "interrupted; nothing was left half-written\n",
+            ),
+        ],
+        ids=["while modules are imported", "at work"],
+    )
+    def test_any_command_as_the_first_process_of_a_container(self, code: str, told: str) -> None:
+        if subprocess.run([*FIRST_PROCESS, "true"], capture_output=True).returncode:
+            pytest.skip("NO NAMESPACES: unshare --pid does not work here")
+        code = "import alexnet_tf, time; " + code.format(ready="print('ready', flush=True)")
+        pipe = subprocess.PIPE
+        command = [*FIRST_PROCESS, sys.executable, "-c", code]
+        with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            self._terminate_child(process)
+            _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, told)
+
+    def _terminate_child(self, process: subprocess.Popen) -> None:
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
 
 
 class TestStartWorkers:
@@ -274,7 +303,7 @@ class TestStartWorkers:
 
     def start(self, code: str, **options: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "alexnet_tf.start_workers", "--local", "2", "--", sys.executable, "-c", code]
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": hear_signals}
         return subprocess.Popen(command, cwd=ROOT, **{**pipe, **options})
 
     @pytest.mark.parametrize("seconds", [2, *slow(20, 40)])
@@ -295,7 +324,7 @@ class TestStartWorkers:
     def test_grace_counts_from_the_last_sign_of_work(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
     ) -> None:
-        monkeypatch.setattr(start_workers, "GRACE_SECONDS", 1.5)
+        monkeypatch.setattr(local_workers, "GRACE_SECONDS", 1.5)
         code = f"import os, time; own = '\"index\": 0' in os.environ['TF_CONFIG']; own or os._exit(3); {work}; " + (
             f"open('{tmp_path / 'file'}', 'w').write('whole')"
         )
@@ -303,7 +332,7 @@ class TestStartWorkers:
         assert (tmp_path / "file").read_text() == "whole"
 
     def test_a_frozen_one_is_killed_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(start_workers, "FROZEN_SECONDS", 1.0)
+        monkeypatch.setattr(local_workers, "FROZEN_SECONDS", 1.0)
         code = "import os; os.kill(os.getpid(), 19) if '\"index\": 0' in os.environ['TF_CONFIG'] else os._exit(3)"
         before = time.monotonic()
         assert start_workers.main(["--local", "2", "--", sys.executable, "-c", code]) == 3
@@ -326,7 +355,7 @@ class TestStartWorkers:
         with process:
             process.stdout.close()
             assert process.stderr.read() == (
-                "stdout cannot be written (Broken pipe): its lines are dropped, the work goes on\n"
+                "stdout cannot be written (Broken pipe): its lines are dropped, the work continues\n"
             )
         assert process.returncode == 0
 

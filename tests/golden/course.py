@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 import train
+from alexnet_tf.networks import winograd
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.training.progress import Progress
 from tests.alexnet_tf.run_files import metrics, tensors
@@ -54,16 +55,20 @@ def walk(preset: str, folder: Path) -> dict[str, Any]:
         f"train: {{learning_rate: {RATE}, log_every: 1, steps: {STEPS}}}\ndevices: {{towers: two-cpus}}\n"
     )
     losses: list[float] = []
-    add_loss = Progress.add_loss
+    add_figures = Progress.add_figures
 
-    def note_loss(progress: Progress, loss: float) -> None:
-        losses.append(loss)
-        add_loss(progress, loss)
+    def note_loss(progress: Progress, figures: dict[str, float]) -> None:
+        losses.append(figures["loss"])
+        add_figures(progress, figures)
 
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float64")
     try:
-        with mock.patch.dict(PRESETS), mock.patch.object(Progress, "add_loss", note_loss):
+        with (
+            mock.patch.dict(PRESETS),
+            mock.patch.object(Progress, "add_figures", note_loss),
+            mock.patch.object(winograd, "FEWEST_CHANNELS", 1),  # convolutions as with the published widths
+        ):
             make_narrow()
             assert train.main(["--config", str(config), "--run", str(folder / "run")]) == 0
     finally:

@@ -29,7 +29,9 @@ ZOO: dict[str, Callable[[], Files]] = {
 }
 SAME, BOTH_REFUSE, CONVERTER_READS, DIFFERS = "the same pixels", "both refuse", "the converter alone reads", "differs"
 
-READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])
+READ = tf.function(
+    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
+)
 """As in an exported model, as far as the prepared picture."""
 
 

@@ -40,7 +40,7 @@ def test_lists_all_that_is_not_hidden_sorted(tmp_path: Path) -> None:
 
 
 def test_faults_name_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train cannot be listed: No such file"):
+    with pytest.raises(UserError, match="train cannot be read: No such file"):
         FolderSource(tmp_path / "train", tmp_path / "val")
     (tmp_path / "train").mkdir()
     (tmp_path / "train/picture.jpg").write_bytes(b"x")

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from alexnet_tf.program.errors import UserError
+from tests.heard_signals import hear_signals
 from tests.tfrecords.made_pictures import noise
 from tfrecords import finished_shards
 from tfrecords.convert import main
@@ -64,13 +65,8 @@ def start(*line: str, **options: object) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **{"preexec_fn": hear_ctrl_c, **options},
+        **{"preexec_fn": hear_signals, **options},
     )
-
-
-def hear_ctrl_c() -> None:
-    """Even where these tests are a shell's background job, which hands on that SIGINT is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen, happened: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf.evaluation.trained_network import trained_network
-from alexnet_tf.networks.network import AlexNet
+from alexnet_tf.networks.network import Network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches
 from alexnet_tf.pictures.preparation import evaluation_views
 from alexnet_tf.pictures.record_files import RecordBatches
@@ -32,7 +32,7 @@ class Exported(NamedTuple):
     """A run, its network, and the model's folder with version 1 of it."""
 
     run: Run
-    net: AlexNet
+    net: Network
     models: Path
 
     def signature(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:

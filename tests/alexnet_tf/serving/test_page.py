@@ -1,30 +1,57 @@
-"""The server's page in a real browser: choose and drop pictures, read the answer, see what the network sees."""
+"""The server's page in a real browser: pictures in by every way, and for each an answer of its own."""
 
 import base64
+import contextlib
 import io
+import itertools
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.conftest import LICENSE, Exported
+from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tests.alexnet_tf.serving.servers import Server
 
-DROP = """
-const bytes = Uint8Array.from(atob(arguments[0]), c => c.charCodeAt(0));
-const dropped = new DataTransfer();
-dropped.items.add(new File([bytes], "dropped.png", {type: "image/png"}));
-document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+CARDS = """
+const seen = element => element.checkVisibility() ? element.textContent : "";
+return [...document.querySelectorAll("#pictures article")].map(card => ({
+  name: card.querySelector("h2").textContent,
+  busy: card.getAttribute("aria-busy") === "true",
+  doing: seen(card.querySelector(".work .doing")),
+  moves: card.querySelector("progress").checkVisibility() && card.querySelector("progress").position === -1,
+  rows: [...card.querySelectorAll("li")].map(li => [...li.querySelectorAll("span")].map(span => span.textContent)),
+  widths: [...card.querySelectorAll(".bar")].map(bar => parseFloat(bar.style.width)),
+  shown: card.querySelector("img").checkVisibility(),
+  image: card.querySelector("img").src,
+  alt: card.querySelector("img").alt,
+  doubt: seen(card.querySelector(".doubt")),
+  fault: seen(card.querySelector(".fault")),
+  again: seen(card.querySelector(".again")),
+  told: seen(card.querySelector(".told")),
+}));
 """
+FILES = """
+const files = new DataTransfer();
+for (const [name, content] of arguments[0]) {
+  files.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], name));
+}
+"""
+DROP = FILES + 'document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: files, bubbles: true}));'
+PASTE = FILES + 'document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData: files, bubbles: true}));'
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
+def browser() -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver", reason="NO BROWSER: selenium is not installed")
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if None in programs:
@@ -39,57 +66,377 @@ def browser() -> Iterator[object]:
     started.quit()
 
 
-def shown(browser, name: str) -> dict[str, object]:
-    """What the page tells of this picture, as soon as it does."""
-    from selenium.webdriver.support.ui import WebDriverWait
+class Page:
+    """The page, and what a person sees on it."""
 
-    def text(part: str) -> str:
-        return browser.execute_script(f"return document.getElementById('{part}').textContent")
+    def __init__(self, browser: Any, server: Server) -> None:
+        self.browser = browser
+        self.server = server
+        browser.get(f"http://{server.rest}/")
+        self.until(lambda: self.find("about").is_displayed())
 
-    WebDriverWait(browser, 60).until(lambda _: name in text("name") or name in text("fault"))
-    rows = "return [...document.querySelectorAll('#top li')].map(li => [...li.querySelectorAll('span')].map("
-    return {
-        "hidden": not browser.find_element("id", "result").is_displayed(),
-        "rows": browser.execute_script(rows + "span => span.textContent))"),
-        "widths": browser.execute_script(rows.replace("span')", ".bar')") + "bar => parseFloat(bar.style.width)))"),
-        "view": browser.execute_script("return document.getElementById('view').src"),
-        "fault": text("fault"),
-        "time": text("time"),
-    }
+    def find(self, name: str) -> Any:
+        return self.browser.find_element("id", name)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.browser, 60, poll_frequency=0.05).until(lambda _: condition())
+
+    def cards(self) -> list[dict[str, Any]]:
+        return self.browser.execute_script(CARDS)
+
+    def answered(self, count: int) -> dict[str, dict[str, Any]]:
+        """The cards by their names, once there are so many and all are done."""
+        self.until(lambda: len(self.cards()) == count and not any(card["busy"] for card in self.cards()))
+        return {card["name"]: card for card in self.cards()}
+
+    def choose(self, *paths: Path) -> None:
+        self.find("file").send_keys("\n".join(map(str, paths)))
+
+    def give(self, script: str, **files: bytes) -> None:
+        """Runs DROP or PASTE; `_` in a name stands for a dot."""
+        given = [(name.replace("_", "."), base64.b64encode(content).decode()) for name, content in files.items()]
+        self.browser.execute_script(script, given)
+
+    def screenshot(self, name: str) -> None:
+        if folder := os.environ.get("ALEXNET_TEST_SCREENSHOTS"):
+            self.browser.execute_script("scrollTo(0, 0)")
+            self.browser.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
-def test_pictures_are_named_and_shown(
-    browser, server: Server, program: Exported, stored_pictures: list[bytes], tmp_path: Path
-) -> None:
-    (tmp_path / "chosen.jpg").write_bytes(stored_pictures[0])
-    browser.get(f"http://{server.rest}/")
-    assert not browser.find_element("id", "result").is_displayed()
-    browser.find_element("id", "file").send_keys(str(tmp_path / "chosen.jpg"))
-    found = shown(browser, "chosen.jpg")
-    files = tf.constant(stored_pictures[:1])
-    expected = program.signature("serving_default")(image_bytes=files)
-    assert [name for name, _ in found["rows"]] == [name.decode() for name in expected["classes"].numpy()[0]]
-    percents = 100 * expected["scores"].numpy()[0]
-    assert [float(percent.removesuffix(" %")) for _, percent in found["rows"]] == pytest.approx(percents, abs=0.06)
-    assert [width for (width,) in found["widths"]] == pytest.approx(percents, abs=0.01)
-    png = base64.b64decode(found["view"].removeprefix("data:image/png;base64,"))
-    assert png == program.signature("view")(image_bytes=files)["png_bytes"].numpy()[0]
-    assert not found["hidden"] and not found["fault"] and "ms, sending included, by alexnet" in found["time"]
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((300, 300, 3), 200, np.uint8)).save(buffer, "PNG")
-    browser.execute_script(DROP, base64.b64encode(buffer.getvalue()).decode())
-    assert shown(browser, "dropped.png")["view"] != found["view"]
-
-    (tmp_path / "notes.jpg").write_text("no picture")
-    browser.find_element("id", "file").send_keys(str(tmp_path / "notes.jpg"))
-    found = shown(browser, "notes.jpg")
-    assert found["hidden"] and found["fault"] == "notes.jpg: no JPEG, PNG or GIF file"
-
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Page]:
+    opened = Page(browser, server)
+    yield opened
     # A fault of the page, or anything from elsewhere that its policy would have to stop, is told here.
     serious = [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
-    assert not serious
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert all(name.startswith((f"http://{server.rest}/v1/models/", "data:")) for name in loaded)
-    if os.environ.get("ALEXNET_TEST_SCREENSHOTS"):
-        browser.save_screenshot(str(Path(os.environ["ALEXNET_TEST_SCREENSHOTS"]) / "page.png"))
+    own = tuple(f"http://{server.rest}/{path}/" for path in ("v1/models", "page"))
+    assert not [name for name in loaded if not name.startswith((*own, "data:", f"blob:http://{server.rest}/"))]
+    assert not serious
+
+
+def expected_answer(program: Exported, file: bytes) -> dict[str, np.ndarray]:
+    return {key: value.numpy()[0] for key, value in program.signature("serving_default")(image_bytes=[file]).items()}
+
+
+def check_rows(card: dict[str, Any], names: list[str], probabilities: np.ndarray) -> None:
+    assert [name for name, _ in card["rows"]] == names
+    assert [float(text.removesuffix(" %")) for _, text in card["rows"]] == pytest.approx(100 * probabilities, abs=0.06)
+    assert card["widths"] == pytest.approx(100 * probabilities, abs=0.01)
+
+
+def check_answer(card: dict[str, Any], program: Exported, file: bytes) -> None:
+    expected = expected_answer(program, file)
+    check_rows(card, [name.decode() for name in expected["classes"]], expected["scores"])
+    assert not card["fault"] and "ms, sending included, by alexnet version 1" in card["told"]
+    png = base64.b64decode(card["image"].removeprefix("data:image/png;base64,"))
+    assert png == program.signature("view")(image_bytes=tf.constant([file]))["png_bytes"].numpy()[0]
+    assert card["alt"] == f"The center of {card['name']}, as the network sees it"
+
+
+def test_every_picture_gets_its_own_answer(
+    page: Page, program: Exported, stored_pictures: list[bytes], tmp_path: Path
+) -> None:
+    files = {f"{number}.jpg": stored_pictures[number] for number in range(5)} | {"notes.jpg": b"no picture"}
+    for name in ("0.jpg", "1.jpg", "notes.jpg"):
+        (tmp_path / name).write_bytes(files[name])
+    page.choose(tmp_path / "0.jpg", tmp_path / "1.jpg", tmp_path / "notes.jpg")
+    assert [card["name"] for card in page.cards()] == ["0.jpg", "1.jpg", "notes.jpg"]
+    page.answered(3)
+    page.give(DROP, **{"2_jpg": files["2.jpg"], "3_jpg": files["3.jpg"]})
+    page.answered(5)
+    page.give(PASTE, **{"4_jpg": files["4.jpg"]})
+    found = page.answered(6)
+    assert list(found) == ["4.jpg", "2.jpg", "3.jpg", "0.jpg", "1.jpg", "notes.jpg"]
+    bad = found.pop("notes.jpg")
+    assert "no JPEG, PNG or GIF file" in bad["fault"] and not bad["rows"] and not bad["again"] and not bad["doing"]
+    assert not bad["shown"]  # else the browser would show its sign for a broken picture
+    for name, card in found.items():
+        check_answer(card, program, files[name])
+        assert card["shown"]
+    assert page.find("count").text == "6 pictures"
+    spoken = page.find("spoken").get_attribute("textContent")
+    assert all(f"{name}: " in spoken for name in files)
+    page.screenshot("page")
+
+
+def test_the_same_file_can_be_chosen_again(page: Page, stored_pictures: list[bytes], tmp_path: Path) -> None:
+    (tmp_path / "same.jpg").write_bytes(stored_pictures[0])
+    for count in (1, 2):
+        page.choose(tmp_path / "same.jpg")
+        page.until(lambda count=count: len(page.cards()) == count)
+    page.answered(2)
+    first, second = page.cards()
+    assert first["rows"] == second["rows"] != []
+
+
+def test_work_is_shown_and_no_old_answer_stays_beside_a_new_picture(
+    page: Page, program: Exported, stored_pictures: list[bytes]
+) -> None:
+    page.give(DROP, old_jpg=stored_pictures[0])
+    page.answered(1)
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    conditions = {"offline": False, "latency": 1500, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+    try:
+        page.give(DROP, **{f"new{number}_jpg": stored_pictures[number] for number in (1, 2, 3)})
+        page.until(lambda: page.cards()[0]["doing"].startswith("Asking"))
+        *new, old = page.cards()
+        for card in new:
+            assert card["busy"] and card["moves"] and not card["rows"] and not card["told"]
+        assert new[-1]["doing"].startswith("Waiting")  # two are asked for at a time
+        check_answer(old, program, stored_pictures[0])
+        assert page.browser.title.startswith("(3) ")
+        assert page.find("count").text == "4 pictures, 3 still to be answered"
+        page.screenshot("working")
+    finally:
+        conditions["latency"] = 0
+        page.browser.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+    found = page.answered(4)
+    for number in (1, 2, 3):
+        check_answer(found[f"new{number}.jpg"], program, stored_pictures[number])
+    assert not any(card["moves"] or card["doing"] for card in found.values())
+    assert not page.browser.title.startswith("(")
+
+
+def test_drawings_are_converted(page: Page) -> None:
+    circle = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle cx="4" cy="4" r="4" fill="red"/></svg>'
+    page.give(DROP, circle_svg=circle)
+    (card,) = page.answered(1).values()
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(card["image"].partition(",")[2]))))
+    assert shown[100, 100].tolist() == [255, 0, 0] and shown[0, 0].tolist() == [255, 255, 255]
+    assert len(card["rows"]) == 5
+
+
+@pytest.mark.parametrize("kind", ["BMP", "WEBP"])
+def test_what_only_the_browser_can_read_is_converted_there(page: Page, program: Exported, kind: str) -> None:
+    picture = smooth("RGB")
+    options = {"lossless": True} if kind == "WEBP" else {}
+    page.give(DROP, **{f"other_{kind.lower()}": encoded(picture, kind, **options)})
+    (card,) = page.answered(1).values()
+    check_answer(card, program, encoded(picture, "PNG"))
+    assert "This browser converted the file first" in card["told"]
+
+
+def test_a_file_too_large_for_the_server_is_shrunk(page: Page) -> None:
+    """The server of these tests takes 4 MB."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1200, 1500, 3), np.uint8))
+    page.give(DROP, large_png=encoded(noise, "PNG"))
+    (card,) = page.answered(1).values()
+    assert len(card["rows"]) == 5 and "the file is larger than the server takes" in card["told"]
+
+
+def test_what_nobody_can_read_is_refused(page: Page, stored_pictures: list[bytes]) -> None:
+    page.give(DROP, cut_jpg=stored_pictures[0][:300], empty_jpg=b"", thin_png=encoded(smooth("RGB", (1, 300)), "PNG"))
+    found = page.answered(3)
+    for name, reason in (("cut.jpg", "damaged"), ("empty.jpg", "no JPEG, PNG or GIF"), ("thin.png", "too thin")):
+        assert reason in found[name]["fault"] and not found[name]["rows"], name
+
+
+def test_ten_views(page: Page, program: Exported, stored_pictures: list[bytes]) -> None:
+    page.give(DROP, one_jpg=stored_pictures[0], two_jpg=stored_pictures[1])
+    one_view = page.answered(2)
+    page.find("ten").click()
+    ten_views = page.answered(2)
+    outputs = program.signature("ten_view")(image_bytes=tf.constant(stored_pictures[:2]))
+    names = program.run.classes.names
+    for name, probabilities in zip(("one.jpg", "two.jpg"), outputs["probabilities"].numpy(), strict=True):
+        order = np.argsort(-probabilities, kind="stable")[:5]
+        check_rows(ten_views[name], [names[label] for label in order], probabilities[order])
+        assert "Mean of 10 views" in ten_views[name]["told"] and "One view" in one_view[name]["told"]
+    page.find("ten").click()
+    for name, card in page.answered(2).items():
+        assert card["rows"] == one_view[name]["rows"]
+
+
+def test_a_guess_is_called_one(page: Page, program: Exported, stored_pictures: list[bytes]) -> None:
+    pictures = [np.asarray(Image.open(io.BytesIO(file)), np.float32) for file in stored_pictures]
+    mixed = [np.mean(three, axis=0) for three in itertools.combinations(pictures, 3)]
+    mixed += [128 + share * (picture - 128) for picture in pictures for share in (0.02, 0.05, 0.1, 0.2, 0.4)]
+    mixed = [picture.astype(np.uint8) for picture in mixed]
+    scores = program.signature("images")(images=tf.constant(np.stack(mixed)))["probabilities"].numpy().max(axis=1)
+    unlikely, likely = scores.argmin(), scores.argmax()
+    assert scores[unlikely] < 0.5 < scores[likely]
+    page.give(DROP, **{f"{place}_png": encoded(Image.fromarray(mixed[place]), "PNG") for place in (unlikely, likely)})
+    found = page.answered(2)
+    told = f"No class is likely: even the best gets only {100 * scores[unlikely]:.1f} %. Blind guessing among its 7"
+    assert found[f"{unlikely}.png"]["doubt"].startswith(told)
+    assert not found[f"{likely}.png"]["doubt"]
+    page.screenshot("doubt")
+
+
+def test_examples_are_drawn(page: Page) -> None:
+    buttons = page.find("examples").find_elements("tag name", "button")
+    assert len(buttons) == 4
+    for button in buttons:
+        button.click()
+    found = page.answered(4)
+    assert len({card["image"] for card in found.values()}) == 4
+    assert all(card["rows"] and not card["fault"] for card in found.values())
+    page.screenshot("examples")
+
+
+def test_the_card_of_the_model(page: Page, program: Exported) -> None:
+    page.browser.find_element("css selector", "#about > summary").click()
+    told = page.find("about").text
+    assert "alexnet, version 1" in told and "preset 2012-code, seed 3" in told and LICENSE in told
+    assert "one of its 7 classes" in told and "up to 89 megapixels" in told
+    page.browser.find_element("css selector", "#classes > summary").click()
+    assert page.find("classes-list").text.splitlines() == program.run.classes.names
+    page.screenshot("card")
+
+
+def test_keyboard(page: Page, stored_pictures: list[bytes]) -> None:
+    """Everything is reached with Tab, has a name, and is worked with the space bar; focus is never lost."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def focused(key: str, back: bool = False) -> str:
+        keys = ActionChains(page.browser)
+        (keys.key_down(Keys.SHIFT).send_keys(key).key_up(Keys.SHIFT) if back else keys.send_keys(key)).perform()
+        return page.browser.switch_to.active_element.accessible_name
+
+    reached = [focused(Keys.TAB) for _ in range(7)]
+    assert "Choose pictures" in reached[0]
+    examples = [f"Example: {name}" for name in ("star", "ring", "checkerboard", "stripes")]
+    assert [name for name in reached if name.startswith("Example")] == examples
+    assert reached[-2].startswith("Ten views") and reached[-1] == "About this model"
+    page.give(DROP, one_jpg=stored_pictures[0], two_jpg=stored_pictures[1])
+    page.answered(2)
+    assert focused(Keys.TAB, back=True).startswith("Remove two.jpg")
+    assert focused(Keys.TAB, back=True).startswith("Remove one.jpg")
+    assert focused(Keys.TAB, back=True) == "Remove all"
+    assert focused(Keys.TAB) == "Remove one.jpg"
+    assert focused(Keys.SPACE) == "Remove two.jpg"
+    assert "Choose pictures" in focused(Keys.SPACE)
+    assert page.cards() == []
+    assert not page.find("all").is_displayed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 900)], ids=["phone", "desktop"])
+def test_fits_phones_and_desktops(
+    page: Page, stored_pictures: list[bytes], width: int, height: int, scheme: str
+) -> None:
+    cdp = page.browser.execute_cdp_cmd
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    cdp("Emulation.setDeviceMetricsOverride", size)
+    cdp("Emulation.setTouchEmulationEnabled", {"enabled": width < 500})
+    cdp("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    try:
+        page.give(DROP, **{"a-picture-of-which-the-name-is-very-long-and-has-no-blanks" + 9 * "-more" + "_jpg":
+            stored_pictures[0], "notes_txt": b"no picture"})  # fmt: skip
+        page.answered(2)
+        assert page.browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        small = page.browser.execute_script(
+            "return [...document.querySelectorAll('button, .button')].filter(one => one.checkVisibility() &&"
+            " Math.min(one.offsetWidth, one.offsetHeight) < 44).length"
+        )
+        assert small == 0  # a finger's size
+        assert page.browser.execute_script(CONTRAST) >= 4.5
+        camera = page.browser.find_element("css selector", ".camera")
+        assert camera.is_displayed() is (width < 500)
+        page.screenshot(f"{scheme}-{width}")
+    finally:
+        cdp("Emulation.clearDeviceMetricsOverride", {})
+        cdp("Emulation.setTouchEmulationEnabled", {"enabled": False})
+        cdp("Emulation.setEmulatedMedia", {"features": []})
+
+
+CONTRAST = """
+const numbers = color => color.match(/[\\d.]+/g).map(Number);
+const light = color => {
+  const [r, g, b] = numbers(color).map(c => c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = element => {
+  for (let one = element; one; one = one.parentElement) {
+    const color = getComputedStyle(one).backgroundColor;
+    if (numbers(color)[3] !== 0) return color;
+  }
+};
+const texts = [...document.querySelectorAll("main *")].filter(one => one.checkVisibility() &&
+  [...one.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.textContent.trim()));
+return Math.min(...texts.map(one => {
+  const both = [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a);
+  return (both[0] + 0.05) / (both[1] + 0.05);
+}));
+"""
+"""The least contrast of a text on the page with what is behind it (WCAG 2.2, section 1.4.3)."""
+
+
+class Road(socketserver.ThreadingTCPServer):
+    """A port that leads to a server; once it is closed, the server is not to be reached."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, server: Server, port: int = 0) -> None:
+        host, _, target = server.rest.rpartition(":")
+        self.open: list[socket.socket] = []
+        road = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                road.open.append(self.request)
+                with socket.create_connection((host, int(target))) as there:
+                    back = threading.Thread(target=carry, args=(there, self.request), daemon=True)
+                    back.start()
+                    carry(self.request, there)
+                    back.join()
+
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def __enter__(self) -> "Road":
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown()
+        self.server_close()
+        for connection in self.open:  # a browser keeps them for its next request
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def carry(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_a_server_that_is_gone_is_told_and_asked_again(
+    browser: Any, server: Server, program: Exported, stored_pictures: list[bytes]
+) -> None:
+    with Road(server) as road:
+        port = road.server_address[1]
+        page = Page(browser, server._replace(rest=f"127.0.0.1:{port}"))
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.clearBrowserCache", {})
+    page.give(DROP, one_jpg=stored_pictures[0])
+    (card,) = page.answered(1).values()
+    assert card["fault"] == "No answer: the server does not answer; is it still running?" and card["again"]
+    with Road(server, port):
+        browser.find_element("css selector", ".again").click()
+        page.until(lambda: page.cards()[0]["told"])
+        (card,) = page.answered(1).values()
+        check_answer(card, program, stored_pictures[0])
+    browser.get_log("browser")  # the refused connection is in it
+
+
+@pytest.mark.parametrize("broken", [None, b"{", b"[1]", b'{"nets": [1], "license": "\\ud800"}'])
+def test_a_model_without_metadata_is_described_as_far_as_can_be(
+    program: Exported, tmp_path: Path, broken: bytes | None
+) -> None:
+    from alexnet_tf.serving.metadata import read_metadata
+
+    folder = tmp_path / "assets.extra"
+    folder.mkdir()
+    if broken is not None:
+        (folder / "classes.json").write_bytes(broken)
+        (folder / "model.json").write_bytes(broken)
+    found = read_metadata(tmp_path)
+    assert found["classes"] is None
+    assert found["metadata"] is None or isinstance(found["metadata"], dict)

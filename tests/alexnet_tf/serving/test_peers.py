@@ -14,7 +14,7 @@ from tests.closeness import WHOLE_NETWORK, assert_close
 def network_of(exported: Exported, data: Path) -> tuple[tf.types.experimental.GenericFunction, np.ndarray, np.ndarray]:
     """The signature as a function of its own, prepared views, and what TensorFlow makes of them."""
     network = exported.signature("network")
-    spec = tf.TensorSpec((None, exported.net.image_size, exported.net.image_size, 3), tf.float32, name="views")
+    spec = tf.TensorSpec((None, *exported.net.picture_shape), tf.float32, name="views")
     function = tf.function(lambda views: network(views=views)["probabilities"], input_signature=[spec])
     views = center_views(exported, data)[::3]
     expected = function(views).numpy()

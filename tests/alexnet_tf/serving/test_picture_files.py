@@ -15,7 +15,9 @@ from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tfrecords.picture_kinds import DAMAGED
 from tfrecords.pictures import UnreadablePicture, load_picture
 
-READ = tf.function(lambda files: read_files(files, tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)])
+READ = tf.function(
+    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
+)
 
 
 def status_of(file: bytes) -> str:

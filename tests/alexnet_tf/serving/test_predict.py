@@ -45,6 +45,7 @@ def test_bad_files_take_no_answer_from_the_good_ones(
     told = capsys.readouterr()
     assert list(json.loads(told.out)) == [str(paths["first.jpg"]), str(paths["last.jpg"])]
     assert told.err.splitlines() == [
+        f"weights of model {program.models / '1'}: step 1, epoch unknown, not validated",
         f"error: picture {paths['notes.jpg']}: no JPEG, PNG or GIF file",
         f"error: picture {paths['hostile.jpg']}: {MUCH_SCANNED}",
         f"error: picture {paths['missing.jpg']} cannot be read: No such file or directory",
@@ -88,5 +89,9 @@ def test_a_device_without_end_is_read_no_further_than_pictures_go(tmp_path: Path
 def test_predict_names_what_is_wrong(program: Exported, tmp_path: Path) -> None:
     text = tmp_path / "notes.jpg"
     text.write_text("no picture")
-    with pytest.raises(UserError, match="holds no exported model"):
+    with pytest.raises(UserError, match="holds no exported model; make one"):
         predict.main(["--model", str(tmp_path), str(text)])
+    run = program.run.path
+    with pytest.raises(UserError, match="it is a run: export it") as fault:
+        predict.main(["--model", str(run), str(text)])
+    assert f"--run {run} --out models/alexnet" in str(fault.value)

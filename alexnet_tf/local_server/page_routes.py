@@ -1,0 +1,53 @@
+"""The page to try the model on, and what it asks for beside TensorFlow Serving's interface: what the model is."""
+
+import html
+import json
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from alexnet_tf.local_server.service import Service
+
+FOLDER = Path(__file__).with_name("page")
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
+HEADERS = {
+    # Nothing but itself and its own server: no script, font or picture from elsewhere.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src data: blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # a browser asks each time, so that a newer program's page is seen
+}
+
+
+def page_routes(service: Service) -> list[Route]:
+    """Those of the page, its style and scripts, and of what it shows of the model."""
+
+    async def page(request: Request) -> Response:
+        text = (FOLDER / "page.html").read_text(encoding="utf-8").replace("@MODEL@", html.escape(service.model.name))
+        return HTMLResponse(text, headers=HEADERS)
+
+    async def file(request: Request) -> Response:
+        path = FOLDER / request.url.path.rpartition("/")[2]
+        return Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix], headers=HEADERS)
+
+    async def model(request: Request) -> Response:
+        version = service.model.version(service.model.name, None)
+        told = {
+            "name": service.model.name,
+            "version": version.number,
+            "signatures": sorted(version.signatures),
+            "max_bytes": service.max_bytes,
+            **version.description,
+        }
+        return Response(json.dumps(told), media_type="application/json", headers=HEADERS)
+
+    files = sorted(path.name for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES)
+    return [
+        Route("/", page, methods=["GET"]),
+        Route("/page/model", model, methods=["GET"]),
+        *(Route(f"/page/{name}", file, methods=["GET"]) for name in files),
+    ]

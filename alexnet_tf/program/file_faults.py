@@ -1,0 +1,70 @@
+"""What a file or folder that cannot be read or written is told as: which one, why, and what helps."""
+
+import errno
+import os
+from pathlib import Path
+
+from alexnet_tf.program.errors import UserError
+
+FREE_SPACE = "free some space there, then run the same command again"
+MAKE_WRITABLE = "make its folder writable for this user, or choose another folder"
+MAKE_READABLE = "make it, and the folders above it, readable for this user"
+EVER = {
+    errno.ELOOP: "its links lead in a circle: remove them",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "the whole machine has too many open files: end other programs",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENXIO: "a pipe is in its place: move that away",
+    errno.ESTALE: "mount its file system again",
+}
+WRITING = EVER | {
+    errno.ENOSPC: FREE_SPACE, errno.EDQUOT: FREE_SPACE, errno.EROFS: MAKE_WRITABLE, errno.EACCES: MAKE_WRITABLE,
+    errno.EPERM: MAKE_WRITABLE, errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.ENOTDIR: "a part of this path is a file: choose another folder",
+    errno.EEXIST: "a file is in its place: choose another folder",
+    errno.ENOENT: "the folder that it goes to, perhaps by a link, is missing: make that, or remove the link",
+    errno.EISDIR: "a folder is in its place: move that away",
+    errno.EIO: "look at the disk, or choose a folder on another one",
+}  # fmt: skip
+"""What helps against a fault in writing, by the system's number."""
+READING = EVER | {
+    errno.EACCES: MAKE_READABLE, errno.EPERM: MAKE_READABLE,
+    errno.ENOENT: "correct the path, or restore the file",
+    errno.ENOTDIR: "a part of this path is a file: correct the path",
+    errno.EISDIR: "a folder is in its place: correct the path, or move that away",
+    errno.EINVAL: "move away what is in its place, and restore the file",
+    errno.EIO: "look at the disk, or restore the file from a copy",
+}  # fmt: skip
+"""The same in reading."""
+NAMED_BY_TENSORFLOW = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE,
+)  # fmt: skip
+
+
+def cannot_be_written(path: Path | str, fault: Exception) -> UserError:
+    """A file or folder that the file system does not take.
+
+    Args:
+      path: which one, after what it is called where that is needed.
+      fault: the system's, or TensorFlow's own.
+    """
+    cause = system_fault(fault)
+    reason = cause.strerror or "the file system gives no reason"
+    return UserError(f"{path} cannot be written: {reason}; {WRITING.get(cause.errno or 0, MAKE_WRITABLE)}")
+
+
+def cannot_be_read(path: Path | str, fault: Exception) -> UserError:
+    """The same of one that cannot be read."""
+    cause = system_fault(fault)
+    reason = cause.strerror or "the file system gives no reason"
+    return UserError(f"{path} cannot be read: {reason}; {READING.get(cause.errno or 0, READING[errno.EIO])}")
+
+
+def system_fault(fault: Exception) -> OSError:
+    """The system's fault behind another one: TensorFlow keeps its number to itself, but for its text."""
+    if isinstance(fault, OSError):
+        return fault
+    text = str(fault)
+    number = next((number for number in NAMED_BY_TENSORFLOW if os.strerror(number) in text), None)
+    return OSError(number, os.strerror(number)) if number else OSError()

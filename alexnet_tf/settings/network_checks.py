@@ -1,0 +1,95 @@
+"""What a config may say of its preset's network: its choices, its layers, and the pictures that it takes."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.settings.presets import NetworkSettings, Preset
+from tfrecords.manifest import Manifest
+
+
+def check_choices(chosen: Mapping[str, Any], network: NetworkSettings, source: str) -> None:
+    """Refuses keys of section `model` that the network does not know, and values that it cannot have.
+
+    Raises:
+      UserError: names the key.
+    """
+    kinds = get_type_hints(type(network))
+    for key, value in chosen.items():
+        if key not in network.choices:
+            known = ", ".join(("preset", *network.choices))
+            raise UserError(f"{source}: unknown key model.{key}; known here: {known}")
+        try:
+            TypeAdapter(kinds[key]).validate_python(value)
+        except ValidationError as fault:
+            raise UserError(f"{source}: model.{key}: {fault.errors()[0]['msg']}, got {value!r}") from fault
+
+
+def check_layers(field: str, layers: Iterable[str], network: NetworkSettings, preset: str, source: str) -> None:
+    """Refuses layers that the network has not.
+
+    Raises:
+      UserError: names the field and the layer.
+    """
+    for layer in layers:
+        if layer not in network.layers:
+            raise UserError(
+                f"{source}: {field}: model.preset={preset} has no layer {layer}; its layers are "
+                f"{', '.join(network.layers)}"
+            )
+
+
+def check_crop(preset: Preset, name: str, source: str) -> None:
+    """Refuses crops that reach beyond the stored pictures.
+
+    Raises:
+      UserError: names the field.
+    """
+    network, augment = preset.network, preset.augment
+    most = network.stored_size - augment.crop_size
+    if augment.max_offset > most:
+        raise UserError(
+            f"{source}: augment.max_offset: preset {name} cuts {augment.crop_size} pixels of {network.stored_size}, so "
+            f"{most} at most, got {augment.max_offset}"
+        )
+
+
+def check_stored_features(preset: Preset, source: str) -> None:
+    """Refuses train.cache_features where there is nothing that stays the same from epoch to epoch.
+
+    Raises:
+      UserError: names the field.
+    """
+    network, augment = preset.network, preset.augment
+    if preset.frozen_part is None:
+        first = network.feature_layers[0]
+        needed = network.layers[: network.layers.index(first) + 1]
+        listed = f"{needed[0]} to {first}" if len(needed) > 2 else " and ".join(needed)
+        raise UserError(f"{source}: train.cache_features needs {listed} in train.freeze")
+    if preset.train.precision != "float32":
+        raise UserError(f"{source}: train.cache_features keeps features in float32: leave train.precision at float32")
+    if (augment.crop, augment.noise) != ("center", "none"):
+        raise UserError(
+            f"{source}: train.cache_features keeps one view of each picture: set augment.crop=center and "
+            "augment.noise=none"
+        )
+
+
+def check_pictures(data_dir: Path, manifest: Manifest, network: NetworkSettings, preset: str) -> None:
+    """Refuses records whose pictures are not such as the network takes.
+
+    Raises:
+      UserError: they have another size, or other colors; says how to convert them.
+    """
+    if manifest.picture_shape == network.stored_shape:
+        return
+    colors = {1: "gray", 3: "color"}
+    size, wanted = f"{manifest.size}x{manifest.size}", f"{network.stored_size}x{network.stored_size}"
+    raise UserError(
+        f"{data_dir} holds {colors[manifest.channels]} pictures of {size} pixels, model.preset={preset} takes "
+        f"{colors[network.channels]} ones of {wanted}; convert them again with --size {network.stored_size} "
+        f"--channels {network.channels}"
+    )

@@ -1,0 +1,258 @@
+"""What holds for every network that is registered: a new one is tested by its entry in `presets.PRESETS`.
+
+The trial network of this folder goes the same way, for what no registered one has: batch normalization and an auxiliary
+output. Networks with widths are narrow.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from alexnet_tf import evaluate
+from alexnet_tf.evaluation.probabilities import prediction_function
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.networks.network import network_variables
+from alexnet_tf.networks.registry import NETWORKS
+from alexnet_tf.pictures.input_pipeline import training_batches
+from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.runs.classes import Classes
+from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.records import TrainingState
+from alexnet_tf.runs.run import open_run
+from alexnet_tf.serving.export import export_run
+from alexnet_tf.settings.config import Config, parse_config
+from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.towers import Towers
+from alexnet_tf.training.optimizers import learning_rates
+from alexnet_tf.training.placement_report import Placement, measure_placement
+from alexnet_tf.training.step import TrainingStep
+from tests.alexnet_tf.networks.trial_network import register, register_class
+from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.conftest import convert_folder
+from tests.narrow_nets import shrink_net
+from tfrecords.manifest import Manifest, load_manifest
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+EVERY = (*PRESETS, "trial")
+EXPORTED = (*{PRESETS[name].network.kind: name for name in reversed(PRESETS)}.values(), "trial")
+"""A preset of every kind of network: an export knows no more of it than its class does."""
+BATCH, STEPS, SEED = 4, 3, 5
+LOADING = """
+import json, sys
+import tensorflow as tf
+files = tf.constant([bytes.fromhex(line) for line in json.load(sys.stdin)])
+for folder in sys.argv[1:]:
+    answer = tf.saved_model.load(folder).signatures["probabilities"](image_bytes=files)
+    print(json.dumps(answer["probabilities"].numpy().tolist()))
+"""
+"""A process that knows nothing of the program: of every model's folder the probabilities, a line each."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks() -> Iterator[None]:
+    """Narrow ones, and the trial network among them."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_net(patch)
+        register(patch)
+        register_class(patch)
+        yield
+
+
+@dataclass
+class Trial:
+    """A preset's network on its way: trained for three steps, saved after each."""
+
+    name: str
+    towers: Towers
+    data: Path
+    folder: Path
+
+    @cached_property
+    def config(self) -> Config:
+        chosen = [f"model.preset={self.name}", f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5"]
+        return parse_config("", "test", [*chosen, "data.eval_batch_size=20"])
+
+    @property
+    def preset(self) -> Preset:
+        return self.config.preset
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return load_manifest(self.data)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        return Statistics.load(self.data / STATISTICS_FILE)
+
+    def new_step(self) -> TrainingStep:
+        return TrainingStep(self.preset, self.manifest.num_classes, self.towers, SEED)
+
+    def do(self, step: TrainingStep, number: int) -> dict[str, float]:
+        """Step `number`, by the real pipeline; what it says."""
+        batches = training_batches(
+            self.data, self.manifest, self.statistics, self.preset.augment,
+            batch_size=BATCH, seed=SEED, shuffle_buffer=100, first_step=number,
+        )  # fmt: skip
+        pictures, labels = next(iter(batches))
+        rates = learning_rates(replace(self.preset.train, learning_rate=0.01), step.known, 1, 0)
+        return step.workers.read_figures(step(pictures, labels, number, rates), None)
+
+    @cached_property
+    def trained(self) -> "Trained":
+        step = self.new_step()
+        before = values_of(step)
+        placement = measure_placement(step, BATCH)  # its first run; rates of 1e-9
+        figures = [self.do(step, number) for number in range(STEPS - 1)]
+        classes = Classes.of(self.manifest)
+        with TrainingFolder(self.folder / "run", self.config, classes, self.statistics, self.manifest) as folder:
+            folder.save(step.checkpoint, TrainingState(step=STEPS - 1))
+        figures.append(self.do(step, STEPS - 1))
+        return Trained(step, placement, figures, before, values_of(step))
+
+
+@dataclass
+class Trained:
+    step: TrainingStep
+    placement: Placement
+    figures: list[dict[str, float]]
+    before: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]
+
+
+def values_of(step: TrainingStep) -> dict[str, np.ndarray]:
+    """Of every variable and slot."""
+    slots = {f"{slot}/{name}": v for slot, values in step.optimizer.slots.items() for name, v in values.items()}
+    return {name: variable.numpy() for name, variable in {**step.variables, **slots}.items()}
+
+
+@pytest.fixture(scope="module")
+def trial_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
+    trials: dict[str, Trial] = {}
+    data = {(256, 256, 3): tiny_data}
+
+    def trial(name: str) -> Trial:
+        if name not in trials:
+            shape = PRESETS[name].network.stored_shape
+            if shape not in data:
+                root = tmp_path_factory.mktemp("pictures")
+                for split in ("train", "val"):
+                    (root / split).symlink_to(tiny_data.parent / split)
+                data[shape] = convert_folder(root, f"--size={shape[0]}", f"--channels={shape[2]}")
+            trials[name] = Trial(name, two_cpus, data[shape], tmp_path_factory.mktemp(name))
+        return trials[name]
+
+    return trial
+
+
+@pytest.fixture(params=EVERY)
+def trial(request: pytest.FixtureRequest, trial_of: Callable[[str], Trial]) -> Trial:
+    return trial_of(request.param)
+
+
+def test_settings_and_network_say_the_same(trial: Trial) -> None:
+    settings, augment, model = trial.preset.network, trial.preset.augment, trial.trained.step.model
+    assert settings.kind in NETWORKS
+    assert model.picture_shape == (augment.crop_size, augment.crop_size, settings.channels)
+    assert len(augment.color_divisors) == settings.channels
+    assert augment.max_offset <= settings.stored_size - augment.crop_size
+    known = network_variables(model).values()
+    assert {variable.layer for variable in known} <= set(settings.layers)
+    assert settings.layers[-1] in {variable.layer for variable in known}
+    assert {*settings.feature_layers, *settings.auxiliary_layers} <= set(settings.layers)
+    assert tuple(model.stages()) == settings.feature_layers
+    assert {output.after for output in model.auxiliary_outputs().values()} <= set(settings.feature_layers)
+
+
+def test_trains(trial: Trial) -> None:
+    trained = trial.trained
+    assert set(trained.before) == set(trained.after)
+    still = [name for name, value in trained.before.items() if np.array_equal(value, trained.after[name])]
+    assert still == []  # every weight, moving average and slot has moved
+    for figures in trained.figures:
+        assert np.isfinite(list(figures.values())).all()
+        assert 0 <= figures["top5_error"] <= figures["top1_error"] <= 1
+
+
+def test_resumes_to_the_last_bit(trial: Trial) -> None:
+    trained = trial.trained
+    other = trial.new_step()
+    classes = Classes.of(trial.manifest)
+    with TrainingFolder(trial.folder / "run", trial.config, classes, trial.statistics, trial.manifest) as folder:
+        assert folder.restore(other.checkpoint).step == STEPS - 1
+    assert trial.do(other, STEPS - 1) == trained.figures[-1]
+    for name, value in values_of(other).items():
+        assert value.tobytes() == trained.after[name].tobytes(), name
+
+
+def test_is_placed(trial: Trial) -> None:
+    placement, step = trial.trained.placement, trial.trained.step
+    assert placement.strayed == []
+    home = {"a": trial.towers.a, "b": trial.towers.b}
+    for name, known in step.known.items():
+        assert known.variable.device.endswith(home[known.tower]), name
+    towers = {known.tower for known in step.known.values()}
+    assert {op.tower for op in placement.operations} == towers
+    updated = {op.name.split("/")[1] for op in placement.operations if op.phase == "update"}
+    assert updated == {name.partition("/")[0] for name in step.optimizer.variables}
+
+
+def test_parted_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> None:
+    model = trial.trained.step.model
+    images = tf.random.stateless_normal((2, *model.picture_shape), (1, 2)) * 60 / trial.preset.augment.color_divisors
+    whole = model(images)
+    for layer in model.settings.feature_layers:
+        features = model.side_by_side(model.features(images, layer))
+        assert features.shape == (2, features.shape[1]) and features.shape[1] > 0
+        assert_close(model.head(model.towers_of(features, layer), layer), whole, WHOLE_NETWORK, name=layer)
+
+
+def test_what_is_frozen_stands_still(trial: Trial) -> None:
+    settings = trial.preset.network
+    for layer in settings.feature_layers:
+        frozen = settings.layers[: settings.layers.index(layer) + 1]
+        chosen = [f"model.preset={trial.name}", f"train.freeze=[{', '.join(frozen)}]"]
+        preset, known = parse_config("", "test", chosen).preset, trial.trained.step.known
+        assert preset.frozen_part == layer
+        rates = learning_rates(preset.train, known, 1, 0)
+        moving = {known[name].layer for name, rate in rates.items() if rate}
+        assert moving == {known[name].layer for name in rates} - set(frozen)
+
+
+def test_evaluates(trial: Trial, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert trial.trained
+    json_file = tmp_path / "figures.json"
+    assert evaluate.main(["--run", str(trial.folder / "run"), "--views", "10", "--json", str(json_file)]) == 0
+    found = json.loads(json_file.read_text())
+    assert found["images"] == trial.manifest.splits["val"].records
+    assert found["views"] == {"lenet5": 5, "trial": 5}.get(trial.name, 10)
+    assert f"{found['views']} view" in capsys.readouterr().out
+
+
+def test_exports_load_in_a_process_of_their_own(
+    trial_of: Callable[[str], Trial], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root, folders, expected = tmp_path_factory.mktemp("models"), [], []
+    files = [path.read_bytes() for path in sorted((trial_of("paper").data.parent / "val").rglob("*.png"))[::5]]
+    for name in EXPORTED:
+        trial = trial_of(name)
+        assert trial.trained
+        run = open_run(trial.folder / "run")
+        folders.append(str(export_run([run], root / name, None)))
+        model, _ = trained_network(run, trial.towers)
+        pictures = tf.stack([picture_from_file(file, model.settings.stored_shape) for file in files])
+        forward = prediction_function(model, run.config.preset.augment, run.statistics)
+        expected.append(forward(tf.cast(pictures, tf.uint8)).numpy())
+    given = json.dumps([file.hex() for file in files])
+    loading = subprocess.run([sys.executable, "-c", LOADING, *folders], input=given, capture_output=True, text=True)
+    assert loading.returncode == 0, loading.stderr
+    found = [json.loads(line) for line in loading.stdout.splitlines()]
+    for name, ours, theirs in zip(EXPORTED, expected, found, strict=True):
+        assert_close(theirs, ours, WHOLE_NETWORK, name=name)
