@@ -7,12 +7,13 @@ ADDONS_PY := .venv-addons/bin/python
 DEMO := build/demo
 export PYTHON
 
-.PHONY: help demo demo-addons test test-slow test-addons test-addons-slow lint clean distclean
+.PHONY: help demo demo-addons test test-slow test-addons test-addons-slow fuzz lint clean distclean
 
 help:
 	@echo "make demo       draw pictures, then convert, train, evaluate, export and predict (6 minutes on 2 cores)"
 	@echo "make test       run the tests, less the slow ones"
 	@echo "make test-slow  run the slow tests"
+	@echo "make fuzz       send drawn pictures and requests through everything that reads them, for 10 minutes"
 	@echo "make lint       check style and types"
 	@echo "make clean      remove build/ and caches"
 	@echo "make distclean  remove the environments too"
@@ -47,6 +48,12 @@ test-addons: .venv-addons/test-installed
 test-addons-slow: .venv-addons/test-installed
 	$(ADDONS_PY) -m pytest -m slow
 
+# Six tests of 100 s; others are drawn each time. A round that failed is drawn again by FUZZ_SEED, which is printed.
+FUZZ_SECONDS ?= 100
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: .venv/test-installed
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest tests/fuzzing
+
 lint: .venv/test-installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -54,7 +61,7 @@ lint: .venv/test-installed
 	.venv/bin/lint-imports
 
 clean:
-	rm -rf build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean

@@ -23,22 +23,22 @@ def main(argv: list[str]) -> int:
     if not host or not port.isdecimal():
         raise UserError(f"--server {arguments.server}: give HOST:PORT, such as localhost:8500")
     rest = arguments.protocol == "rest" or (arguments.protocol is None and port == REST_PORT)
-    files = ((str(path), read_picture(path)) for path in arguments.images)
     answers: dict[str, list[dict[str, Any]]] = {}
-    faults: dict[str, str] = {}
+    faults: list[str] = []
     refused: UserError | None = None
     kind = RestTransport if rest else GrpcTransport
     with kind(arguments.server, arguments.model, arguments.version, arguments.timeout, arguments.retries) as transport:
         try:
-            for batch in batches(files, arguments.batch, int(arguments.max_message * 1_000_000), transport):
+            most = int(arguments.max_message * 1_000_000)
+            files = _readable(arguments.images, most, transport, faults)
+            for batch in batches(files, arguments.batch, most, transport):
                 _ask(transport, batch, arguments.top, answers, faults)
         except UserError as fault:
-            if not answers:
-                raise
             refused = fault  # what has been answered is printed first
-    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
-    for path, status in faults.items():
-        print(f"error: picture {path}: {status}", file=sys.stderr)
+    if answers or refused is None:
+        print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
+    for line in faults:
+        print(f"error: {line}", file=sys.stderr)
     if refused is not None:
         raise refused
     return FAULT if faults else DONE
@@ -69,22 +69,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _readable(
+    paths: Iterable[Path], max_bytes: int, transport: Transport, faults: list[str]
+) -> Iterator[tuple[str, bytes]]:
+    """The picture files that can be read and sent, each with its path; `faults` gets a line for each of the others."""
+    for path in paths:
+        try:
+            file = read_picture(path)
+        except UserError as fault:
+            faults.append(str(fault))
+            continue
+        own = transport.wire_size(file)
+        if own + transport.overhead <= max_bytes:
+            yield str(path), file
+        else:
+            faults.append(f"picture {path} takes {own} bytes, --max-message allows {max_bytes}; raise it or shrink it")
+
+
 def batches(
     files: Iterable[tuple[str, bytes]], count: int, max_bytes: int, transport: Transport
 ) -> Iterator[list[tuple[str, bytes]]]:
-    """Cuts the pictures, each with its path, into requests of at most `count` pictures and `max_bytes` on the wire.
-
-    Raises:
-      UserError: one picture alone is too large for a request.
-    """
+    """Cuts the pictures, each with its path, into requests of at most `count` pictures and `max_bytes` on the wire."""
     batch: list[tuple[str, bytes]] = []
     size = transport.overhead
     for path, file in files:
         own = transport.wire_size(file)
-        if own + transport.overhead > max_bytes:
-            raise UserError(
-                f"picture {path} takes {own} bytes, --max-message allows {max_bytes}; raise it or shrink it"
-            )
         if batch and (len(batch) == count or size + own > max_bytes):
             yield batch
             batch, size = [], transport.overhead
@@ -99,11 +108,11 @@ def _ask(
     batch: list[tuple[str, bytes]],
     top: int,
     answers: dict[str, list[dict[str, Any]]],
-    faults: dict[str, str],
+    faults: list[str],
 ) -> None:
     for (path, _), answer in zip(batch, transport.predict([file for _, file in batch]), strict=True):
         if answer.status != "ok":
-            faults[path] = answer.status
+            faults.append(f"picture {path}: {answer.status}")
             continue
         named = zip(answer.labels, answer.classes, answer.scores, strict=True)
         answers[path] = [

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ CONNECTIONS = 8
 
 def main(argv: list[str]) -> int:
     """Serves until SIGINT or SIGTERM, then finishes what it has begun, if the grace is long enough for it."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     refuse_pattern("--model", arguments.model)
 
     from alexnet_tf.local_server.served_model import ServedModel  # late, so that --help needs no TensorFlow
@@ -58,9 +58,10 @@ def main(argv: list[str]) -> int:
             last.cancel()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.serve", description=__doc__)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Of the command."""
+    made = argparse.ArgumentParser(prog="python -m alexnet_tf.serve", description=__doc__)
+    add = made.add_argument
     add("--model", type=Path, required=True, metavar="MODELS/alexnet", help="a folder of versions, from export.py")
     add("--name", help="the model's name (default: the folder's)")
     add("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--patience", type=float, default=10.0, metavar="SECONDS",
         help="time for a request's header, and until its body must come at 20 kB/s (10)")  # fmt: skip
     add("--grace", type=float, default=30.0, metavar="SECONDS", help="time for open requests after SIGTERM (30)")
-    return parser
+    return made
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -95,73 +96,107 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _serve(
     model: "ServedModel", listener: socket.socket, arguments: argparse.Namespace, last: threading.Timer
 ) -> int:
-    from alexnet_tf.local_server.rpc import rpc_server
-
     loop = asyncio.get_running_loop()
-    service = _service(model, arguments, loop)
+    service = service_of(model, arguments, _report)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, service.stopping.set)
-    rpc = rpc_server(service, _report)
+    await serve(service, listener, arguments, last, _report)
+    return FAULT if service.batcher.fault else DONE
+
+
+async def serve(
+    service: "Service",
+    listener: socket.socket,
+    arguments: argparse.Namespace,
+    last: threading.Timer,
+    report: Callable[[str], None],
+) -> None:
+    """Serves until `service.stopping` is set, and then for the grace.
+
+    Args:
+      service: what is served.
+      listener: REST's socket.
+      arguments: of the command.
+      last: ends the process; started with the grace.
+      report: gets a line when the server listens, when it stops, and for each failure.
+
+    Raises:
+      UserError: it cannot listen at gRPC's port.
+    """
+    from alexnet_tf.local_server.rpc import rpc_server
+
+    rpc = rpc_server(service, report)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     try:
         grpc_port = rpc.add_insecure_port(f"{host}:{arguments.grpc_port}")
     except (RuntimeError, OverflowError) as fault:
         raise UserError(f"--grpc-port {arguments.grpc_port}: cannot listen at {host}; choose another") from fault
     await rpc.start()
-    rest = _rest(service, arguments)
+    rest = _rest(service, arguments, report)
     serving = asyncio.create_task(rest.serve([listener]))
-    version = model.version(model.name, None).number
-    _report(
-        f"{model.name} version {version} serves at http://{host}:{listener.getsockname()[1]} (REST and a page) "
-        f"and {host}:{grpc_port} (gRPC)"
+    report(
+        f"{service.model.name} version {service.model.number} serves at http://{host}:{listener.getsockname()[1]} "
+        f"(REST and a page) and {host}:{grpc_port} (gRPC)"
     )
     stopped = asyncio.create_task(service.stopping.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     service.stopping.set()
     last.start()
-    await _stop(service, rest, serving, rpc, arguments.grace)
-    return FAULT if service.batcher.fault else DONE
+    await _stop(service, rest, serving, rpc, arguments.grace, report)
 
 
-def _service(model: "ServedModel", arguments: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> "Service":
+def service_of(model: "ServedModel", arguments: argparse.Namespace, report: Callable[[str], None]) -> "Service":
+    """A model with the command's limits, and the thread that runs it; to be made in the loop that serves it."""
     from alexnet_tf.local_server.batching import Batcher
     from alexnet_tf.local_server.memory import Budget
+    from alexnet_tf.local_server.metrics import Metrics
     from alexnet_tf.local_server.service import Service
 
     stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     def report_end(fault: BaseException) -> None:
-        _report(f"error: the thread that runs the model has ended: {type(fault).__name__}: {fault}; the server ends")
+        report(f"error: the thread that runs the model has ended: {type(fault).__name__}: {fault}; the server ends")
         loop.call_soon_threadsafe(stopping.set)
 
     half = arguments.max_memory * MEGABYTE // 2
-    batcher = Batcher(arguments.max_batch, arguments.max_waiting, half, report_end)
+    metrics = Metrics()
+    batcher = Batcher(arguments.max_batch, arguments.max_waiting, half, report_end, metrics.count_batch)
     max_bytes = int(arguments.max_body * MEGABYTE)
-    return Service(model, batcher, Budget(half), max_bytes, arguments.max_requests, arguments.patience, stopping)
+    return Service(
+        model, batcher, Budget(half), metrics, max_bytes, arguments.max_requests, arguments.patience, stopping
+    )
 
 
-def _rest(service: "Service", arguments: argparse.Namespace) -> "_Rest":
+def _rest(service: "Service", arguments: argparse.Namespace, report: Callable[[str], None]) -> "_Rest":
     from alexnet_tf.local_server.connections import TimedProtocol
     from alexnet_tf.local_server.rest import rest_app
 
     hosts = ["localhost", socket.gethostname(), arguments.host, *arguments.allow_host]
     return _Rest(
         uvicorn.Config(
-            rest_app(service, _report, hosts), log_level="error", access_log=False, lifespan="off", ws="none",
+            rest_app(service, report, hosts), log_level="error", access_log=False, lifespan="off", ws="none",
             http=TimedProtocol.limited(arguments.patience, CONNECTIONS * arguments.max_requests),
             timeout_graceful_shutdown=math.ceil(arguments.grace) + 1,
         )
     )  # fmt: skip
 
 
-async def _stop(service: "Service", rest: "_Rest", serving: asyncio.Task[Any], rpc: Any, grace: float) -> None:
+async def _stop(
+    service: "Service",
+    rest: "_Rest",
+    serving: asyncio.Task[Any],
+    rpc: Any,
+    grace: float,
+    report: Callable[[str], None],
+) -> None:
     """Finishes open requests within the grace, and turns away the others."""
-    _report("stopping: open requests are finished first")
+    report("stopping: open requests are finished first")
     rest.should_exit = True
     ending = asyncio.gather(serving, rpc.stop(grace))
     done, _ = await asyncio.wait([ending], timeout=grace)
     if not done:
-        _report(f"requests that were not finished in {grace:g} s are turned away")
+        report(f"requests that were not finished in {grace:g} s are turned away")
     service.batcher.close()
     await ending
     await asyncio.to_thread(service.batcher.join)

@@ -5,6 +5,7 @@
     python -m benchmarks.evaluation  one view against ten
     python -m benchmarks.convert  the conversion of pictures against a plain Pillow loop
     python -m benchmarks.serving  an exported model against other engines, and the server against the model itself
+    python -m benchmarks.load     the server under a long mixed load, with new versions beneath
 
 Both sides of a comparison run in one process and take turns, so that a machine that slows down,
 or that somebody else uses, does so for both. What is reported is the median of the rounds' ratios.

@@ -9,15 +9,11 @@ the first call of an engine's turn, for the threads of the engine before it spin
 """
 
 import argparse
-import re
 import statistics
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +36,7 @@ from benchmarks.report import (
     whole_number,
     write_report,
 )
+from benchmarks.server_process import started
 
 ENGINE_CALLS = {1: 25, 32: 5}
 """How many calls an engine's turn counts, by batch size."""
@@ -156,7 +153,12 @@ def measure_server(model: Path, version: Path, files: list[bytes], rounds: int) 
         for start in range(0, len(files), BATCH_SIZE):
             direct(image_bytes=tf.constant(files[start : start + BATCH_SIZE]))
 
-    with _server(model) as (pid, grpc, rest), ThreadPoolExecutor(CLIENTS) as clients:
+    with (
+        started(model) as server,
+        GrpcTransport(server.grpc, server.name, None, 60, 0) as grpc,
+        RestTransport(server.rest, server.name, None, 60, 0) as rest,
+        ThreadPoolExecutor(CLIENTS) as clients,
+    ):
 
         def at_a_time(transport: Transport) -> Callable[[], object]:
             return lambda: list(clients.map(lambda file: transport.predict([file]), files))
@@ -174,33 +176,8 @@ def measure_server(model: Path, version: Path, files: list[bytes], rounds: int) 
         for number in tqdm(range(rounds), unit="round", desc="server", disable=None, leave=False):
             in_turns(number, *sides)
             for title, key in (("server's memory", "VmRSS"), ("server's memory at most", "VmHWM")):
-                values[title, "MB"].append(_memory(pid, key))
+                values[title, "MB"].append(server.memory(key))
     return {title: Figure(title, unit, found) for (title, unit), found in values.items()}
-
-
-@contextmanager
-def _server(model: Path) -> Iterator[tuple[int, GrpcTransport, RestTransport]]:
-    command = [sys.executable, "-m", "alexnet_tf.serve", "--model", str(model), "--rest-port=0", "--grpc-port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.search(r"^(\S+) .* at http://(\S+) .* and (\S+) \(gRPC\)", line)
-            if found is None:
-                raise UserError("the server does not start; try it by itself: " + " ".join(command[1:]))
-            name, rest, grpc = found.groups()
-            with GrpcTransport(grpc, name, None, 60, 0) as first, RestTransport(rest, name, None, 60, 0) as second:
-                yield process.pid, first, second
-        finally:
-            process.terminate()
-
-
-def _memory(pid: int, key: str) -> float:
-    """Megabytes, from Linux's own account of the process."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alexnet_tf.local_server.request_error import RequestError, stopping
-from alexnet_tf.local_server.screening import run_screened
+from alexnet_tf.local_server.screening import Looks, run_screened
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 
 
@@ -27,6 +27,8 @@ class Task:
     inputs: Arrays
     needs: np.ndarray
     """Bytes of memory that each picture takes while it runs, (N,)."""
+    looks: Looks | None = None
+    """What was seen of the pictures' files, if they come as files."""
     answer: "Future[Arrays]" = field(default_factory=Future)
     begun: int = 0
     """How many pictures are done or in the batch that runs."""
@@ -65,12 +67,22 @@ class Part:
         """Their arrays."""
         return {name: array[self.start : self.stop] for name, array in self.task.inputs.items()}
 
+    @property
+    def looks(self) -> Looks | None:
+        """What was seen of their files."""
+        return None if self.task.looks is None else self.task.looks[self.start : self.stop]
+
 
 class Batcher:
     """A thread that runs tasks, as many pictures at a time as fit into a batch."""
 
     def __init__(
-        self, max_batch: int, max_waiting: int, max_bytes: int, report_end: Callable[[BaseException], None]
+        self,
+        max_batch: int,
+        max_waiting: int,
+        max_bytes: int,
+        report_end: Callable[[BaseException], None],
+        count_batch: Callable[[int], None] = lambda pictures: None,
     ) -> None:
         """Starts the thread.
 
@@ -79,6 +91,7 @@ class Batcher:
           max_waiting: pictures that may wait; beyond them requests are turned away. One request may bring half of them.
           max_bytes: memory that the pictures of a batch may need together; one is always run.
           report_end: called on the thread if it cannot go on; it has turned everybody away by then.
+          count_batch: called on the thread with each batch's number of pictures.
         """
         self.max_batch = max_batch
         self.max_waiting = max_waiting
@@ -87,6 +100,7 @@ class Batcher:
         self.fault: BaseException | None = None
         """Why the thread has ended before its time."""
         self._report_end = report_end
+        self._count_batch = count_batch
         self._waiting: deque[Task] = deque()
         self._running: list[Part] = []
         self._changed = threading.Condition()
@@ -107,23 +121,29 @@ class Batcher:
                 "; send fewer at a time, or start the server with a higher --max-waiting",
             )
 
-    def submit(self, version: LoadedVersion, signature: str, inputs: Arrays, needs: np.ndarray) -> "Future[Arrays]":
+    def submit(
+        self, version: LoadedVersion, signature: str, inputs: Arrays, needs: np.ndarray, looks: Looks | None = None
+    ) -> "Future[Arrays]":
         """Queues a request; its answer comes in the future, and what is left of a cancelled one is not run.
 
         Raises:
           RequestError: too much is waiting, or the server stops.
         """
-        task = Task(version, signature, inputs, needs)
+        task = Task(version, signature, inputs, needs, looks)
         self.check_share(task.size)
         with self._changed:
             if self._closed:
                 raise stopping()
-            others = [*self._waiting, *(part.task for part in self._running)]
-            if sum(other.left for other in others if not other.answer.done()) + task.size > self.max_waiting:
+            if self._left() + task.size > self.max_waiting:
                 raise RequestError("UNAVAILABLE", f"more than {self.max_waiting} pictures are waiting; try again later")
             self._waiting.append(task)
             self._changed.notify()
         return task.answer
+
+    def waiting(self) -> int:
+        """How many pictures do not run yet."""
+        with self._changed:
+            return self._left()
 
     def close(self) -> None:
         """Turns everybody away, and ends the thread after the batch that runs."""
@@ -135,6 +155,10 @@ class Batcher:
     def join(self) -> None:
         """Waits for the thread's end."""
         self._thread.join()
+
+    def _left(self) -> int:
+        tasks = [*self._waiting, *(part.task for part in self._running)]
+        return sum(task.left for task in tasks if not task.answer.done())
 
     def _work(self) -> None:
         try:
@@ -150,6 +174,7 @@ class Batcher:
         """Runs a batch. False when the batcher is closed. A method, so that no name keeps a batch while none runs."""
         batch = self._next_batch()
         if batch:
+            self._count_batch(sum(part.stop - part.start for part in batch))
             self._run(batch)
             self._put_back()
         return bool(batch)
@@ -202,7 +227,7 @@ class Batcher:
         first = batch[0].task
         try:
             joined = {name: np.concatenate([part.inputs[name] for part in batch]) for name in first.inputs}
-            answers = run_screened(first.version, first.signature, joined)
+            answers = run_screened(first.version, first.signature, joined, _joined([part.looks for part in batch]))
         except Exception as fault:
             if len(batch) > 1:  # one request's fault is not its neighbors'
                 for part in batch:
@@ -227,3 +252,8 @@ class Batcher:
                 task.answer.set_exception(answer)
             else:
                 task.answer.set_result(answer)
+
+
+def _joined(looks: list[Looks | None]) -> Looks | None:
+    known = [some for some in looks if some is not None]
+    return [one for some in known for one in some] if len(known) == len(looks) else None

@@ -24,8 +24,8 @@ PER_PIXEL = 4
 """Bytes for each pixel of a picture file while it is decoded. Measured: 3."""
 PER_PICTURE = 2 * MEGABYTE
 """Bytes for each picture in a batch, beside its pixels: resized, cut, and on its way through the network."""
-ANSWER_NUMBER = 80
-"""Bytes for each number of an answer: array, Python's float in a list, text, message."""
+ANSWER_NUMBER = 112
+"""Bytes for each number of an answer: arrays, digits, Python's float in a list, text, message."""
 ANSWER_TEXT = 600
 """Bytes for each name or status of an answer."""
 ANSWER_FILE = 1 * MEGABYTE

@@ -2,6 +2,7 @@
 
 HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
     "DEADLINE_EXCEEDED": 408,  # only of a sender that is too slow

@@ -5,14 +5,13 @@ Paths, bodies and errors are those of TensorFlow Serving's "RESTful API" page, l
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import json
 import re
-import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -22,34 +21,43 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from alexnet_tf.local_server.bodies import read_body
 from alexnet_tf.local_server.memory import Share, json_needs
+from alexnet_tf.local_server.metrics import METRICS_PATH, Ending
 from alexnet_tf.local_server.page_routes import page_routes
-from alexnet_tf.local_server.request_error import LONGEST, RequestError, invalid, stopping
+from alexnet_tf.local_server.request_error import HTTP_STATUS, LONGEST, RequestError, invalid, stopping
 from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersion
-from alexnet_tf.local_server.service import SLOWEST, Service
+from alexnet_tf.local_server.service import Service
 from alexnet_tf.local_server.tensors import (
     examples_from_json,
     inputs_from_json,
     outputs_to_json,
     parse_json,
     pictures_in,
+    shortest,
 )
 
-DRAINED = 8
-"""Times the largest body, how much of a larger one is read before the connection is cut."""
 CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?:(predict|classify)", re.IGNORECASE)
 STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+))?(/metadata)?", re.IGNORECASE)
 PIECE = 250_000
 """Bytes of an answer that are sent at once."""
+KINDS = {status: kind for kind, status in reversed(HTTP_STATUS.items())}
+KINDS |= {200: "OK", 413: "RESOURCE_EXHAUSTED", 499: "CANCELLED"}
+"""By HTTP status: the names that metrics give them."""
 MAX_DIGITS = 18
 """Of a version: as many always fit into the 64 bits that versions have."""
 
 
 def rest_app(service: Service, report: Callable[[str], None], hosts: Collection[str]) -> Starlette:
     """The application. Every fault becomes {"error": ...} with TensorFlow Serving's HTTP status."""
+
+    async def metrics(request: Request) -> Response:
+        return Response(service.metrics_page(), media_type=CONTENT_TYPE_LATEST)
+
     return Starlette(
         routes=[
             *page_routes(service),
+            Route(METRICS_PATH, metrics, methods=["GET"]),
             Route("/{path:path}", Models(service, report), methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
         ],
         middleware=[Middleware(HostCheck, hosts=hosts)],
@@ -66,13 +74,15 @@ class Models:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
         with self.service.budget.share() as share:
-            response = await self._response(Request(scope, receive), share)
+            with self.service.metrics.request("REST") as ending:
+                response = await self._response(Request(scope, receive), share, ending)
+                ending.status = KINDS.get(response.status_code, "UNKNOWN")
             with contextlib.suppress(asyncio.CancelledError):  # the client does not read it, and the server ends
                 await response(scope, receive, send)
 
-    async def _response(self, request: Request, share: Share) -> Response:
+    async def _response(self, request: Request, share: Share, ending: Ending) -> Response:
         try:
-            return await _answer(self.service, request, share)
+            return await _answer(self.service, request, share, ending)
         except RequestError as fault:
             # Nobody waits for the rest of a request that is given up.
             unread = fault.kind == "DEADLINE_EXCEEDED" or self.service.stopping.is_set()
@@ -113,10 +123,12 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers with 403, or lets the application answer."""
         names = [value.decode("latin-1") for key, value in scope.get("headers", []) if key == b"host"]
-        if all(self._is_ours(name) for name in names):
+        others = [name for name in names if not self._is_ours(name)]
+        if not others:
             await self.app(scope, receive, send)
         else:
-            message = f"this server is not known as {names[0]}; start it with --allow-host NAME if it should be"
+            name = others[0] or "a server without a name"
+            message = f"this server is not known as {name}; start it with --allow-host NAME if it should be"
             await _error(403, message[:LONGEST])(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
@@ -128,18 +140,21 @@ class HostCheck:
         return True
 
 
-async def _answer(service: Service, request: Request, share: Share) -> Response:
+async def _answer(service: Service, request: Request, share: Share, ending: Ending) -> Response:
     path = request.scope["path"]
     if request.method == "POST" and (call := CALL.fullmatch(path)):
         name, number, method = call.groups()
+        ending.method = method.lower()
         version = service.model.version(name, _number(number))
-        body = await _body(service, request, share)
+        ending.model = name
+        body = await read_body(service, request, share)
         if body is None:
             return _error(413, f"the body is larger than {service.max_bytes} bytes")
         with service.counted():
-            return await _unless_left(request, _work(service, version, method.lower(), body, share))
+            return await _unless_left(request, _work(service, version, ending.method, body, share))
     if request.method == "GET" and (status := STATUS.fullmatch(path)):
         name, number, metadata = status.groups()
+        ending.method = "metadata" if metadata else "status"
         if metadata:
             return JSONResponse(_metadata(service.model.version(name, _number(number)), name))
         return JSONResponse(_status(service, name, _number(number)))
@@ -186,8 +201,8 @@ async def _classify(service: Service, version: LoadedVersion, document: dict[str
     labels, scores = await service.classify(version, _signature_name(document), examples, share)
     return {
         "results": [
-            [[label.decode(errors="replace"), float(score)] for label, score in zip(*row, strict=True)]
-            for row in zip(labels, scores, strict=True)
+            [[label.decode(errors="replace"), score] for label, score in zip(*row, strict=True)]
+            for row in zip(labels, shortest(scores).tolist(), strict=True)
         ]
     }
 
@@ -197,36 +212,6 @@ def _signature_name(document: dict[str, Any]) -> str:
     if not isinstance(name, str):
         raise invalid("'signature_name' key must be a string value")
     return name or DEFAULT_SIGNATURE
-
-
-async def _body(service: Service, request: Request, share: Share) -> bytes | None:
-    """The request's body; None where it is larger than allowed.
-
-    Such a body is read on for a while and thrown away: a client that is still sending would not see the answer.
-
-    Raises:
-      RequestError: it does not come in time, there is no room for it, or the server stops.
-      ClientDisconnect: it does not come at all.
-    """
-    body = bytearray()
-    size = 0
-    start = time.monotonic()
-    more = True
-    while more:
-        deadline = start + service.patience + size / SLOWEST
-        message = await service.received(request.receive(), functools.partial(float, deadline))
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        more = message.get("more_body", False)
-        size += len(message.get("body", b""))
-        if size > service.max_bytes:
-            body.clear()
-            if size > DRAINED * service.max_bytes:
-                break
-        else:
-            share.raise_to(2 * size)  # for a moment as it grows, and then as bytes
-            body += message.get("body", b"")
-    return bytes(body) if size <= service.max_bytes else None
 
 
 def _number(text: str | None) -> int | None:

@@ -1,14 +1,17 @@
-"""TensorFlow Serving's gRPC interface: PredictionService and ModelService, from its own protos."""
+"""TensorFlow Serving's gRPC interface: PredictionService and ModelService, from its own protos, and gRPC's Health."""
 
 import asyncio
+import contextlib
+import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -21,6 +24,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from alexnet_tf.local_server.health import Health
 from alexnet_tf.local_server.memory import COPIES, Share
 from alexnet_tf.local_server.request_error import RequestError, invalid
 from alexnet_tf.local_server.served_model import DEFAULT_SIGNATURE, LoadedVersion
@@ -37,19 +41,20 @@ CROWDED = 1.0
 
 
 CALLS: dict[str, dict[str, Any]] = {
-    "PredictionService": {
+    "tensorflow.serving.PredictionService": {
         "Classify": classification_pb2.ClassificationRequest,
         "Regress": regression_pb2.RegressionRequest,
         "Predict": predict_pb2.PredictRequest,
         "MultiInference": inference_pb2.MultiInferenceRequest,
         "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
     },
-    "ModelService": {
+    "tensorflow.serving.ModelService": {
         "GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
         "HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
     },
+    "grpc.health.v1.Health": {"Check": health_pb2.HealthCheckRequest, "Watch": health_pb2.HealthCheckRequest},
 }
-"""What each call of TensorFlow Serving's two services takes. Their own modules tell it, too, but those that come for
+"""What each call of a service takes. Their own modules tell it, too, but TensorFlow Serving's that come for
 TensorFlow 2.15 cannot be imported beside its protobuf."""
 
 
@@ -63,12 +68,13 @@ def rpc_server(service: Service, report: Callable[[str], None]) -> grpc.aio.Serv
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=OPEN_CALLS * service.max_requests)
     calls = _Calls(service, report)
-    for name, servicer in (("PredictionService", PredictionService(service)), ("ModelService", ModelService(service))):
+    servicers = (PredictionService(service), ModelService(service), Health(service))
+    for (name, methods), servicer in zip(CALLS.items(), servicers, strict=True):
         handlers = {
-            method: calls.handler(getattr(servicer, method, None), message) for method, message in CALLS[name].items()
+            method: calls.handler(method, getattr(servicer, method, None), message)
+            for method, message in methods.items()
         }
-        whole_name = f"tensorflow.serving.{name}"
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(whole_name, handlers),))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     return server
 
 
@@ -87,26 +93,50 @@ class _Calls:
         """How many wait to read theirs."""
         self.reading = asyncio.Semaphore(max(1, service.budget.limit // (2 * service.max_bytes)))
 
-    def handler(self, method: Callable[[Any, Share], Awaitable[Any]] | None, message: Any) -> grpc.RpcMethodHandler:
+    def handler(self, name: str, method: Callable[[Any, Share], Any] | None, message: Any) -> grpc.RpcMethodHandler:
         """For one method of a service, which takes a message of this type and the memory that its request holds."""
 
         async def answered(_: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with self._call(name, method, message, context) as (request, share):
+                assert method is not None
+                with self.service.counted():
+                    return await method(request, share)
+
+        async def watched(_: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async with self._call(name, method, message, context) as (request, share):
+                assert method is not None
+                async for answer in method(request, share):
+                    yield answer
+
+        if inspect.isasyncgenfunction(method):
+            return grpc.stream_stream_rpc_method_handler(watched, None, _serialized)
+        return grpc.stream_unary_rpc_method_handler(answered, None, _serialized)
+
+    @contextlib.asynccontextmanager
+    async def _call(
+        self, name: str, method: Any, message: Any, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[tuple[Any, Share]]:
+        """The message and its memory; what fails meanwhile ends the call with its status."""
+        with self.service.metrics.request("GRPC") as ending:
+            ending.method = name
             try:
                 if method is None:
                     raise RequestError("UNIMPLEMENTED", "this server has no such call; TensorFlow Serving has")
                 with self.service.budget.share() as share:
                     request = await self._message(message, context, share)
-                    with self.service.counted():
-                        return await method(request, share)
+                    if hasattr(request, "model_spec") and request.model_spec.name == self.service.model.name:
+                        ending.model = request.model_spec.name
+                    yield request, share
+                ending.status = "OK"
             except RequestError as fault:
+                ending.status = fault.kind
                 await context.abort(grpc.StatusCode[fault.kind], str(fault))
             except Exception as fault:
                 if isinstance(fault, grpc.aio.AbortError):
                     raise
+                ending.status = "INTERNAL"
                 self.report(f"warning: a call failed: {type(fault).__name__}: {fault}")
                 await context.abort(grpc.StatusCode.INTERNAL, "the server failed on this call; its log says how")
-
-        return grpc.stream_unary_rpc_method_handler(answered, None, lambda answer: answer.SerializeToString())
 
     async def _message(self, message: Any, context: grpc.aio.ServicerContext, share: Share) -> Any:
         data = await self._read(context)
@@ -134,6 +164,10 @@ class _Calls:
             )
         finally:
             self.reading.release()
+
+
+def _serialized(answer: Any) -> bytes:
+    return answer.SerializeToString()
 
 
 class PredictionService:

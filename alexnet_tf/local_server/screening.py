@@ -3,7 +3,8 @@
 A picture that is refused has a status and zeros in place of numbers, and the exported graph, which knows only whole
 batches, would run the network on those zeros. What looks here as if it will be refused is asked of the model itself by
 its `view` signature, which reads files as the others do and has no network; only what that refuses is left out. So this
-module can be wrong about a file without giving another answer.
+module can be wrong about a file without giving another answer. One kind of file is refused here alone: the graph cannot
+inflate a PNG file's data bit by bit, to see whether they are more than its pixels need.
 """
 
 import io
@@ -18,7 +19,8 @@ from tensorflow.core.example import example_pb2
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS, OK
 from alexnet_tf.serving.signatures import CLASSIFY
-from tfrecords.picture_kinds import READ_BY_ALL
+from tfrecords.picture_kinds import PNG_SIGNATURE, READ_BY_ALL
+from tfrecords.picture_limits import MUCH_PNG_DATA, SPARE_PNG_DATA
 from tfrecords.picture_structure import UnreadablePicture, essence
 from tfrecords.schema import KEY_IMAGE
 
@@ -33,15 +35,21 @@ class FirstLook(NamedTuple):
     pixels: int
     """Height times width as the file declares them, at most MAX_PIXELS: beyond that nothing is decoded."""
     doubtful: bool
-    """Whether it may be refused."""
+    """Whether the model may refuse it."""
+    status: bytes | None = None
+    """Why it is refused, whatever the model would do."""
+
+
+Looks = list[FirstLook | None]
+"""Of each picture of a request; None of what has no place for a file."""
 
 
 def first_look(file: bytes) -> FirstLook:
-    """Looks at a picture file without decoding it."""
+    """Looks at a picture file without decoding it; only a dense one's data are inflated, which can take a second."""
     try:
-        found = essence(file)
-    except UnreadablePicture:  # exports of earlier versions do not judge structures and may decode it
-        return FirstLook(_declared(file), True)
+        found = essence(file, thorough=is_dense(file))
+    except UnreadablePicture as fault:  # exports of earlier versions do not judge structures and may decode it
+        return FirstLook(_declared(file), True, str(fault).encode() if str(fault) == MUCH_PNG_DATA else None)
     return FirstLook(found.pixels, not found.pixels or found.cut or len(file) < SMALL)
 
 
@@ -53,6 +61,11 @@ def _declared(file: bytes) -> int:
                 return min(picture.width * picture.height, MAX_PIXELS)
     except Exception:  # whatever Pillow makes of a damaged header; TensorFlow may see more in it
         return MAX_PIXELS
+
+
+def is_dense(file: bytes) -> bool:
+    """Whether a file may stand for so much more than it has pixels that its data are to be inflated."""
+    return file.startswith(PNG_SIGNATURE) and len(file) > 2 * SPARE_PNG_DATA
 
 
 def files_of(signature: str, inputs: Arrays) -> list[bytes | None] | None:
@@ -75,15 +88,16 @@ def _file_in(example: bytes) -> bytes | None:
     return values[0] if len(values) == 1 else None
 
 
-def run_screened(version: LoadedVersion, signature: str, inputs: Arrays) -> Arrays:
+def run_screened(version: LoadedVersion, signature: str, inputs: Arrays, looks: Looks | None = None) -> Arrays:
     """As version.run, but the network runs only on pictures that are not refused beforehand. The answers are equal.
 
     Args:
       version: the model.
       signature: one of its names.
       inputs: checked arrays of N pictures.
+      looks: what was seen of their files, in the order of `files_of`; looked at here where it is not given.
     """
-    statuses = _refused(version, signature, inputs)
+    statuses = _refused(version, signature, inputs, looks)
     refused = np.array([status is not None for status in statuses], bool)
     if not refused.any():
         return version.run(signature, inputs)
@@ -102,20 +116,26 @@ def run_screened(version: LoadedVersion, signature: str, inputs: Arrays) -> Arra
     return joined
 
 
-def _refused(version: LoadedVersion, signature: str, inputs: Arrays) -> list[bytes | None]:
+def _refused(version: LoadedVersion, signature: str, inputs: Arrays, looks: Looks | None) -> list[bytes | None]:
     """For each picture why it is refused, or None where it may be good."""
-    if VIEW in version.signatures and signature != VIEW:
-        if PIXELS in inputs:
-            return _refused_pixels(version, signature, inputs[PIXELS])
-        files = files_of(signature, inputs)
-        if files is not None:
-            return _refused_files(version, files, inputs)
-    return [None] * len(next(iter(inputs.values())))
+    if VIEW in version.signatures and PIXELS in inputs:
+        return _refused_pixels(version, signature, inputs[PIXELS])
+    files = files_of(signature, inputs)
+    if files is None:
+        return [None] * len(next(iter(inputs.values())))
+    if looks is None:
+        looks = [None if file is None else first_look(file) for file in files]
+    if VIEW not in version.signatures or signature == VIEW:
+        return [None if look is None else look.status for look in looks]
+    return _refused_files(version, files, looks, inputs)
 
 
-def _refused_files(version: LoadedVersion, files: list[bytes | None], inputs: Arrays) -> list[bytes | None]:
-    doubtful = list({file: None for file in files if file is not None and first_look(file).doubtful})
-    statuses: dict[bytes | None, bytes] = {}
+def _refused_files(
+    version: LoadedVersion, files: list[bytes | None], looks: Looks, inputs: Arrays
+) -> list[bytes | None]:
+    seen = {file: look for file, look in zip(files, looks, strict=True) if look is not None}
+    statuses: dict[bytes | None, bytes] = {file: look.status for file, look in seen.items() if look.status is not None}
+    doubtful = [file for file, look in seen.items() if file is not None and look.doubtful and file not in statuses]
     if doubtful:
         statuses.update(zip(doubtful, version.run(VIEW, {FILES: _objects(doubtful)})["status"], strict=True))
     if None in files:  # all of them fail in the same way

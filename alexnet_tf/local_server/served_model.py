@@ -51,7 +51,7 @@ class LoadedVersion:
         """
         name = name or DEFAULT_SIGNATURE
         if name not in self.signatures:
-            raise RequestError("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
+            raise RequestError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found')
         return self.signatures[name]
 
     def run(self, signature: str, inputs: Arrays) -> Arrays:
@@ -141,6 +141,12 @@ class ServedModel:
     def failures(self) -> list[str]:
         """What is wrong with the versions that could not be loaded."""
         return [failure.reason for failure in self._failed.values()]
+
+    @property
+    def number(self) -> int:
+        """The version that serves."""
+        assert self._loaded is not None
+        return self._loaded.number
 
     def version(self, name: str, number: int | None) -> LoadedVersion:
         """The version that a request asks for; None asks for the one that serves.

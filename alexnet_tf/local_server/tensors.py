@@ -1,7 +1,6 @@
 """Arrays out of JSON and protocol messages, and back, by the rules of TensorFlow Serving's REST and gRPC interfaces."""
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -101,8 +100,8 @@ def inputs_from_json(document: dict[str, Any], signature: meta_graph_pb2.Signatu
     else:
         values = document["inputs"]
         columns = values if _is_named(values) else {names[0]: values}
-        if set(columns) != set(names):
-            raise invalid(f"'inputs' must name the inputs {', '.join(names)}")
+        if missing := [name for name in names if name not in columns]:  # further ones are left out
+            raise invalid(f"Missing named input: {missing[0]} in 'inputs' object")
     arrays = {name: _array(columns[name], signature.inputs[name].dtype, name) for name in names}
     return checked_inputs(arrays, signature), rows
 
@@ -170,10 +169,26 @@ def _bytes(value: Any, name: str) -> bytes:
         return value.encode()
     if isinstance(value, dict) and isinstance(value.get("b64"), str) and len(value) == 1:
         try:
-            return base64.b64decode(value["b64"], validate=True)
-        except (binascii.Error, ValueError) as fault:
+            return _decoded(value["b64"])
+        except ValueError as fault:
             raise invalid(f"input {name}: Unable to base64 decode") from fault
     raise invalid(f'input {name}: expecting a string or {{"b64": ...}}')
+
+
+def _decoded(text: str) -> bytes:
+    """What base64 stands for, as Abseil's Base64Unescape takes it, which TensorFlow Serving calls.
+
+    Space may stand anywhere, and the padding may be missing or made of dots; the URL's alphabet is another one.
+
+    Raises:
+      ValueError: it is none.
+    """
+    data = text.encode("ascii").translate(None, b"\t\n\v\f\r ")
+    letters = data.rstrip(b"=.")
+    padding = -len(letters) % 4
+    if len(data) - len(letters) not in (0, padding):
+        raise ValueError("padding of another length")
+    return base64.b64decode(letters + b"=" * padding, validate=True)
 
 
 def checked_inputs(inputs: Arrays, signature: meta_graph_pb2.SignatureDef) -> Arrays:
@@ -215,13 +230,18 @@ def _type_name(dtype: int) -> str:
 
 def outputs_to_json(outputs: Arrays, rows: bool) -> dict[str, Any]:
     """A predict response, in the format of its request; strings named ..._bytes as base64."""
-    columns = {name: _json_values(array.tolist(), name.endswith("_bytes")) for name, array in outputs.items()}
+    columns = {name: _json_values(shortest(array).tolist(), name.endswith("_bytes")) for name, array in outputs.items()}
     if not rows:
         return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
     if len(columns) == 1:
         return {"predictions": next(iter(columns.values()))}
     values = zip(*columns.values(), strict=True)
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in values]}
+
+
+def shortest(array: np.ndarray) -> np.ndarray:
+    """Numbers of 32 bits as 64-bit ones that Python prints in the fewest digits that read back as the same 32 bits."""
+    return array.astype("S24").astype(np.float64) if array.dtype == np.float32 else array
 
 
 def _json_values(value: Any, as_base64: bool) -> Any:
@@ -297,12 +317,14 @@ def _example(features: dict[str, Any]) -> bytes:
         values = value if isinstance(value, list) else [value]
         feature = example.features.feature[name]
         try:
-            if all(isinstance(one, int) and not isinstance(one, bool) for one in values):
-                feature.int64_list.value.extend(values)
+            if not values:  # neither kind
+                continue
+            if all(isinstance(one, int) for one in values):  # true and false are 1 and 0
+                feature.int64_list.value.extend(map(int, values))
             elif all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
                 feature.float_list.value.extend(values)
             else:
                 feature.bytes_list.value.extend(_bytes(one, name) for one in values)
-        except ValueError as fault:  # a number beyond 64 bits
+        except (ValueError, OverflowError) as fault:  # a number beyond 64 bits
             raise invalid(f"feature {name}: {fault}") from fault
     return example.SerializeToString()

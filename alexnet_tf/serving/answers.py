@@ -3,25 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.file_faults import cannot_be_read
-from tfrecords.picture_limits import MAX_FILE_BYTES
+from alexnet_tf.program.regular_files import read_regular
+
+LARGEST = 1_000_000_000
+"""Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
 
 
 def read_picture(path: Path) -> bytes:
     """A picture file's bytes.
 
     Raises:
-      UserError: it cannot be read, or is larger than MAX_FILE_BYTES.
+      UserError: it cannot be read, is no regular file, or is larger than any picture.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)  # a device may never end
-    except OSError as fault:
-        raise cannot_be_read(f"picture {path}", fault) from fault
-    if len(content) > MAX_FILE_BYTES:
-        raise UserError(f"picture {path}: file larger than {MAX_FILE_BYTES >> 20} MiB")
-    return content
+    return read_regular(path, "picture", LARGEST)
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

@@ -80,6 +80,20 @@ def swollen_png(width: int, height: int, megabytes: int) -> bytes:
     return png(width, height, b"".join([*parts, packer.flush()]))
 
 
+def noisy_png(side: int, noise: int, megabytes: int = 0) -> bytes:
+    """Its first `noise` bytes cannot be compressed, so that its beginning tells nothing of zeros behind its pixels."""
+    varied = b"".join(b"\0" + np.random.default_rng(row).bytes(3 * side) for row in range(-(-noise // (3 * side))))
+    pixels, zeros = varied + rows(side, side)[len(varied) :], bytes(1 << 20)
+    packer = zlib.compressobj(9, wbits=-15)
+    start = packer.compress(pixels) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH)  # needs nothing before it, so can be repeated
+    check = zlib.adler32(pixels)
+    for _ in range(megabytes):
+        check = zlib.adler32(zeros, check)
+    end = zlib.compressobj(wbits=-15).flush() + struct.pack(">I", check)
+    return png(side, side, b"\x78\xda" + start + again * megabytes + end)
+
+
 # GIF
 
 

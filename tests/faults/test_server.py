@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import gzip
+import http.client
 import json
 import os
 import signal
@@ -21,6 +23,8 @@ from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_g
 from tests.alexnet_tf.serving.conftest import Exported, export_of, program, stored_pictures  # noqa: F401
 from tests.alexnet_tf.serving.grpc_requests import one_for_all, predict_request, status_of
 from tests.alexnet_tf.serving.servers import Server, local_server
+from tests.faults.hostile_pictures import noisy_png
+from tfrecords.picture_limits import MUCH_PNG_DATA
 
 PREDICT, CLASSIFY = "/v1/models/alexnet:predict", "/v1/models/alexnet:classify"
 HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\n"
@@ -119,6 +123,23 @@ class TestMemory:
         assert found <= {200, 400, 429, 503}
         assert is_well(server)
 
+    def test_compressed_bodies_that_grow(self, server: Server) -> None:
+        start = b'{"instances":["x"]}'
+        large = gzip.compress(start + bytes(100_000_000))
+        allowed = gzip.compress(start + b" " * 3_900_000)
+
+        def send(body: bytes) -> int:
+            connection = http.client.HTTPConnection(server.rest, timeout=60)
+            connection.request("POST", PREDICT, body, {"Content-Encoding": "gzip"})
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+        with growth_below(server, 1.25 * MEMORY), ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(send, [large] * 16)) <= {413, 429, 503}
+            assert set(pool.map(send, [allowed] * 16)) <= {200, 429, 503}
+        assert send(allowed) == 200 and is_well(server)
+
     def test_messages_that_grow(self, server: Server) -> None:
         strings = predict_request("probabilities", image_bytes=tf.make_tensor_proto([b""] * 1_500_000))
         names = predict_request("probabilities", **{f"{n}": tf.make_tensor_proto([b""]) for n in range(20_000)})
@@ -154,6 +175,15 @@ class TestTime:
         assert time.monotonic() - start < 10
         status, answer = server.call(PREDICT, {"instances": [""] * 500})
         assert status == 200 and {row["status"] for row in answer["predictions"]} == {"empty file"}
+
+    def test_a_picture_whose_data_go_on_behind_its_pixels(self, server: Server) -> None:
+        """The model itself would be busy for 2 s with each compressed megabyte."""
+        file = noisy_png(600, 300_000, megabytes=700)
+        assert len(file) < 1_100_000
+        start = time.monotonic()
+        status, answer = server.call(PREDICT, {"instances": [b64(file)] * 2})
+        assert status == 200 and [row["status"] for row in answer["predictions"]] == [MUCH_PNG_DATA] * 2
+        assert time.monotonic() - start < 2
 
     def test_others_get_their_turn(self, server: Server, many: bytes, stored_pictures: list[bytes]) -> None:  # noqa: F811
         one = b64(stored_pictures[0])
@@ -253,6 +283,8 @@ def test_a_stop_holds_whatever_is_running(server: Server, many: bytes) -> None:
     ]  # fmt: skip
     over = threading.Event()
     with grpc.insecure_channel(server.grpc) as channel:
+        health = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        assert next(health) == b"\x08\x01"  # SERVING
         call = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
         waiting = call.future(iter(over.wait, True))
         time.sleep(0.5)
@@ -262,6 +294,7 @@ def test_a_stop_holds_whatever_is_running(server: Server, many: bytes) -> None:
         server.process.wait(timeout=30)
         assert time.monotonic() - start < 1 + 5 + 2  # the grace, what may come after it, and a slow machine
         assert b" 503 " in answer and b"the server is stopping" in answer
+        assert list(health) == [b"\x08\x02"]  # NOT_SERVING
         over.set()
         assert waiting.exception(timeout=10) is not None
     for one in [running, *silent]:

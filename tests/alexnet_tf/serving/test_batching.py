@@ -1,6 +1,7 @@
 """The local server's batches in one process: refused pictures, fair turns, memory, and the thread's end."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,12 +12,13 @@ from PIL import Image
 
 from alexnet_tf.local_server.batching import Batcher
 from alexnet_tf.local_server.request_error import RequestError
-from alexnet_tf.local_server.screening import first_look, run_screened
+from alexnet_tf.local_server.screening import SMALL, first_look, run_screened
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tests.closeness import WHOLE_NETWORK, assert_close
-from tfrecords.picture_limits import MAX_PIXELS
+from tests.faults.hostile_pictures import noisy_png
+from tfrecords.picture_limits import MAX_PIXELS, MUCH_PNG_DATA, SPARE_PNG_DATA
 
 LARGEST = 10**9
 
@@ -140,6 +142,39 @@ class TestScreening:
         assert [first_look(file).pixels for file in good] == [256 * 256, 4800, 4800]
         assert [first_look(file).pixels for file in refused[-2:]] == [MAX_PIXELS, 200_000]
         assert not first_look(good[0]).doubtful
+
+    def test_dense_files_are_inflated_before_they_run(self, version: Counted) -> None:
+        """No graph can do it; and a sound one runs, and costs the model nothing more."""
+        sound, swollen = noisy_png(600, 300_000), noisy_png(600, 300_000, megabytes=300)
+        assert len(swollen) > len(sound) > 2 * SPARE_PNG_DATA
+        assert not first_look(sound).doubtful
+        files = objects([sound, swollen])
+        example = tf.train.Example()
+        example.features.feature["image"].bytes_list.value.append(swollen)
+        for signature, inputs, expected in (
+            ("probabilities", {"image_bytes": files}, [b"ok", MUCH_PNG_DATA.encode()]),
+            ("view", {"image_bytes": files}, [b"ok", MUCH_PNG_DATA.encode()]),
+            ("classify", {"inputs": objects([example.SerializeToString()])}, [MUCH_PNG_DATA.encode()]),
+        ):
+            run_screened(version, signature, inputs)  # once, to see what a refusal looks like
+            version.calls.clear()
+            start = time.perf_counter()
+            found = run_screened(version, signature, inputs)
+            assert time.perf_counter() - start < 5
+            statuses = found["classes"][:, 0] if signature == "classify" else found["status"]
+            assert statuses.tolist() == expected
+            assert version.calls == [(signature, 1)] * (len(expected) - 1)
+
+    def test_damage_that_a_checksum_shows_runs_no_network(self, version: Counted) -> None:
+        sound = noisy_png(300, 200_000)
+        damaged = bytearray(sound)
+        damaged[len(sound) // 2] ^= 1
+        assert len(damaged) > SMALL and damaged[-12:] == sound[-12:]
+        run_screened(version, "probabilities", {"image_bytes": objects([b""])})
+        version.calls.clear()
+        inputs = {"image_bytes": objects([bytes(damaged)])}
+        assert run_screened(version, "probabilities", inputs)["status"][0].startswith(b"damaged")
+        assert version.rows() == {"view": 1}
 
 
 class TestTurns:

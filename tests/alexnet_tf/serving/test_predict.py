@@ -1,6 +1,7 @@
 """predict on an exported model."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,13 @@ def test_bad_files_take_no_answer_from_the_good_ones(
     program: Exported, stored_pictures: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also in the exported model alone, as a server has it, the hostile file is refused."""
-    paths = {name: tmp_path / name for name in ("first.jpg", "notes.jpg", "hostile.jpg", "missing.jpg", "last.jpg")}
+    names = ("first.jpg", "notes.jpg", "hostile.jpg", "missing.jpg", "pipe", "endless", "last.jpg")
+    paths = {name: tmp_path / name for name in names}
     paths["first.jpg"].write_bytes(stored_pictures[0])
     paths["notes.jpg"].write_text("no picture")
     paths["hostile.jpg"].write_bytes(many_scans(882))
+    os.mkfifo(paths["pipe"])
+    paths["endless"].symlink_to("/dev/zero")
     paths["last.jpg"].write_bytes(stored_pictures[1])
     command = ["--model", str(program.models), *map(str, paths.values())]
     assert predict.main([*command, "--json"]) == 1
@@ -49,6 +53,8 @@ def test_bad_files_take_no_answer_from_the_good_ones(
         f"error: picture {paths['notes.jpg']}: no JPEG, PNG or GIF file",
         f"error: picture {paths['hostile.jpg']}: {MUCH_SCANNED}",
         f"error: picture {paths['missing.jpg']} cannot be read: No such file or directory",
+        f"error: picture {paths['pipe']} is a named pipe, no regular file; name a file",
+        f"error: picture {paths['endless']} is a device, no regular file; name a file",
     ]
     assert predict.main(command) == 1
     lines = capsys.readouterr().out.splitlines()

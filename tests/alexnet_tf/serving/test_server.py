@@ -230,8 +230,9 @@ class TestGrpc:
             missing = predict_request("", "image_bytes", [b"x"])
             missing.inputs["image_bytes"].string_val.append(b"y")
             assert code_of(other) == code_of(version) == "NOT_FOUND"
+            assert code_of(predict_request("nothing", "image_bytes", [b"x"])) == "FAILED_PRECONDITION"
             for wrong in (
-                predict_request("nothing", "image_bytes", [b"x"]), predict_request("", "images", [b"x"]),
+                predict_request("", "images", [b"x"]),
                 predict_request("", "image_bytes", [1.5]), predict_request("", "image_bytes", b"scalar"),
                 missing,
             ):  # fmt: skip
