@@ -220,7 +220,9 @@ def _central_square(picture: Image.Image, size: int) -> Image.Image:
     wide, tall = (round(side * size / short) for side in picture.size)
     left, top = (wide - size) // 2, (tall - size) // 2
     across, down = picture.width / wide, picture.height / tall
-    box = CropBox(left * across, top * down, size * across, size * down)
+    x, y = left * across, top * down
+    # Products may be beyond the picture's edge by a rounding.
+    box = CropBox(x, y, min(size * across, picture.width - x), min(size * down, picture.height - y))
     square = Image.new("RGB", (size, size))
     _resizer.resize_pil(picture, square, ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom), crop_box=box))
     return square
