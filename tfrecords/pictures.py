@@ -178,8 +178,12 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
 
 def _from_ink(picture: Image.Image) -> Image.Image:
     """CMYK to RGB as TensorFlow does it; Pillow's own way rounds otherwise."""
-    left = 255 - np.asarray(picture).astype(np.uint16)
-    return Image.fromarray((left[..., :3] * left[..., 3:] // 255).astype(np.uint8))
+    ink = np.asarray(picture)
+    colors = np.empty((*ink.shape[:2], 3), np.uint8)
+    for row, line in zip(colors, ink, strict=True):  # one by one, for a large picture would take much memory
+        left = 255 - line.astype(np.uint16)
+        row[:] = left[:, :3] * left[:, 3:] // 255
+    return Image.fromarray(colors)
 
 
 TIFF_BITS = 258
