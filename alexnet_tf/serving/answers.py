@@ -4,23 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
-from tfrecords.picture_limits import MAX_FILE_BYTES
 
 
 def read_picture(path: Path) -> bytes:
     """A picture file's bytes.
 
     Raises:
-      UserError: it cannot be read, or is larger than MAX_FILE_BYTES.
+      UserError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)  # a device may never end
+        return path.read_bytes()
     except OSError as fault:
         raise UserError(f"picture {path} cannot be read: {fault.strerror}") from fault
-    if len(content) > MAX_FILE_BYTES:
-        raise UserError(f"picture {path}: file larger than {MAX_FILE_BYTES >> 20} MiB")
-    return content
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

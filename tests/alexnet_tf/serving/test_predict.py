@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from alexnet_tf import predict
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.serving.answers import read_picture
 from alexnet_tf.serving.picture_files import OK
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.closeness import WHOLE_NETWORK, assert_close
@@ -77,12 +76,6 @@ def test_predict_converter_and_model_give_the_same_reason(program: Exported, tmp
     assert list(map(without_detail, reasons)) == [name.partition(" ")[2] for name in refused]
     statuses = program.signature("view")(image_bytes=tf.constant(list(refused.values())))["status"].numpy()
     assert [status.decode() for status in statuses] == list(map(without_detail, reasons))
-
-
-def test_a_device_without_end_is_read_no_further_than_pictures_go(tmp_path: Path) -> None:
-    (tmp_path / "zeros.png").symlink_to("/dev/zero")
-    with pytest.raises(UserError, match=r"zeros\.png: file larger than 256 MiB"):
-        read_picture(tmp_path / "zeros.png")
 
 
 def test_predict_names_what_is_wrong(program: Exported, tmp_path: Path) -> None:
