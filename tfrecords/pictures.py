@@ -195,8 +195,12 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
 
 def _from_ink(picture: Image.Image) -> Image.Image:
     """CMYK to RGB as TensorFlow does it; Pillow's own way rounds otherwise."""
-    left = 255 - np.asarray(picture).astype(np.uint16)
-    return Image.fromarray((left[..., :3] * left[..., 3:] // 255).astype(np.uint8))
+    ink = np.asarray(picture)
+    colors = np.empty((*ink.shape[:2], 3), np.uint8)
+    for row, line in zip(colors, ink, strict=True):  # one by one, for a large picture would take much memory
+        left = 255 - line.astype(np.uint16)
+        row[:] = left[:, :3] * left[:, 3:] // 255
+    return Image.fromarray(colors)
 
 
 TIFF_BITS = 258
@@ -237,7 +241,9 @@ def _central_square(picture: Image.Image, size: int) -> Image.Image:
     wide, tall = (round(side * size / short) for side in picture.size)
     left, top = (wide - size) // 2, (tall - size) // 2
     across, down = picture.width / wide, picture.height / tall
-    box = CropBox(left * across, top * down, size * across, size * down)
+    x, y = left * across, top * down
+    # Products may be beyond the picture's edge by a rounding.
+    box = CropBox(x, y, min(size * across, picture.width - x), min(size * down, picture.height - y))
     square = Image.new("RGB", (size, size))
     _resizer.resize_pil(picture, square, ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom), crop_box=box))
     return square

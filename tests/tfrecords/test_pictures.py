@@ -74,6 +74,14 @@ def test_picture_of_the_right_size_is_untouched() -> None:
     assert np.array_equal(load_picture(file_bytes(Image.fromarray(pixels)), 256), pixels)
 
 
+def test_every_size_of_pictures_and_squares_fits() -> None:
+    """Shares of a side that binary fractions cannot tell must not lead out of the picture."""
+    for size in (28, 100, 299):
+        for width in range(1, 120):
+            file = file_bytes(Image.new("RGB", (width, 2 * width + 1), (9, 9, 9)))
+            assert (load_picture(file, size) == 9).all()
+
+
 def test_crop_is_central() -> None:
     pixels = noise(300, 256)
     found = load_picture(file_bytes(Image.fromarray(pixels)), 256)
