@@ -4,6 +4,7 @@ A file that cannot be read or used gets a line on stderr and makes the exit stat
 """
 
 import argparse
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -44,7 +45,9 @@ def main(argv: list[str]) -> int:
             answers[str(path)] = _top(_classify(model, path), model.classes, arguments.top)
         except UserError as fault:
             faults.append(fault)
-    print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers), flush=True)
+    in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    text = json.dumps(answers, indent=1, ensure_ascii=in_ascii) if arguments.json else answer_table(answers)
+    print(text, flush=True)
     for told in faults:
         print(f"error: {told}", file=sys.stderr)
     return FAULT if faults else DONE
@@ -53,7 +56,7 @@ def main(argv: list[str]) -> int:
 def _classify(model: ExportedModel, path: Path) -> np.ndarray:
     file = read_picture(path)
     try:
-        found = essence(file, inflate=True)  # exports of earlier versions do not judge it themselves
+        found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
     except UnreadablePicture as fault:
         raise UserError(f"picture {path}: {fault}") from fault
     probabilities, status = model.answer(tf.constant([file if found.cut else found.file]))

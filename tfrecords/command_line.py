@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from alexnet_tf.program.errors import UserError
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
 from tfrecords.plan import Settings
 from tfrecords.sources import Source
@@ -39,7 +40,9 @@ def make_source(options: argparse.Namespace) -> Source:
         from tfrecords.tfds_source import TfdsSource
 
         return TfdsSource(options.name, options.data_dir, options.train_split, options.val_split)
-    if options.labels is not None:
+    if options.labels is None:
+        _refuse_output_within(options.out, [options.train, options.val or options.train])
+    else:
         folders = {"train": options.train, "val": options.val or options.train}
         return LabelsSource(options.labels, folders, options.val_fraction, options.seed)
     if options.val_fraction is not None:
@@ -112,6 +115,15 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         default=defaults.max_unreadable,
         help="more pictures than this that cannot be read fail the conversion (20)",
     )
+
+
+def _refuse_output_within(out: Path, folders: list[Path]) -> None:
+    """Refuses an output that the next conversion would take for a class, or for pictures of one."""
+    whole = os.path.realpath(out)
+    for folder in map(os.path.realpath, folders):
+        first = os.path.relpath(whole, folder).split(os.sep)[0]
+        if not first.startswith("."):  # hidden ones are not looked at; and .. leads out of the folder
+            raise UserError(f"--out {out} lies inside {folder}, among the class folders: give one beside it")
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -6,20 +6,21 @@
 Where nothing says which pictures are for validation, `--val-fraction` draws them.
 """
 
-import csv
-import io
+import contextlib
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
-from alexnet_tf.program.text_files import read_text
-from tfrecords.pictures import UnreadablePicture
-from tfrecords.sources import MAX_FILE_BYTES, NAMES_FILE, draw, in_label_order, printable, read_names
-
-SPLITS = ("train", "val")
+from alexnet_tf.program.whole_files import open_to_read
+from tfrecords.label_list import SPLITS, read_label_list
+from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_structure import UnreadablePicture
+from tfrecords.sources import NAMES_FILE, composed, draw, in_label_order, printable, read_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +48,32 @@ class FolderItem:
         """The file's bytes.
 
         Raises:
-            OSError: it cannot be opened or read.
-            UnreadablePicture: it is larger than MAX_FILE_BYTES.
+            OSError: it cannot be opened or read, or it is a pipe or a device, which might never end.
+            UnreadablePicture: it is larger than MAX_FILE_BYTES, or this system cannot write its name.
         """
-        with open(os.path.join(self.folder, self.file_name), "rb") as file:
+        with self._open() as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
                 raise UnreadablePicture(f"file larger than {MAX_FILE_BYTES >> 20} MiB")
             return file.read()
 
+    def _open(self) -> BinaryIO:
+        try:
+            return open_to_read(Path(self.folder, self.file_name))
+        except UnicodeEncodeError as fault:  # an old locale, which knows fewer letters than the list of labels
+            raise UnreadablePicture(f"its name cannot be written in {fault.encoding}: set LC_ALL=C.UTF-8") from fault
+        except FileNotFoundError:
+            # A list of labels may have been made where file names are stored in another Unicode form.
+            for form in ("NFC", "NFD"):
+                with contextlib.suppress(FileNotFoundError):
+                    return open_to_read(Path(self.folder, unicodedata.normalize(form, self.file_name)))
+            raise
+
 
 class FolderSource:
-    """`train/<class>/<picture>` and `val/<class>/<picture>`; the folder's name is the class key."""
+    """`train/<class>/<picture>` and `val/<class>/<picture>`; the folder's name is the class key.
+
+    The same name in another Unicode form, as other systems store it, is the same class.
+    """
 
     kind = "folder"
 
@@ -65,11 +81,16 @@ class FolderSource:
         """Lists the class folders.
 
         Raises:
-            UserError: a folder is missing or without classes, or the two have different classes.
+            UserError: a folder is missing or without classes, the two have different classes, or are one folder.
         """
-        self._folders = {"train": train, "val": val}
-        self.class_keys = _class_keys(train)
-        _check_same_classes(self.class_keys, train, val)
+        if os.path.realpath(train) == os.path.realpath(val):
+            raise UserError(
+                f"--train {train} and --val {val} are the same folder, so the pictures to learn from would judge what "
+                "was learned: give another one, or --val-fraction in place of --val"
+            )
+        self._folders = {"train": _class_folders(train), "val": _class_folders(val)}
+        self.class_keys = _in_label_order(train, self._folders["train"])
+        _check_same_classes(train, val, self._folders)
         self.class_names = _names(train, self.class_keys)
 
     def items(self, split: str) -> list[FolderItem]:
@@ -92,9 +113,10 @@ class DrawnFolderSource:
         Raises:
             UserError: the folder is missing or without classes, or a class cannot be divided.
         """
-        self.class_keys = _class_keys(train)
+        folders = _class_folders(train)
+        self.class_keys = _in_label_order(train, folders)
         self.class_names = _names(train, self.class_keys)
-        self._items = drawn_splits(_pictures(train, self.class_keys), self.class_keys, val_fraction, seed)
+        self._items = drawn_splits(_pictures(folders, self.class_keys), self.class_keys, val_fraction, seed)
 
     def items(self, split: str) -> list[FolderItem]:
         """The pictures of a split, by class and then by file name."""
@@ -119,7 +141,8 @@ class LabelsSource:
         Raises:
             UserError: names the file and the line.
         """
-        rows = _read_labels(labels, val_fraction is None)
+        in_one_folder = os.path.realpath(folders["train"]) == os.path.realpath(folders["val"])
+        rows = read_label_list(labels, with_split=val_fraction is None, in_one_folder=in_one_folder)
         try:
             self.class_keys = in_label_order(row.label for row in rows)
         except UserError as fault:
@@ -171,79 +194,60 @@ def drawn_splits(
     return found
 
 
-@dataclass(frozen=True)
-class _Row:
-    file: str
-    label: str
-    split: str
-
-
-def _read_labels(path: Path, with_split: bool) -> list[_Row]:
-    rows: list[_Row] = []
-    seen: set[tuple[str, str]] = set()
-    for number, row in _csv_rows(path, ("file", "label", "split") if with_split else ("file", "label")):
-        fault = _row_fault(row)
-        if not fault and (row.split, row.file) in seen:
-            fault = f"{printable(row.file)} stands here a second time"
-        if fault:
-            raise UserError(f"{path}, line {number}: {fault}")
-        seen.add((row.split, row.file))
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path} lists no pictures")
-    return rows
-
-
-def _csv_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, _Row]]:
-    try:
-        lines = csv.DictReader(io.StringIO(read_text(path, "--labels"), newline=""))
-        missing = [name for name in columns if name not in (lines.fieldnames or [])]
-        if missing:
-            hint = " (or give --val-fraction)" if missing == ["split"] else ""
-            raise UserError(f"{path} needs a column {missing[0]!r} in its first line{hint}")
-        for line in lines:
-            file_name, label = ((line[name] or "").strip() for name in ("file", "label"))
-            split = (line["split"] or "").strip() if "split" in columns else "train"
-            yield lines.line_num, _Row(file_name, label, split)
-    except FileNotFoundError as fault:
-        raise cannot_be_read(f"--labels {path}", fault) from fault
-    except csv.Error as fault:
-        raise UserError(f"--labels {path} is no table of commas and lines ({fault}): save it as CSV") from fault
-
-
-def _row_fault(row: _Row) -> str | None:
-    if not row.file or os.path.isabs(row.file) or ".." in row.file.split("/"):
-        return f"file {printable(row.file)!r} must be a path inside the pictures' folder"
-    if not row.label or not row.label.isprintable():
-        return f"label {row.label!r} must be a printable word"
-    if row.split not in SPLITS:
-        return f"split {printable(row.split)!r} must be train or val"
-    return None
-
-
 def _names(beside: Path, class_keys: list[str]) -> list[str]:
-    names = read_names(beside.parent / NAMES_FILE)
+    names = read_names(Path(os.path.abspath(beside)).parent / NAMES_FILE)
     return [names.get(key, key) for key in class_keys]
 
 
-def _class_keys(folder: Path) -> list[str]:
-    keys = [entry.name for entry in _listing(folder) if entry.is_dir() and not entry.name.startswith(".")]
-    if not keys:
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """The class folders by key, which is their name in Unicode's composed form.
+
+    Raises:
+        UserError: there are none, one has a name that cannot be shown, or two have the same name.
+    """
+    found: dict[str, Path] = {}
+    for entry in _listing(folder):
+        if entry.name.startswith(".") or not _is_folder(entry):
+            continue
+        if not entry.name.isprintable():
+            raise UserError(f"class folder {printable(entry.name)} in {folder} has an unprintable name: rename it")
+        key = composed(entry.name)
+        if key in found:
+            raise UserError(
+                f"{folder} has two class folders {key}, whose names differ in their Unicode form alone "
+                f"({found[key].name!a} and {entry.name!a}): put their pictures into one"
+            )
+        found[key] = folder / entry.name
+    if not found:
         raise UserError(f"{folder} has no class folders: it must hold one folder of pictures per class")
-    for key in keys:
-        if not key.isprintable():
-            raise UserError(f"class folder {printable(key)} in {folder} has an unprintable name: rename it")
+    return found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder or a link to one.
+
+    Raises:
+        UserError: what it leads to cannot be told.
+    """
     try:
-        return in_label_order(keys)
+        return entry.is_dir()
+    except OSError as fault:  # links that lead in a circle
+        raise UserError(
+            f"{printable(entry.path)} leads nowhere ({fault.strerror}): remove it, or mend the link"
+        ) from fault
+
+
+def _in_label_order(folder: Path, found: dict[str, Path]) -> list[str]:
+    try:
+        return in_label_order(found)
     except UserError as fault:
         raise UserError(f"{folder}: {fault}") from None
 
 
-def _check_same_classes(train_keys: list[str], train: Path, val: Path) -> None:
-    val_keys = _class_keys(val)
+def _check_same_classes(train: Path, val: Path, found: dict[str, dict[str, Path]]) -> None:
     for missing_in, present_in, keys in (
-        (val, train, sorted(set(train_keys) - set(val_keys))),
-        (train, val, sorted(set(val_keys) - set(train_keys))),
+        (val, train, sorted(found["train"].keys() - found["val"].keys())),
+        (train, val, sorted(found["val"].keys() - found["train"].keys())),
     ):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
@@ -253,30 +257,34 @@ def _check_same_classes(train_keys: list[str], train: Path, val: Path) -> None:
             )
 
 
-def _pictures(split_folder: Path, class_keys: list[str]) -> list[FolderItem]:
+def _pictures(folders: dict[str, Path], class_keys: list[str]) -> list[FolderItem]:
     found: list[FolderItem] = []
     for label, key in enumerate(class_keys):
-        folder = split_folder / key
-        names = sorted(_file_names(folder, ""))
+        names = sorted(_file_names(folders[key]))
         if not names:
-            raise UserError(f"class folder {folder} is empty: fill or remove it")
-        found += [FolderItem(label, name, str(folder)) for name in names]
+            raise UserError(f"class folder {folders[key]} is empty: fill or remove it")
+        found += [FolderItem(label, name, str(folders[key])) for name in names]
     return found
 
 
-def _file_names(folder: Path, below: str) -> Iterator[str]:
-    """Every file at any depth, as a path from the class folder on; hidden ones are left out."""
-    for entry in _listing(folder / below):
-        if entry.name.startswith("."):
-            continue
-        name = below + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _file_names(folder, name + "/")
-        elif entry.is_dir():
-            raise UserError(f"{printable(entry.path)} is a link to a folder: list such pictures with --labels")
-        # A link to nothing stays in the list: its picture is missing, and is told as unreadable.
-        elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
-            yield name
+def _file_names(folder: Path) -> Iterator[str]:
+    """Everything at any depth, as a path from the class folder on; hidden files and folders are left out.
+
+    Pipes, devices and links that lead nowhere stay in the list, to be told as unreadable.
+    """
+    below = [""]
+    while below:
+        parent = below.pop()
+        for entry in _listing(folder / parent):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below.append(f"{parent}{entry.name}/")
+                continue
+            with contextlib.suppress(OSError):  # links that lead in a circle
+                if entry.is_dir():
+                    raise UserError(f"{printable(entry.path)} is a link to a folder: list such pictures with --labels")
+            yield parent + entry.name
 
 
 def _listing(folder: Path) -> list["os.DirEntry[str]"]:

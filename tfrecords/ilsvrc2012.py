@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.whole_files import open_to_read
 from tfrecords.sources import FilePart, printable
 
 MD5 = {
@@ -118,7 +119,7 @@ def read_devkit(path: Path) -> Devkit:
 def _devkit_files(path: Path) -> tuple[bytes, bytes]:
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:*") as archive:
+        with open_to_read(path) as file, tarfile.open(fileobj=file, mode="r:*") as archive:
             for member in archive:
                 for wanted in (META, GROUND_TRUTH):
                     if member.name == wanted or member.name.endswith("/" + wanted):
@@ -218,7 +219,7 @@ def _members(option: str, path: Path, inner: tarfile.TarInfo | None = None) -> I
     """
     where = f"{option} {path}" if inner is None else f"{option} {path}, {inner.name}"
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             whole = _Window(file, 0, path.stat().st_size)
             if inner is not None:
                 whole = _Window(file, inner.offset_data, inner.size)
@@ -267,7 +268,7 @@ def _check_md5(path: Path, expected: str) -> None:
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with (
-            path.open("rb") as file,
+            open_to_read(path) as file,
             tqdm(total=path.stat().st_size, desc=f"MD5 of {path.name}", unit="B", unit_scale=True, disable=None) as bar,
         ):
             while block := file.read(1 << 22):

@@ -8,6 +8,9 @@ the pieces in which the data come. Ordinary files stay far below every one of th
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 """Height times width: Pillow's own limit against decompression bombs, 89,478,485, a picture of 268 MB."""
 
+MAX_FILE_BYTES = 256 << 20
+"""A larger file is not read: it is no photograph, and a worker's memory stays bounded."""
+
 MAX_ASPECT = 100
 """The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
 
@@ -40,4 +43,16 @@ MANY_SEGMENTS = f"too much work: more than {MAX_SEGMENTS} segments"
 MANY_CHUNKS = f"too much work: more than {MAX_CHUNKS} chunks and one for each KiB of the file"
 MUCH_PNG_DATA = "too much work: more compressed data than so few pixels need"
 MANY_BLOCKS = f"too much work: more than {MAX_BLOCKS} blocks of unequal length before the end of the first frame"
-OTHER_JPEG = "a JPEG file of a rare kind: lossless, arithmetic coding, hierarchical, or of more than 8 bits a sample"
+
+
+def size_fault(width: int, height: int) -> str | None:
+    """What is wrong with a picture's size as its file claims it; None where nothing is."""
+    size = f"{width}x{height} pixels"
+    short, long = sorted((width, height))
+    if short < 1:
+        return f"no picture: {size}"
+    if long > MAX_PIXELS // short:
+        return f"too large: {size}, at most {MAX_PIXELS} in all"
+    if long > MAX_ASPECT * short:
+        return f"too thin: {size}, at most {MAX_ASPECT} times as long as wide"
+    return None

@@ -29,9 +29,12 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
-from tfrecords.picture_limits import MAX_ASPECT, MAX_PIXELS
-from tfrecords.picture_structure import Essence, essence, exif_orientation
+from tfrecords.essence import Essence
+from tfrecords.exif import exif_orientation
+from tfrecords.picture_kinds import CONVERTER_ONLY, NO_BYTES, ONE_COLOR, READ_BY_ALL, damaged, kind_of, other_kind
+from tfrecords.picture_limits import MAX_PIXELS, size_fault
 from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
+from tfrecords.picture_structure import essence
 
 # Named, because Pillow would also try formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -79,15 +82,18 @@ def load_square(
         UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
     """
     if not data:
-        raise UnreadablePicture("empty file")
+        raise UnreadablePicture(NO_BYTES)
     repairs = [] if repairs is None else repairs
     end = os.path.splitext(file_name)[1].lower()
-    found = essence(data)
+    found = essence(data, thorough=True)
+    if found.cut:
+        raise UnreadablePicture(damaged("truncated: the file ends in the middle"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
             with Image.open(io.BytesIO(found.file), formats=FORMATS) as picture:
-                _refuse_large(picture.width, picture.height)
+                if fault := size_fault(picture.width, picture.height):
+                    raise UnreadablePicture(fault)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
                 gray_before = picture.mode in GRAY_MODES
@@ -96,14 +102,21 @@ def load_square(
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise UnreadablePicture("no picture of a known format") from None
-    except Image.DecompressionBombError as fault:  # Pillow, by the header, from twice as many on
-        raise UnreadablePicture(f"more than {MAX_PIXELS} pixels claimed ({fault})") from None
+        raise UnreadablePicture(_unknown(data)) from None
+    except Image.DecompressionBombError:  # Pillow, by the header, from twice as many on
+        raise UnreadablePicture(f"too large: more than {2 * MAX_PIXELS} pixels, at most {MAX_PIXELS} in all") from None
     except Exception as fault:
         # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError,
         # ValueError, struct.error, IndexError...); whatever it is, this file is at fault.
-        reason = " ".join(str(fault).split())[:200]
-        raise UnreadablePicture(reason or type(fault).__name__) from fault
+        raise UnreadablePicture(damaged(" ".join(str(fault).split())[:200])) from fault
+
+
+def _unknown(data: bytes) -> str:
+    """What is said of a file that Pillow's readers do not take."""
+    kind = kind_of(data)
+    if kind in READ_BY_ALL or kind in CONVERTER_ONLY:
+        return damaged(f"the header of the {kind} file cannot be read")
+    return "no picture of a known format" if kind is None else other_kind(kind)
 
 
 def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> bytes:
@@ -122,21 +135,9 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     return buffer.getvalue()
 
 
-def _refuse_large(width: int, height: int) -> None:
-    """Judges by the header alone, before any memory is taken."""
-    if width * height > MAX_PIXELS:
-        raise UnreadablePicture(f"{width}x{height} pixels claimed, more than {MAX_PIXELS} in all")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UnreadablePicture(
-            f"{width}x{height} pixels: too long and thin, at most {MAX_ASPECT} times as long as wide"
-        )
-
-
 def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
     """The square of a picture of which the header has been read."""
     data = found.file
-    if found.cut:
-        raise UnreadablePicture("truncated: the file ends in the middle")
     exif = data if picture.format == "TIFF" else found.exif or picture.info.get("exif", b"")
     orientation = exif_orientation(exif)
     if orientation in range(2, 9):  # 1 is upright; others mean nothing
@@ -151,8 +152,10 @@ def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
                 if "subsampling" not in str(fault):  # of which the short way knows the usual kinds only
                     repairs.append("damaged JPEG data, decoded nevertheless")
-    if found.animated:
-        repairs.append("first frame of an animation")
+    if found.animated or getattr(picture, "is_animated", False):
+        repairs.append("first page of several" if picture.format == "TIFF" else "first frame of an animation")
+    if found.transparent or picture.has_transparency_data:
+        repairs.append("transparency dropped")
     return _central_square(_to_rgb(picture, data, repairs), size)
 
 
@@ -166,33 +169,55 @@ def _to_gray(square: Image.Image, gray_before: bool, repairs: list[str]) -> Imag
 
 
 def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Image:
-    if getattr(picture, "is_animated", False):
-        repairs.append("first frame of an animation")
-    deep = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    if deep or (picture.format == "PNG" and data[24] == 16):  # the header's bit depth
+    bits = _bits(picture, data)
+    if bits > 8:
         repairs.append("16-bit samples to 8 bits")
-    if deep:
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
         # Pillow's own conversion would clip 16-bit gray at 255 instead of scaling it.
-        samples = np.asarray(picture)
-        low, high = samples.min(), samples.max()
-        if low < high and low >> 8 == high >> 8 and picture.format != "PNG":  # serving reads no others of this kind
-            raise UnreadablePicture(
-                f"16-bit samples from {low} to {high} would all become one gray; scale them to 65535"
-            )
-        picture = Image.fromarray((samples >> 8).astype(np.uint8))
+        picture = Image.fromarray((np.asarray(picture) >> (max(bits, 9) - 8)).astype(np.uint8))
     elif picture.mode in ("I", "F"):
-        raise UnreadablePicture(f"{picture.mode} samples of unknown range")
+        what = "floating-point" if picture.mode == "F" else "32-bit"
+        raise UnreadablePicture(f"{what} samples of unknown range: scale them to the range of 8 bits")
     elif picture.mode == "CMYK" and picture.format == "JPEG":
         repairs.append("YCCK to RGB" if picture.info.get("adobe_transform") == 2 else "CMYK to RGB")
         if "adobe" not in picture.info:
             # Adobe's programs store ink the other way round. Pillow takes that of every CMYK JPEG,
             # other decoders only where the file has Adobe's mark, which is what the mark is for.
             picture = ImageChops.invert(picture)
+        picture = _from_ink(picture)
     elif picture.mode != "RGB" and not (picture.format == "JPEG" and picture.mode == "L"):
         repairs.append(f"{picture.mode} to RGB")
-    if picture.has_transparency_data:
-        repairs.append("transparency dropped")
-    return picture.convert("RGB")
+    picture = picture.convert("RGB")
+    if bits > 8 and picture.getcolors(1) is not None:
+        raise UnreadablePicture(ONE_COLOR)
+    return picture
+
+
+def _from_ink(picture: Image.Image) -> Image.Image:
+    """CMYK to RGB as TensorFlow does it; Pillow's own way rounds otherwise."""
+    ink = np.asarray(picture)
+    colors = np.empty((*ink.shape[:2], 3), np.uint8)
+    for row, line in zip(colors, ink, strict=True):  # one by one, for a large picture would take much memory
+        left = 255 - line.astype(np.uint16)
+        row[:] = left[:, :3] * left[:, 3:] // 255
+    return Image.fromarray(colors)
+
+
+TIFF_BITS = 258
+"""The tag of bits a sample."""
+
+
+def _bits(picture: Image.Image, data: bytes) -> int:
+    """Bits of a sample in the file, as far as they are more than 8."""
+    if picture.format == "PNG":
+        return data[24]
+    if picture.format == "TIFF":
+        return max(picture.tag_v2.get(TIFF_BITS, (8,)))  # type: ignore[attr-defined]
+    if picture.format == "PPM":  # Pillow scales gray to 16 bits, colors to 8; the largest value is the last argument
+        arguments = picture.tile[0].args  # type: ignore[attr-defined]
+        largest = arguments[-1] if isinstance(arguments, tuple) else 255
+        return 16 if picture.mode == "I" or (isinstance(largest, int) and largest > 255) else 8
+    return 8
 
 
 def _as_picture(pixels: Pixels) -> Image.Image:
@@ -216,7 +241,9 @@ def _central_square(picture: Image.Image, size: int) -> Image.Image:
     wide, tall = (round(side * size / short) for side in picture.size)
     left, top = (wide - size) // 2, (tall - size) // 2
     across, down = picture.width / wide, picture.height / tall
-    box = CropBox(left * across, top * down, size * across, size * down)
+    x, y = left * across, top * down
+    # Products may be beyond the picture's edge by a rounding.
+    box = CropBox(x, y, min(size * across, picture.width - x), min(size * down, picture.height - y))
     square = Image.new("RGB", (size, size))
     _resizer.resize_pil(picture, square, ResizeOptions(ResizeAlg.convolution(FilterType.catmull_rom), crop_box=box))
     return square

@@ -5,11 +5,13 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfrecords.manifest import Manifest, Shard, shard_problem
 from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example
+from tfrecords.sources import printable
 
 
 @dataclass
@@ -19,8 +21,17 @@ class ShardCheck:
     class_counts: list[int]
     faults: list[str] = field(default_factory=list)
     """A line each, naming the file and, within it, the record (from 0)."""
-    digests: dict[int, bytes] = field(default_factory=dict)
-    """By record number, of the pictures as stored."""
+    pictures: dict[int, "Stored"] = field(default_factory=dict)
+    """By record number."""
+
+
+class Stored(NamedTuple):
+    """A picture as it is stored."""
+
+    digest: bytes
+    """Of its bytes."""
+    name: str
+    """Its class and the file that it was made from."""
 
 
 def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
@@ -39,7 +50,9 @@ def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
             if record.label is not None:
                 check.class_counts[record.label] += 1
             if record.image:
-                check.digests[number] = hashlib.sha256(record.image).digest()[:16]
+                key = "?" if record.label is None else manifest.class_keys[record.label]
+                digest = hashlib.sha256(record.image).digest()[:16]
+                check.pictures[number] = Stored(digest, f"{key}/{printable(record.file_name)}")
             number += 1
     except tf.errors.OpError as fault:
         # The length of the next record is lost with this one, so the rest cannot be read.
@@ -58,11 +71,13 @@ class CheckedRecord:
         fault: in a few words; None where all is well.
         label: class index from 0; None where there is no such class.
         image: the picture's bytes as stored.
+        file_name: of the picture file that it was made from.
     """
 
     fault: str | None
     label: int | None = None
     image: bytes = b""
+    file_name: str = ""
 
 
 def check_record(serialized: tf.Tensor, manifest: Manifest) -> CheckedRecord:
@@ -77,11 +92,12 @@ def check_record(serialized: tf.Tensor, manifest: Manifest) -> CheckedRecord:
     except tf.errors.OpError as fault:
         return CheckedRecord(f"not a record of this format ({one_line(fault)})")
     label, image = int(record[KEY_LABEL]), record[KEY_IMAGE].numpy()
+    file_name = record[KEY_FILE_NAME].numpy().decode("utf-8", "surrogateescape")
     if not 0 <= label < manifest.num_classes:
-        return CheckedRecord(f"label {label} is outside 0-{manifest.num_classes - 1}", None, image)
-    if not record[KEY_FILE_NAME].numpy():
+        return CheckedRecord(f"label {label} is outside 0-{manifest.num_classes - 1}", None, image, file_name)
+    if not file_name:
         return CheckedRecord("no file name", label, image)
-    return CheckedRecord(_picture_fault(record[KEY_IMAGE], manifest), label, image)
+    return CheckedRecord(_picture_fault(record[KEY_IMAGE], manifest), label, image, file_name)
 
 
 def label_of(serialized: tf.Tensor) -> int:

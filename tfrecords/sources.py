@@ -7,6 +7,7 @@ ilsvrc2012.py, tfds_source.py. No TensorFlow here.
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,10 +16,8 @@ from typing import Any, Protocol, TypeVar
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.text_files import read_text
-from tfrecords.pictures import UnreadablePicture
-
-MAX_FILE_BYTES = 256 << 20
-"""A larger file is not read: it is no photograph, and a worker's memory stays bounded."""
+from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_structure import UnreadablePicture
 
 NAMES_FILE = "synset_words.txt"
 
@@ -120,6 +119,11 @@ def printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)[1:-1]
 
 
+def composed(key: str) -> str:
+    """A class key in Unicode's composed form (NFC): another system may store the same name as letters and accents."""
+    return unicodedata.normalize("NFC", key)
+
+
 def in_label_order(keys: Iterable[str]) -> list[str]:
     """Class keys in the order of their labels: as numbers if all are whole numbers, else as text.
 
@@ -149,9 +153,11 @@ def read_names(path: Path) -> dict[str, str]:
     Raises:
         UserError: the file is there and cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is a folder, a pipe or a device, no file of names: remove it")
     try:
         lines = read_text(path).splitlines()
     except FileNotFoundError:
         return {}
     pairs = (line.split(maxsplit=1) for line in lines)
-    return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
+    return {composed(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from tfrecords.command_line import whole_number
 from tfrecords.manifest import Manifest, load_manifest
-from tfrecords.record_check import check_shard
+from tfrecords.record_check import Stored, check_shard
 from tfrecords.sample import SAMPLE, SHEET_FILE, look_at_sample
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -36,15 +36,14 @@ def main(argv: list[str] | None = None) -> int:
     found = find_faults(options.data, manifest)
     if options.sample is not None:
         found = look_at_sample(options.data, manifest, options.sample, options.sheet)
-    faults = 0
+    faults = doubles = 0
     for fault in found:
         tqdm.write(fault)
         faults += 1
+        doubles += fault.endswith(REMOVE_ONE)
     if faults:
-        print(
-            f"error: {faults} fault{'s' * (faults > 1)} in {options.data}: convert again",
-            file=sys.stderr,
-        )
+        advice = "remove one picture of each pair named above, then convert again" if doubles else "convert again"
+        print(f"error: {faults} fault{'s' * (faults > 1)} in {options.data}: {advice}", file=sys.stderr)
         return FAULT
     records = {name: split.records for name, split in manifest.splits.items()}
     counted = ", ".join(f"{count} {name}" for name, count in records.items())
@@ -76,25 +75,28 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
+REMOVE_ONE = "in both splits: remove one of the two files, for converting alone does not part them"
+
+
 def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
     """Yields a line for each fault, naming the file and, within a shard, the record (from 0)."""
     total = sum(split.records for split in manifest.splits.values())
     # The small split first: its pictures are remembered while the large one is read.
     order = sorted(manifest.splits, key=lambda name: manifest.splits[name].records)
-    elsewhere: dict[bytes, str] = {}
+    elsewhere: dict[bytes, tuple[str, str, int]] = {}
     with tqdm(total=total, unit=" records", disable=None) as bar:
         for name in order:
             split = manifest.splits[name]
             counts = [0] * manifest.num_classes
-            here: dict[bytes, str] = {}
+            here: dict[bytes, tuple[str, str, int]] = {}
             # Threads suffice, decoding and hashing let go of Python's lock.
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
                 checks = threads.map(lambda shard: check_shard(data_dir / shard.file, shard, manifest), split.shards)
                 for shard, check in zip(split.shards, checks, strict=True):
                     yield from check.faults
-                    yield from _in_two_splits(data_dir / shard.file, check.digests, elsewhere)
+                    yield from _in_two_splits(name, data_dir / shard.file, check.pictures, elsewhere)
                     if name != order[-1]:
-                        here |= {digest: f"{shard.file}, record {n}," for n, digest in check.digests.items()}
+                        here |= {one.digest: (f"{name} {one.name}", shard.file, n) for n, one in check.pictures.items()}
                     counts = [sum(pair) for pair in zip(counts, check.class_counts, strict=True)]
                     bar.update(shard.records)
             elsewhere |= here
@@ -103,10 +105,16 @@ def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
     yield from _statistics_faults(data_dir, manifest)
 
 
-def _in_two_splits(path: Path, digests: dict[int, bytes], elsewhere: dict[bytes, str]) -> Iterator[str]:
-    for number, digest in digests.items():
-        if digest in elsewhere:
-            yield f"shard {path}, record {number}: the same picture as {elsewhere[digest]} of another split"
+def _in_two_splits(
+    split: str, path: Path, pictures: dict[int, Stored], elsewhere: dict[bytes, tuple[str, str, int]]
+) -> Iterator[str]:
+    for number, one in pictures.items():
+        if one.digest in elsewhere:
+            other, shard, record = elsewhere[one.digest]
+            yield (
+                f"shard {path}, record {number}: {split} {one.name} is the same picture as {other} ({shard}, record "
+                f"{record}), {REMOVE_ONE}"
+            )
 
 
 def _count_faults(split: str, class_keys: list[str], counts: list[int], expected: list[int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which pictures need not run through the network, and how much memory the others need: from their first bytes.
+"""Which pictures need not run through the network, and how much memory the others need: from their structure.
 
 A picture that is refused has a status and zeros in place of numbers, and the exported graph, which knows only whole
 batches, would run the network on those zeros. What looks here as if it will be refused is asked of the model itself by
@@ -19,16 +19,13 @@ from tensorflow.core.example import example_pb2
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS, OK
 from alexnet_tf.serving.signatures import CLASSIFY
+from tfrecords.picture_kinds import PNG_SIGNATURE, READ_BY_ALL
 from tfrecords.picture_limits import MUCH_PNG_DATA, SPARE_PNG_DATA
-from tfrecords.picture_structure import PNG_SIGNATURE, UnreadablePicture, essence
+from tfrecords.picture_structure import UnreadablePicture, essence
 from tfrecords.schema import KEY_IMAGE
 
-ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND", b"GIF8": b";"}
-"""How the kinds of files begin that are read, and what stands at their end."""
 SMALL = 4096
 """Bytes of a file that is tried out at once: that costs next to nothing, and a sender can have many such."""
-TAIL = 1024
-"""Bytes at a file's end in which its end mark is looked for."""
 FILES, EXAMPLES, PIXELS, VIEW = "image_bytes", "inputs", "images", "view"
 
 
@@ -49,25 +46,21 @@ Looks = list[FirstLook | None]
 
 def first_look(file: bytes) -> FirstLook:
     """Looks at a picture file without decoding it; only a dense one's data are inflated, which can take a second."""
-    end = next((end for begin, end in ENDS.items() if file.startswith(begin)), None)
-    if end is None:
-        return FirstLook(0, True)
+    try:
+        found = essence(file, thorough=is_dense(file))
+    except UnreadablePicture as fault:  # exports of earlier versions do not judge structures and may decode it
+        return FirstLook(_declared(file), True, str(fault).encode() if str(fault) == MUCH_PNG_DATA else None)
+    return FirstLook(found.pixels, not found.pixels or found.cut or len(file) < SMALL)
+
+
+def _declared(file: bytes) -> int:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a decompression bomb, which is judged below
-            with Image.open(io.BytesIO(file), formats=["JPEG", "PNG", "GIF"]) as picture:
-                width, height = picture.size
+            warnings.simplefilter("ignore")  # of a decompression bomb: that is why the file was refused
+            with Image.open(io.BytesIO(file), formats=list(READ_BY_ALL)) as picture:
+                return min(picture.width * picture.height, MAX_PIXELS)
     except Exception:  # whatever Pillow makes of a damaged header; TensorFlow may see more in it
-        return FirstLook(MAX_PIXELS, True)
-    short, long = sorted((width, height))
-    pixels = min(short * long, MAX_PIXELS)
-    if short < 1 or long > MAX_ASPECT * short or short * long > MAX_PIXELS:
-        return FirstLook(pixels, True)
-    try:
-        essence(file, inflate=is_dense(file))
-    except UnreadablePicture as fault:
-        return FirstLook(pixels, True, str(fault).encode() if str(fault) == MUCH_PNG_DATA else None)
-    return FirstLook(pixels, len(file) < SMALL or end not in file[-TAIL:])
+        return MAX_PIXELS
 
 
 def is_dense(file: bytes) -> bool:

@@ -1,9 +1,18 @@
 """A picture of any size, brought to the size of the stored ones in TensorFlow's graph, as the converter does it."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 LUMINANCE = (19595 / 2**16, 38470 / 2**16, 7471 / 2**16)
 """What red, green and blue count in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
+
+RADIUS = 2.0
+"""How far the cubic reaches, in pixels of the smaller of the two pictures."""
+BLOCK = 8
+"""Lines worked out together: the weights of a block of them are a small matrix, those of all would be mostly zeros."""
+WEIGHT_BITS, MOST_BITS = 15, 22
+"""Of the converter's resizer: its weights are whole numbers of so many bits, as parts of at most 2**21."""
 
 
 def picture_from_file(encoded: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
@@ -23,8 +32,10 @@ def picture_from_file(encoded: tf.Tensor, stored_shape: tuple[int, int, int]) ->
 def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
     """A picture of any size, brought to the size of the stored ones as the converter does it (paper section 2).
 
-    Shorter side to theirs by antialiased bicubic resizing, then the central square. Equal to tfrecords.pictures within
-    a rounding, for its resizer rounds between two passes; without the records' JPEG coding.
+    Shorter side to theirs by antialiased bicubic resizing, then the central square; without the records' JPEG coding.
+    The steps are those of tfrecords.pictures' resizer, fixed-point weights and rounding between the passes included, so
+    that the same pixels give the same result: tf.image.resize would differ by 30 levels beside hard edges, where the
+    cubic reaches beyond 0 and 255 between its passes.
 
     Args:
       picture: (height, width, 3), uint8 or float32 on the 0-255 scale.
@@ -34,10 +45,77 @@ def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) 
       float32 of that shape, whole numbers from 0 to 255.
     """
     side, _, channels = stored_shape
-    size = tf.cast(tf.shape(picture)[:2], tf.float64)
-    target = tf.cast(tf.round(size * (side / tf.reduce_min(size))), tf.int32)
-    resized = tf.image.resize(picture, target, "bicubic", antialias=True)
-    corner = (target - side) // 2
-    square = tf.slice(resized, [corner[0], corner[1], 0], [side, side, 3])
-    colored = tf.clip_by_value(tf.round(square), 0.0, 255.0)
+    shape = tf.shape(picture)
+    short = tf.cast(tf.minimum(shape[0], shape[1]), tf.float64)
+    down, across = _weights(shape[0], short, side), _weights(shape[1], short, side)
+    left, right = across.starts[0], across.starts[-1] + tf.shape(across.weights)[2]
+    lines = _resized(picture, down, left, right)
+    columns = _resized(tf.transpose(lines[:side], (1, 0, 2)), across._replace(starts=across.starts - left), 0, side)
+    colored = tf.transpose(columns, (1, 0, 2))[:side, :side]
     return colored if channels == 3 else tf.round(tf.reduce_sum(colored * LUMINANCE, axis=-1, keepdims=True))
+
+
+class _Weights(NamedTuple):
+    """How the central lines come from those of a picture, in blocks of BLOCK."""
+
+    starts: tf.Tensor
+    """The first line that each block needs, int32 (blocks,)."""
+    weights: tf.Tensor
+    """Of the lines from there on, float32 (blocks, BLOCK, lines), as whole numbers."""
+    parts: tf.Tensor
+    """How many make one, float32 scalar."""
+
+
+def _resized(picture: tf.Tensor, how: _Weights, left: tf.Tensor | int, right: tf.Tensor | int) -> tf.Tensor:
+    """Resizes along the first axis, takes the central lines, and of the second axis what is from `left` to `right`.
+
+    From (length, n, 3) to float32 (side, right - left, 3).
+    """
+    count = right - left
+
+    def block(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        start, weights = inputs
+        lines = picture[start : start + tf.shape(weights)[1], left:right]
+        return tf.matmul(weights, tf.cast(tf.reshape(lines, (-1, count * 3)), tf.float32))
+
+    # Block by block, so that only a part of a large picture is there as floating-point numbers.
+    spec = tf.TensorSpec((BLOCK, None), tf.float32)
+    sums = tf.map_fn(block, (how.starts, how.weights), fn_output_signature=spec, parallel_iterations=1)
+    whole = tf.floor(tf.reshape(sums, (-1, count, 3)) / how.parts + 0.5)
+    return tf.clip_by_value(whole, 0.0, 255.0)
+
+
+def _weights(length: tf.Tensor, short: tf.Tensor, side: int) -> _Weights:
+    """The weights along a side of a picture.
+
+    Args:
+      length: of the side, int32 scalar.
+      short: the shorter side, float64 scalar.
+      side: what this becomes.
+    """
+    exact = tf.cast(length, tf.float64)
+    target = tf.round(exact * (side / short))
+    scale = exact / target
+    reach = tf.maximum(scale, 1.0)  # when it shrinks, the cubic is widened against aliasing
+    corner = tf.math.floordiv(target - side, 2.0)
+    lines = tf.minimum(tf.range(-(-side // BLOCK) * BLOCK), side - 1)  # the last block is filled with the last line
+    centers = (tf.reshape(tf.cast(lines, tf.float64), (-1, BLOCK)) + corner + 0.5) * scale
+    needed = tf.cast(tf.math.ceil((BLOCK - 1) * scale + 2 * RADIUS * reach), tf.int32) + 2
+    needed = tf.minimum(needed, length)
+    starts = tf.cast(tf.floor(centers[:, 0] - RADIUS * reach), tf.int32)
+    starts = tf.clip_by_value(starts, 0, length - needed)
+    places = tf.cast(starts[:, None] + tf.range(needed), tf.float64) + 0.5
+    weights = _cubic((places[:, None, :] - centers[:, :, None]) / reach)
+    weights /= tf.reduce_sum(weights, axis=2, keepdims=True)
+    powers = tf.constant([2.0**bits for bits in range(1, MOST_BITS)], tf.float64)
+    beyond = tf.round(tf.reduce_max(weights) * powers) >= 2**WEIGHT_BITS
+    parts = tf.reduce_max(tf.where(beyond, tf.constant(0.0, tf.float64), powers))
+    return _Weights(starts, tf.cast(tf.round(weights * parts), tf.float32), tf.cast(parts, tf.float32))
+
+
+def _cubic(x: tf.Tensor) -> tf.Tensor:
+    """Catmull and Rom's, which is Keys' with a = -1/2."""
+    x = tf.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return tf.where(x < 1, near, tf.where(x < RADIUS, far, tf.zeros_like(x)))

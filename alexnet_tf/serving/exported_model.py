@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
 from alexnet_tf.serving.metadata import read_metadata
@@ -70,10 +71,10 @@ def _load(folder: Path) -> Any:
     try:
         return tf.saved_model.load(str(folder))
     except Exception as fault:  # damaged files raise what they like
-        if any(sign in str(folder) for sign in "[]\\"):
+        if is_pattern(folder):
             raise UserError(
-                f"{folder} cannot be loaded: TensorFlow takes the [, ] and \\ in its path for a pattern and does not "
-                "find the files; move it to a path without them"
+                f"{folder} cannot be loaded: TensorFlow takes its path for a pattern and does not find the files; move "
+                f"it to a path without any of {' '.join(PATTERN_SIGNS)}"
             ) from fault
         raise UserError(
             f"{folder} cannot be loaded: its files are damaged, or this TensorFlow ({tf.__version__}) is older than "

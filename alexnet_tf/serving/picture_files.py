@@ -12,14 +12,23 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_structure import OK as OK
-from alexnet_tf.serving.picture_structure import first_frame, jpeg_status, png_essence
+from alexnet_tf.serving.picture_structure import jpeg_status, png_essence, png_header_status
+from tfrecords.picture_kinds import (
+    DAMAGED,
+    GIF_SIGN,
+    JPEG_SIGN,
+    NO_BYTES,
+    ONE_COLOR,
+    OTHER_SIGNS,
+    PNG_SIGNATURE,
+    UNKNOWN_KIND,
+    other_kind,
+)
 from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
 from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
-DAMAGED = "damaged: the file's pixels cannot be decoded"
-UNKNOWN_KIND = "no JPEG, PNG or GIF file"
-NO_BYTES = "empty file"
 AT_ONCE = 16
 """Files read side by side at most; TensorFlow's own threads bound it further."""
 
@@ -85,8 +94,8 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       tf.errors.InvalidArgumentError: the header is damaged.
     """
 
-    def starts_with(magic: bytes) -> tf.Tensor:
-        return tf.strings.substr(file, 0, len(magic)) == magic
+    def has(sign: bytes) -> tf.Tensor:
+        return tf.strings.substr(file, 0, len(sign)) == sign
 
     def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
         status = jpeg_status(file)
@@ -94,10 +103,12 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             status == OK, lambda: judge_size(*tf.unstack(tf.image.extract_jpeg_shape(file), 3)[:2]), lambda: status
         )
 
-    def png() -> tuple[tf.Tensor, tf.Tensor]:  # the first chunk, IHDR, begins with width and height
-        width_height = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)
-        size_status = judge_size(width_height[1], width_height[0])
-        return tf.cond(size_status == OK, lambda: png_essence(file), lambda: (file, size_status))
+    def png() -> tuple[tf.Tensor, tf.Tensor]:
+        status, height, width = png_header_status(file)
+        status = tf.cond(status == OK, lambda: judge_size(height, width), lambda: status)
+        needed, status = tf.cond(status == OK, lambda: png_essence(file), lambda: (file, status))
+        deep = (status == OK) & (tf.strings.substr(file, 24, 1) == b"\x10")
+        return needed, tf.cond(deep, lambda: deep_png_status(needed), lambda: status)
 
     def gif() -> tuple[tf.Tensor, tf.Tensor]:
         frame, height, width, status = first_frame(file)
@@ -105,14 +116,22 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return frame, tf.where(size_status == OK, status, size_status)
 
     def unknown() -> tuple[tf.Tensor, tf.Tensor]:
-        return file, tf.where(file == "", NO_BYTES, UNKNOWN_KIND)
+        names, places, signs = zip(*OTHER_SIGNS, strict=True)
+        padded = tf.strings.join(
+            [file, b"\0" * max(place + len(sign) for place, sign in zip(places, signs, strict=True))]
+        )
+        found = tf.strings.substr(tf.fill([len(signs)], padded), places, [len(sign) for sign in signs])
+        fits = tf.concat([tf.equal(found, signs), [True]], axis=0)
+        statuses = tf.constant([*map(other_kind, names), UNKNOWN_KIND])
+        return file, tf.where(file == "", NO_BYTES, statuses[tf.argmax(tf.cast(fits, tf.int32))])
 
-    kinds = [
-        (starts_with(b"\xff\xd8\xff"), jpeg),
-        (starts_with(b"\x89PNG\r\n\x1a\n"), png),
-        (starts_with(b"GIF8"), gif),
-    ]
-    return tf.case(kinds, unknown)
+    return tf.case([(has(JPEG_SIGN), jpeg), (has(PNG_SIGNATURE), png), (has(GIF_SIGN), gif)], unknown)
+
+
+def deep_png_status(file: tf.Tensor) -> tf.Tensor:
+    """Status of a PNG file of 16-bit samples, of which the high byte counts, scalar string."""
+    picture = tf.io.decode_png(file, channels=3)
+    return tf.where(tf.reduce_all(picture == picture[:1, :1]), ONE_COLOR, OK)
 
 
 def judge_size(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from alexnet_tf.serving.picture_files import read_files
 from tests.faults import hostile_pictures as made
 from tfrecords import picture_limits as limits
+from tfrecords.jpeg_structure import RARE_JPEG
 from tfrecords.pictures import UnreadablePicture, load_picture
 
 READ = tf.function(
@@ -66,11 +67,11 @@ HOSTILE = {
         lambda: made.with_segments(made.encoded(made.photograph(), "JPEG"), made.segment(0xFE, b"") * 1_000_000),
         limits.MANY_SEGMENTS,
     ),
-    "arithmetic coding": (lambda: made.other_frame(0xC9), limits.OTHER_JPEG),
-    "progressive arithmetic coding": (lambda: made.other_frame(0xCA), limits.OTHER_JPEG),
-    "lossless": (lambda: made.other_frame(0xC3), limits.OTHER_JPEG),
-    "hierarchical": (lambda: made.other_frame(0xC5), limits.OTHER_JPEG),
-    "12 bits": (lambda: made.other_frame(0xC1, 12), limits.OTHER_JPEG),
+    "arithmetic coding": (lambda: made.other_frame(0xC9), RARE_JPEG + "arithmetic coding"),
+    "progressive arithmetic coding": (lambda: made.other_frame(0xCA), RARE_JPEG + "arithmetic coding"),
+    "lossless": (lambda: made.other_frame(0xC3), RARE_JPEG + "lossless"),
+    "hierarchical": (lambda: made.other_frame(0xC5), RARE_JPEG + "hierarchical"),
+    "12 bits": (lambda: made.other_frame(0xC1, 12), RARE_JPEG + "12 bits a sample"),
     "PNG data without end": (lambda: made.swollen_png(16, 16, 150), limits.MUCH_PNG_DATA),
     "PNG data beyond 640x480": (lambda: made.swollen_png(640, 480, 200), limits.MUCH_PNG_DATA),
     "a million PNG chunks": (

@@ -102,5 +102,5 @@ def unreadable_pictures() -> dict[str, bytes]:
         "empty": b"",
         "no picture": b"<html>404 not found</html>",
         "truncated": whole[: len(whole) // 2],
-        "claimed": bytes(claims),
+        "too large": bytes(claims),
     }

@@ -25,7 +25,7 @@ def make(root: Path, *paths: str) -> FolderSource:
     return FolderSource(root / "train", root / "val")
 
 
-def test_lists_sorted_regular_files_without_hidden_ones(tmp_path: Path) -> None:
+def test_lists_all_that_is_not_hidden_sorted(tmp_path: Path) -> None:
     source = make(tmp_path, "train/b/2.png", "train/b/10.png", "train/a/x.jpg", "val/a/1", "val/b/1")
     (tmp_path / "train/a/.DS_Store").write_bytes(b"hidden")
     (tmp_path / "train/a/folder").mkdir()
@@ -35,8 +35,8 @@ def test_lists_sorted_regular_files_without_hidden_ones(tmp_path: Path) -> None:
     (tmp_path / "train/b/link.png").symlink_to("2.png")
     assert source.class_keys == source.class_names == ["a", "b"]
     found = [(item.label, item.file_name) for item in source.items("train")]
-    assert found == [(0, "x.jpg"), (1, "10.png"), (1, "2.png"), (1, "link.png")]
-    assert source.items("train")[0].where == "a/x.jpg"
+    assert found == [(0, "pipe"), (0, "x.jpg"), (1, "10.png"), (1, "2.png"), (1, "link.png")]
+    assert source.items("train")[1].where == "a/x.jpg"
 
 
 def test_faults_name_the_folder(tmp_path: Path) -> None:

@@ -153,20 +153,29 @@ def test_stray_shard_and_missing_statistics(data: Path) -> None:
     assert "statistics.npz is missing" in found[1]
 
 
-def test_picture_in_both_splits(data: Path) -> None:
+def test_picture_in_both_splits(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same content under another name and label."""
     first = next(tf.data.TFRecordDataset(str(data / "val-00000-of-00001")).as_numpy_iterator())
     image = tf.train.Example.FromString(first).features.feature["image"].bytes_list.value[0]
+    names: list[str] = []
 
     def replace(example: tf.train.Example) -> None:
-        example.features.feature["image"].bytes_list.value[0] = image
+        feature = example.features.feature
+        feature["image"].bytes_list.value[0] = image
+        key = load_manifest(data).class_keys[feature["label"].int64_list.value[0]]
+        names.append(f"{key}/{feature['file_name'].bytes_list.value[0].decode()}")
 
     rewrite(data / SHARD, 7, replace)
     sign_anew(data, SHARD)
-    path = data / SHARD
-    assert faults(data) == [
-        f"shard {path}, record 7: the same picture as val-00000-of-00001, record 0, of another split"
-    ]
+    (fault,) = faults(data)
+    assert fault == (
+        f"shard {data / SHARD}, record 7: train {names[0]} is the same picture as val ant/ant_0.png "
+        "(val-00000-of-00001, record 0), in both splits: remove one of the two files, for converting alone does not "
+        "part them"
+    )
+    assert main([str(data)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: 1 fault in {data}: remove one picture of each pair named above, then convert again"
 
 
 def test_class_without_records(data: Path) -> None:

@@ -9,9 +9,12 @@ import tensorflow as tf
 
 from alexnet_tf import predict
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.serving.picture_files import OK
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.faults.hostile_pictures import many_scans
+from tests.picture_zoo.jpeg_files import mpo
+from tests.picture_zoo.zoo import ZOO, converter_answer, without_detail
 from tfrecords.picture_limits import MUCH_SCANNED
 
 
@@ -58,6 +61,29 @@ def test_bad_files_take_no_answer_from_the_good_ones(
     assert [line for line in lines if not line.startswith(" ")] == [str(paths["first.jpg"]), str(paths["last.jpg"])]
     answer = program.signature("serving_default")(image_bytes=tf.constant([many_scans(882), stored_pictures[0]]))
     assert answer["status"].numpy().tolist() == [MUCH_SCANNED.encode(), b"ok"]
+
+
+def test_predict_converter_and_model_give_the_same_reason(program: Exported, tmp_path: Path, capsys) -> None:
+    """Of every kind of refusal in the zoo; and a phone's second picture is none."""
+    refused: dict[str, bytes] = {}
+    for form, make in ZOO.items():
+        for file in make().values() if form != "others" else ():
+            reason = converter_answer(file)[1]
+            if reason not in (OK, "no picture of a known format"):
+                refused.setdefault(f"{form} {without_detail(reason)}", file)
+    assert len(refused) > 20
+    paths = {name: tmp_path / f"{number}.jpg" for number, name in enumerate([*refused, "two pictures"])}
+    for name, path in paths.items():
+        path.write_bytes(refused.get(name, mpo()))
+    assert predict.main(["--model", str(program.models), *map(str, paths.values())]) == 1
+    told = capsys.readouterr()
+    assert [line for line in told.out.splitlines() if not line.startswith(" ")] == [str(paths["two pictures"])]
+    errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    named = zip(errors, list(paths.values())[:-1], strict=True)
+    reasons = [line.removeprefix(f"error: picture {path}: ") for line, path in named]
+    assert list(map(without_detail, reasons)) == [name.partition(" ")[2] for name in refused]
+    statuses = program.signature("view")(image_bytes=tf.constant(list(refused.values())))["status"].numpy()
+    assert [status.decode() for status in statuses] == list(map(without_detail, reasons))
 
 
 def test_predict_names_what_is_wrong(program: Exported, tmp_path: Path) -> None:
