@@ -39,6 +39,8 @@ from tfrecords.manifest import file_sha256
 BEST_FILE = "best.json"
 """In the run's folder, for people and scripts: which checkpoint is the best. The program reads it from the checkpoints
 themselves; only where they are of an earlier version, this file and metrics.jsonl tell what they do not."""
+TEMPORARY = "variables_temp"
+"""TensorFlow's own folder inside a checkpoint that it writes, removed again at the end."""
 KEPT = 2
 """Latest checkpoints, beside the best."""
 Say = Callable[[str], None]
@@ -104,7 +106,9 @@ class Checkpoints:
                 raise UserError(f"{path} is in the way of a new checkpoint; move it out of {self.folder}")
         try:
             checkpoint.write(str(unfinished / "variables"))
-            variables = {path.name: file_sha256(path) for path in sorted(unfinished.iterdir())}
+            remove(unfinished / TEMPORARY)  # a network file system may have kept TensorFlow from it
+            written = [path for path in sorted(unfinished.iterdir()) if path.name != TEMPORARY]
+            variables = {path.name: file_sha256(path) for path in written}
             record = Record(**state.model_dump(), variables=variables, experiment=experiment)
             (unfinished / STATE_FILE).write_bytes(record.to_json())
             put_in_place(unfinished, finished)
@@ -165,7 +169,7 @@ class Checkpoints:
         for old in own[:-KEPT]:
             if old == best or old in broken:
                 continue
-            if any(not CHECKPOINT_FILES.fullmatch(path.name) for path in old.iterdir()):
+            if any(not CHECKPOINT_FILES.fullmatch(path.name) for path in old.iterdir() if path.name != TEMPORARY):
                 say(f"{old} stays: it holds files that the program did not make")
             else:
                 self._remove(old, say)
@@ -297,7 +301,7 @@ def _is_leftover(path: Path) -> bool:
     name = path.name.removeprefix(UNFINISHED)
     if name == path.name or not CHECKPOINT_NAME.fullmatch(name) or path.is_symlink() or not path.is_dir():
         return False
-    ours = (CHECKPOINT_FILES.fullmatch(entry.name) or entry.name == "variables_temp" for entry in path.iterdir())
+    ours = (CHECKPOINT_FILES.fullmatch(entry.name) or entry.name == TEMPORARY for entry in path.iterdir())
     return all(ours)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import remove
 from alexnet_tf.runs import checkpoints as checkpoints_module
 from alexnet_tf.runs.checkpoints import Checkpoints
 from alexnet_tf.runs.records import read_record
@@ -291,6 +292,24 @@ def test_an_old_checkpoint_that_cannot_be_removed_ends_no_run(
     resume(run, steps=12)
     assert checkpoint(run, 12).exists()
     assert "cannot be removed (Directory not empty); remove it by hand" in capsys.readouterr().err
+
+
+def test_a_temporary_folder_that_cannot_be_removed_ends_no_save(
+    run: Path, resume: Resume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network file system, where a file that is still open keeps its folder."""
+    write = tf.train.Checkpoint.write
+
+    def writing(checkpoint: tf.train.Checkpoint, prefix: str) -> str:
+        answer = write(checkpoint, prefix)
+        (Path(prefix).parent / "variables_temp").mkdir()
+        return answer
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", writing)
+    monkeypatch.setattr(checkpoints_module, "remove", lambda path: path.name == "variables_temp" or remove(path))
+    resume(run, steps=14)
+    assert (checkpoint(run, 14) / "variables_temp").is_dir()
+    assert not checkpoint(run, 10).exists() or "step-00000010" in (run / "best.json").read_text()  # pruned as ever
 
 
 def test_what_follows_a_save_reads_each_checkpoint_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
