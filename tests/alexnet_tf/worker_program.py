@@ -19,6 +19,7 @@ import train
 from alexnet_tf.program.errors import run_command
 from alexnet_tf.settings.cluster import Cluster
 from alexnet_tf.settings.config import Config
+from alexnet_tf.settings.explained import Setting
 from tests.alexnet_tf.networks.trial_network import register
 from tests.narrow_nets import make_narrow
 
@@ -29,11 +30,11 @@ def main(argv: list[str]) -> int:
     register(pytest.MonkeyPatch())
     begin = train.train
 
-    def train_changed(config: Config, cluster: Cluster, run: Path) -> None:
+    def train_changed(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) -> None:
         from tests.alexnet_tf.worker_changes import change  # loads TensorFlow: after all workers have come, as train.py
 
         change(Path(out), changes.split(","))
-        begin(config, cluster, run)
+        begin(config, cluster, run, settings)
 
     assert "tensorflow" not in sys.modules
     train.train = train_changed
