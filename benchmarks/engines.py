@@ -75,7 +75,7 @@ def _opencv(model: bytes) -> Engine:
 def _torch(model: Any, version: Path) -> Engine:
     import torch
 
-    from tests.alexnet_tf import torch_alexnet  # the network written a second time, for the tests
+    from tests.alexnet_tf.networks import torch_alexnet  # the network written a second time, for the tests
 
     preset = json.loads((version / MODEL_FILE).read_text(encoding="utf-8"))["nets"][0]["preset"]
     variants = {"paper": torch_alexnet.PAPER, "2012-code": torch_alexnet.PROGRAM}

@@ -15,10 +15,8 @@ part() { # part PYTEST-ARGUMENT...
     "$python" -m pytest -n 2 --dist loadfile -m "not slow" "$@" || failed="$failed $*;"
 }
 
-part tests/alexnet_tf/test_[a-m]*.py
-part tests/alexnet_tf/test_[n-z]*.py
-part tests/alexnet_tf/serving/test_[a-o]*.py
-part tests/alexnet_tf/serving/test_[p-z]*.py
+part tests/alexnet_tf --ignore tests/alexnet_tf/serving
+part tests/alexnet_tf/serving
 part tests/faults
 part tests --ignore tests/alexnet_tf --ignore tests/faults
 

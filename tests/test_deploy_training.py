@@ -19,7 +19,7 @@ import yaml
 
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, WRONG_USAGE
 from alexnet_tf.settings.config import load_config
-from tests.alexnet_tf.run_files import metrics, steps_of
+from tests.alexnet_tf.training.run_files import metrics, steps_of
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[1]

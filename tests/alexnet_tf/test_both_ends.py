@@ -11,7 +11,7 @@ import pytest
 
 from alexnet_tf import evaluate
 from alexnet_tf.networks.keras_versions import KERAS_3
-from tests.alexnet_tf.run_files import tensors
+from tests.alexnet_tf.training.run_files import tensors
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ import export
 import train
 from alexnet_tf import evaluate, predict
 from alexnet_tf.settings.presets import PRESETS, Widths
-from tests.alexnet_tf.run_files import metrics, steps_of
+from tests.alexnet_tf.training.run_files import metrics, steps_of
 from tfrecords import verify
 
 FILES = Path(__file__).with_name("files.tar.xz")

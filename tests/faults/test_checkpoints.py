@@ -19,7 +19,7 @@ from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.loop import Trainer
-from tests.alexnet_tf.run_files import metrics
+from tests.alexnet_tf.training.run_files import metrics
 from tests.faults.broken_runs import (
     assert_same_bits,
     back_to,

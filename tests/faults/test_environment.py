@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from alexnet_tf.program import checkout
-from tests.alexnet_tf.run_files import tensors
+from tests.alexnet_tf.training.run_files import tensors
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
-from tests.alexnet_tf.run_files import metrics
+from tests.alexnet_tf.training.run_files import metrics
 from tests.faults.broken_runs import names, start
 from tests.faults.conftest import train_small
 

@@ -18,7 +18,7 @@ from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.training.loop import Trainer
-from tests.alexnet_tf.run_files import steps_of
+from tests.alexnet_tf.training.run_files import steps_of
 from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel
 from tests.faults.traced_once import trace_once

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
-from tests.alexnet_tf.run_files import metrics, steps_of, tensors
+from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
 from tests.faults.conftest import STEPS
 from tests.narrow_nets import NARROW_COMMAND
 

@@ -20,7 +20,7 @@ from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.workers import local_workers
-from tests.alexnet_tf.watch_program import LONG, SHORT, Start, Worker, starter, together
+from tests.alexnet_tf.workers.watch_program import LONG, SHORT, Start, Worker, starter, together
 from tests.heard_signals import hear_signals
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ import train
 from alexnet_tf.networks import winograd
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.training.progress import Progress
-from tests.alexnet_tf.run_files import metrics, tensors
+from tests.alexnet_tf.training.run_files import metrics, tensors
 from tests.narrow_nets import make_narrow
 from tfrecords import convert
 

@@ -14,7 +14,7 @@ from alexnet_tf.networks.network import network_variables
 from alexnet_tf.networks.registry import build_network
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.run_files import metrics
+from tests.alexnet_tf.training.run_files import metrics
 from tests.closeness import ONE_LAYER, assert_close
 from tests.conftest import convert_folder
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import train
-from tests.alexnet_tf.cluster_runs import four_pictures
 from tests.alexnet_tf.networks.trial_network import register, register_class
-from tests.alexnet_tf.run_files import tensors
+from tests.alexnet_tf.training.run_files import tensors
+from tests.alexnet_tf.workers.cluster_runs import four_pictures
 from tests.closeness import ONE_LAYER, assert_close
 
 

@@ -17,8 +17,8 @@ from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.made_runs import write_opinionated_run
 from tests.alexnet_tf.serving.servers import Server, local_server, tensorflow_model_server
+from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.schema import parse_example

@@ -17,7 +17,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.metadata import MODEL_FILE
 from alexnet_tf.serving.warm_up import read_warm_up
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.made_runs import write_opinionated_run
+from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest

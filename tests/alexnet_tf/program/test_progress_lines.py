@@ -15,7 +15,7 @@ import pytest
 
 from alexnet_tf.program.progress_lines import Lines, in_words
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 from alexnet_tf.program.progress_lines import progress_bar
 with progress_bar(40, desc="work") as bar:

@@ -14,7 +14,7 @@ from alexnet_tf import start_workers
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.workers import local_workers
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WORKER = "import json, os, signal, sys, time; task = json.loads(os.environ['TF_CONFIG']); own = task['task']['index']; "
 
 

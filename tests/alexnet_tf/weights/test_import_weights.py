@@ -25,7 +25,8 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.caffemodel import read_caffemodel
-from tests.alexnet_tf.published_files import (
+from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
+from tests.alexnet_tf.weights.published_files import (
     ORDER,
     REST,
     Weights,
@@ -36,7 +37,6 @@ from tests.alexnet_tf.published_files import (
     torchvision_net,
     write_mean,
 )
-from tests.alexnet_tf.run_files import metrics, steps_of, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.schema import parse_example

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.alexnet_tf.watch_program import LONG, SHORT, Start, starter, together
+from tests.alexnet_tf.workers.watch_program import LONG, SHORT, Start, starter, together
 
 AGAIN = "; start all workers again to resume from the last checkpoint"
 

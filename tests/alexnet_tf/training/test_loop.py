@@ -22,7 +22,7 @@ from alexnet_tf.towers import Towers
 from alexnet_tf.training import loop as trainer_module
 from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.progress import NoProgress
-from tests.alexnet_tf.run_files import metrics, steps_of, tensors
+from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics

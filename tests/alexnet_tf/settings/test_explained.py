@@ -12,7 +12,7 @@ from alexnet_tf.settings.config import Config, load_config, parse_config
 from alexnet_tf.settings.explained import MEANINGS, Setting, as_yaml, by_origin, settings_in_force
 from alexnet_tf.settings.presets import PRESETS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 FIELDS = [f"{section}.{key}" for section, fields in Config().model_dump().items() for key in fields]
 

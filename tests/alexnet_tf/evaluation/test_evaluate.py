@@ -16,7 +16,7 @@ from alexnet_tf.pictures.preparation import evaluation_views
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.made_runs import write_opinionated_run
+from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.closeness import ONE_LAYER, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL
 from tfrecords.manifest import load_manifest

@@ -1,6 +1,6 @@
 """What a worker of the tests runs: train.py with the small network, which leaves behind what only the process knows.
 
-    python -m tests.alexnet_tf.worker_program OUT CHANGES ARGUMENTS-OF-TRAIN
+    python -m tests.alexnet_tf.workers.worker_program OUT CHANGES ARGUMENTS-OF-TRAIN
 
     OUT/2.pid            its process, once it is about to train
     OUT/2.npz            worker 2's weights at the end, by their names
@@ -31,7 +31,9 @@ def main(argv: list[str]) -> int:
     begin = train.train
 
     def train_changed(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) -> None:
-        from tests.alexnet_tf.worker_changes import change  # loads TensorFlow: after all workers have come, as train.py
+        from tests.alexnet_tf.workers.worker_changes import (
+            change,  # loads TensorFlow: after all workers have come, as train.py
+        )
 
         change(Path(out), changes.split(","))
         begin(config, cluster, run, settings)

@@ -23,12 +23,12 @@ import torch
 import train
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
 from alexnet_tf.workers.together import ManyWorkers
-from tests.alexnet_tf.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step
-from tests.alexnet_tf.run_files import metrics, steps_of, tensors
-from tests.alexnet_tf.worker_changes import CHANGES, made_gradients
+from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
+from tests.alexnet_tf.workers.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step
+from tests.alexnet_tf.workers.worker_changes import CHANGES, made_gradients
 from tests.narrow_nets import shrink_net
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STEPS = 30
 METRICS = {"train": ["loss"], "validation": ["top1_error", "loss", "images"]}
 

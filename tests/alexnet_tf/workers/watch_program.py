@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.heard_signals import hear_signals
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LONG, SHORT = 40, 2
 """Timeouts in seconds: where none is to run out, and where nobody need come in time."""
 PROGRAM = """

@@ -14,9 +14,9 @@ from alexnet_tf.settings.presets import PRESETS, AlexNetSettings
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.layouts import TORCHVISION, from_published
 from alexnet_tf.weights.published_files import TORCHVISION_NAMES
-from tests.alexnet_tf import torch_alexnet
-from tests.alexnet_tf.published_files import torchvision_net
-from tests.alexnet_tf.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from
+from tests.alexnet_tf.networks import torch_alexnet
+from tests.alexnet_tf.networks.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from
+from tests.alexnet_tf.weights.published_files import torchvision_net
 from tests.closeness import WHOLE_NETWORK, assert_close
 
 CLASSES = 1000

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.alexnet_tf.run_files import metrics
+from tests.alexnet_tf.training.run_files import metrics
 from tests.conftest import convert_folder, write_pictures
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT = 30
 """Seconds; on two busy cores four processes take a while to load TensorFlow."""
 
@@ -37,7 +37,13 @@ class Cluster:
     def command(self, run: str, *overrides: str, changes: str) -> list[str]:
         """Of one worker; its traces go to the folder `run`-traces."""
         (self.folder / f"{run}-traces").mkdir(exist_ok=True)
-        program = [sys.executable, "-m", "tests.alexnet_tf.worker_program", str(self.folder / f"{run}-traces"), changes]
+        program = [
+            sys.executable,
+            "-m",
+            "tests.alexnet_tf.workers.worker_program",
+            str(self.folder / f"{run}-traces"),
+            changes,
+        ]
         return [*program, *self.arguments(run, *overrides)]
 
     def start(self, workers: int, run: str, *overrides: str, changes: str = "") -> subprocess.Popen:

@@ -16,9 +16,9 @@ from alexnet_tf.settings.presets import PRESETS, Recipe
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.step import TrainingStep
-from tests.alexnet_tf import torch_alexnet
-from tests.alexnet_tf.test_model import VARIANTS, masks_of
-from tests.alexnet_tf.torch_alexnet import weights_from
+from tests.alexnet_tf.networks import torch_alexnet
+from tests.alexnet_tf.networks.test_model import VARIANTS, masks_of
+from tests.alexnet_tf.networks.torch_alexnet import weights_from
 
 CLASSES, SEED = 7, 11
 EPOCHS = (1, 67, 72)

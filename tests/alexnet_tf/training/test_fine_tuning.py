@@ -19,7 +19,7 @@ from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import load_config, parse_config
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.run_files import metrics, tensors
+from tests.alexnet_tf.training.run_files import metrics, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest

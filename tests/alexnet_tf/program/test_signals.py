@@ -14,10 +14,10 @@ import pytest
 import train
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
 from alexnet_tf.training.loop import Trainer
-from tests.alexnet_tf.run_files import metrics, steps_of
+from tests.alexnet_tf.training.run_files import metrics, steps_of
 from tests.narrow_nets import NARROW_COMMAND
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
     pytest.param(["-c", NARROW_COMMAND, "train"], id="small network"),
     pytest.param(["train.py"], id="train.py", marks=pytest.mark.slow),

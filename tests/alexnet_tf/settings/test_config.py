@@ -11,7 +11,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config, dump_config, load_config, parse_config
 from alexnet_tf.settings.presets import PRESETS, Preset
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def fault_of(text: str, *overrides: str) -> str:
