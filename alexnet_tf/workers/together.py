@@ -135,7 +135,7 @@ class ManyWorkers(OneWorker):
     def average(self, values: list[OfTower], figures: Tensors) -> tuple[Tensors, Tensors]:
         with tf.device(self.devices["a"]), tf.name_scope("loss_a/all_reduce"):
             told = [*figures.values(), tf.cast(self.stop, next(iter(figures.values())).dtype)]
-            output = self._reduced("figures", tf.stack(told), "a", "Div")
+            output = self._reduced(f"figures {len(told)}", tf.stack(told), "a", "Div")
             step_output = dict(zip((*figures, STOP), tf.unstack(output), strict=True))
         means: Tensors = {}
         last = {self.devices["a"]: output}
