@@ -1,4 +1,4 @@
-"""Which devices the towers get; where their operations land is in test_placement.py."""
+"""Which devices the towers get; where their operations land is in training/test_placement_report.py."""
 
 import os
 
