@@ -17,11 +17,12 @@ DOCUMENTS += sorted(ROOT.glob("deploy/**/README.md"))
 )
 def test_every_proof_is_a_test(document: str, usual: str) -> None:
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
-    proofs = re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)((?:::\w+)*)`", text)
+    proofs = re.findall(r"`((?:\w+/)*test_\w+\.py)((?:::\w+)*)`", text)
     assert len(proofs) > 20
     for file, path in proofs:
         # One that is named without its folder is the only file of that name below the usual one.
-        (found,) = [ROOT / "tests" / file] if "/" in file else (ROOT / usual).rglob(file)
+        below_tests = Path("tests") / file.removeprefix("tests/")
+        (found,) = [ROOT / below_tests] if "/" in file else (ROOT / usual).rglob(file)
         source = found.read_text(encoding="utf-8")
         for name in path.split("::")[1:]:
             kind = "class" if name.startswith("Test") else "def"
