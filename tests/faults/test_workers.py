@@ -22,6 +22,7 @@ from alexnet_tf.settings.config import parse_config
 from alexnet_tf.workers import local_workers
 from tests.alexnet_tf.workers.watch_program import LONG, SHORT, Start, Worker, starter, together
 from tests.heard_signals import hear_signals
+from tests.slow_cases import slow
 
 ROOT = Path(__file__).resolve().parents[2]
 AGAIN = "; start all workers again to resume from the last checkpoint\n"
@@ -43,11 +44,6 @@ def knock(port: int) -> socket.socket:
             return socket.create_connection(("127.0.0.1", port))
         assert time.monotonic() < until
         time.sleep(0.05)
-
-
-def slow(*values: object) -> list:
-    """Cases that are left to the slow tests."""
-    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def ended(workers: list[Worker]) -> list[tuple[int, str]]:

@@ -19,6 +19,7 @@ from alexnet_tf.towers import Towers
 from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.closeness import ONE_LAYER, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL
+from tests.slow_cases import slow
 from tfrecords.manifest import load_manifest
 
 IMAGES = len(TINY_CLASSES) * TINY_VAL
@@ -118,7 +119,7 @@ def probabilities_by_hand(run_path: Path, towers: Towers, views: int) -> tuple[n
 
 
 class TestMain:
-    @pytest.mark.parametrize("views", [1, 10])
+    @pytest.mark.parametrize("views", [1, *slow(10)])
     def test_ensemble_averages_the_runs_probabilities(
         self, two_runs: list[Path], two_cpus: Towers, views: int, capsys: pytest.CaptureFixture[str]
     ) -> None:

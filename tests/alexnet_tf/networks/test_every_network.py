@@ -38,12 +38,17 @@ from tests.alexnet_tf.networks.trial_network import register, register_class
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tests.narrow_nets import shrink_net
+from tests.slow_cases import slow
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
-EVERY = (*PRESETS, "trial")
-EXPORTED = (*{PRESETS[name].network.kind: name for name in reversed(PRESETS)}.values(), "trial")
+ALIKE = ("2012-code", "caffenet")
+"""Presets whose networks are built by the class of another preset's."""
+EVERY = [*(name for name in PRESETS if name not in ALIKE), "trial", *slow(*ALIKE)]
+KINDS = (*{PRESETS[name].network.kind: name for name in reversed(PRESETS)}.values(), "trial")
 """A preset of every kind of network: an export knows no more of it than its class does."""
+NO_ALEXNETS = ("lenet5", "trial")
+"""Those that the tests of exports know nothing of."""
 BATCH, STEPS, SEED = 4, 3, 5
 LOADING = """
 import json, sys
@@ -236,12 +241,13 @@ def test_evaluates(trial: Trial, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert f"{found['views']} view" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("names", [NO_ALEXNETS, *slow(KINDS)], ids=["no AlexNets", "every kind"])
 def test_exports_load_in_a_process_of_their_own(
-    trial_of: Callable[[str], Trial], tmp_path_factory: pytest.TempPathFactory
+    trial_of: Callable[[str], Trial], tmp_path_factory: pytest.TempPathFactory, names: tuple[str, ...]
 ) -> None:
     root, folders, expected = tmp_path_factory.mktemp("models"), [], []
     files = [path.read_bytes() for path in sorted((trial_of("paper").data.parent / "val").rglob("*.png"))[::5]]
-    for name in EXPORTED:
+    for name in names:
         trial = trial_of(name)
         assert trial.trained
         run = open_run(trial.folder / "run")
@@ -254,5 +260,5 @@ def test_exports_load_in_a_process_of_their_own(
     loading = subprocess.run([sys.executable, "-c", LOADING, *folders], input=given, capture_output=True, text=True)
     assert loading.returncode == 0, loading.stderr
     found = [json.loads(line) for line in loading.stdout.splitlines()]
-    for name, ours, theirs in zip(EXPORTED, expected, found, strict=True):
+    for name, ours, theirs in zip(names, expected, found, strict=True):
         assert_close(theirs, ours, WHOLE_NETWORK, name=name)

@@ -18,6 +18,7 @@ from tests.alexnet_tf.networks import torch_alexnet
 from tests.alexnet_tf.networks.torch_alexnet import CAFFE, CAFFENET, PAPER, PROGRAM, Variant, weights_from
 from tests.alexnet_tf.weights.published_files import torchvision_net
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.slow_cases import slow
 
 CLASSES = 1000
 FEW_UNITS = 64
@@ -187,7 +188,7 @@ class TestAgainstPyTorch:
         assert difference(right, livelier, PAPER.but(**changes), images(1)) > 1e-3
 
     @pytest.mark.usefixtures("float64")
-    @pytest.mark.parametrize("preset", VARIANTS)
+    @pytest.mark.parametrize("preset", ["paper", "2012-code", *slow("caffe", "caffenet")])
     def test_logits_loss_and_all_gradients_in_training(
         self, preset: str, two_cpus: Towers, livelier: dict[str, np.ndarray]
     ) -> None:

@@ -24,6 +24,7 @@ from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.progress import NoProgress
 from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
+from tests.slow_cases import slow
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -58,7 +59,7 @@ def _state(run: Path, step: int) -> dict:
 
 class TestResume:
     @pytest.mark.usefixtures("small_net")
-    @pytest.mark.parametrize("chosen", ["model.preset=paper", "model.preset=2012-code", "train.optimizer=sgdw"])
+    @pytest.mark.parametrize("chosen", ["model.preset=2012-code", *slow("model.preset=paper", "train.optimizer=sgdw")])
     def test_stopped_within_and_at_an_epochs_end(self, runs: Path, run_training: Train, chosen: str) -> None:
         run_training(runs / "whole", chosen, "train.steps=7")
         # Step 5 ends the first epoch. Where pictures are prepared may change from part to part.

@@ -13,6 +13,8 @@ from alexnet_tf.settings.presets import PRESETS, Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
+from tests.narrow_nets import shrink_net
+from tests.slow_cases import slow
 from tfrecords.statistics import Statistics
 
 FLOAT = 4
@@ -37,7 +39,7 @@ def with_few_units(preset: Preset) -> Preset:
     return replace(preset, network=replace(preset.network, widths=widths))
 
 
-@pytest.fixture(scope="module", params=["paper", "2012-code", "caffe", "caffenet", "sgdw", "bfloat16"])
+@pytest.fixture(scope="module", params=["paper", "2012-code", "bfloat16", *slow("caffe", "caffenet", "sgdw")])
 def preset_name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -131,6 +133,7 @@ class StrayingStep(TrainingStep):
 def test_a_step_that_strays_is_told_and_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shrink_net(monkeypatch)
     monkeypatch.setattr(devices, "TrainingStep", StrayingStep)
     config = tmp_path / "two.yaml"
     config.write_text("devices: {towers: two-cpus}\ndata: {dir: /no/data}\n")

@@ -19,6 +19,7 @@ from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf.networks import torch_alexnet
 from tests.alexnet_tf.networks.test_model import VARIANTS, masks_of
 from tests.alexnet_tf.networks.torch_alexnet import weights_from
+from tests.slow_cases import slow
 
 CLASSES, SEED = 7, 11
 EPOCHS = (1, 67, 72)
@@ -75,7 +76,7 @@ def test_three_steps(preset: str, two_cpus: Towers) -> None:
             assert np.linalg.norm(found.numpy() - theirs) < 1e-6 * np.linalg.norm(theirs), name
 
 
-@pytest.mark.parametrize("preset", ["paper", "2012-code", "caffe", "caffenet", "owt"])
+@pytest.mark.parametrize("preset", ["paper", "owt", *slow("2012-code", "caffe", "caffenet")])
 def test_step_in_bfloat16_is_that_in_float32_within_its_rounding(preset: str, two_cpus: Towers) -> None:
     recipe = PRESETS[preset].train
     rates: dict[str, float] = {}

@@ -38,6 +38,7 @@ from tests.alexnet_tf.weights.published_files import (
     write_mean,
 )
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tests.slow_cases import slow
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.schema import parse_example
 
@@ -149,6 +150,7 @@ class TestCaffe:
         assert np.ptp(caffe_expected, axis=0).max() > 0.01  # the pictures are told apart
         assert_close(served(caffe_run, pictures()), caffe_expected, WHOLE_NETWORK)
 
+    @pytest.mark.slow
     def test_caffenet_in_todays_form_agrees_with_opencv(self, caffenet_run: Path) -> None:
         color = np.array([104, 117, 123], np.float32).reshape(3, 1, 1)
         expected, other_order = (
@@ -209,7 +211,7 @@ class TestTorchvision:
         assert_close(found, expected, WHOLE_NETWORK)
 
 
-@pytest.mark.parametrize("name", ["caffe_run", pytest.param("owt_run", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["caffe_run", *slow("owt_run")])
 def test_trains_on_from_the_imported_weights(name: str, request: pytest.FixtureRequest, folder: Path) -> None:
     run = folder / "trained"
     shutil.copytree(request.getfixturevalue(name), run, copy_function=os.link)

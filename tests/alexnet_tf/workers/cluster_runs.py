@@ -70,8 +70,8 @@ class Cluster:
 
 
 def told(errors: str) -> list[str]:
-    """The lines on stderr, but for what XLA of TensorFlow 2.15 notes when it first compiles, whatever it is told."""
-    return [line for line in errors.splitlines() if not re.search("XLA|xla|absl::InitializeLog", line)]
+    """The lines on stderr, but for how far it is, and for what XLA of TensorFlow 2.15 notes when it first compiles."""
+    return [line for line in errors.splitlines() if not re.search(r"XLA|xla|absl::InitializeLog| img \(\d+%\)", line)]
 
 
 def popen(command: list[str], **options: object) -> subprocess.Popen:
