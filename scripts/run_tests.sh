@@ -15,8 +15,11 @@ part() { # part PYTEST-ARGUMENT...
     "$python" -m pytest -n 2 --dist loadfile -m "not slow" "$@" || failed="$failed $*;"
 }
 
-part tests/alexnet_tf --ignore tests/alexnet_tf/serving
-part tests/alexnet_tf/serving
+rooms=tests/alexnet_tf
+part $rooms/networks $rooms/evaluation $rooms/pictures $rooms/weights
+part $rooms --ignore $rooms/networks --ignore $rooms/evaluation --ignore $rooms/pictures --ignore $rooms/weights \
+    --ignore $rooms/serving
+part $rooms/serving
 part tests/faults
 part tests --ignore tests/alexnet_tf --ignore tests/faults
 
