@@ -19,7 +19,8 @@ rooms=tests/alexnet_tf
 part $rooms/networks $rooms/evaluation $rooms/pictures $rooms/weights
 part $rooms --ignore $rooms/networks --ignore $rooms/evaluation --ignore $rooms/pictures --ignore $rooms/weights \
     --ignore $rooms/serving
-part $rooms/serving
+part $rooms/serving/test_[a-o]*.py
+part $rooms/serving/test_[p-z]*.py
 part tests/faults
 part tests --ignore tests/alexnet_tf --ignore tests/faults
 

@@ -74,7 +74,7 @@ def test_a_bad_picture_is_told_and_the_others_are_named(
     printed = capsys.readouterr()
     assert list(json.loads(printed.out)) == pictures[:2]
     assert sorted(printed.err.splitlines()) == sorted([
-        f"error: picture {missing} cannot be read: No such file or directory",
+        f"error: picture {missing} cannot be read: No such file or directory; correct the path, or restore the file",
         f"error: picture {pipe} is a named pipe, no regular file; name a file",
         f"error: picture {notes}: no JPEG, PNG or GIF file",
     ])  # fmt: skip
