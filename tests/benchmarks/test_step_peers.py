@@ -18,6 +18,7 @@ from benchmarks import step, step_peers
 from benchmarks.flops import count_work
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
+from tests.slow_cases import slow
 
 CLASSES = 1000
 
@@ -82,7 +83,7 @@ def test_keras_net_is_the_same(towers_with_common_norm: Network, pictures: np.nd
     assert 2 * sum(products) == sum(layer.forward for layer in count_work(towers_with_common_norm))
 
 
-@pytest.mark.parametrize("side", ["keras-groups", "torch-channels-last"])
+@pytest.mark.parametrize("side", ["torch-channels-last", *slow("keras-groups")])
 def test_peers_are_trained(side: str, pictures: np.ndarray) -> None:
     one_step = step.PEERS[side](pictures, np.array([3, 3]), 10, 0, 1)
     first, second = float(one_step()), float(one_step())
