@@ -1,22 +1,23 @@
 """A model's folder, served: the newest version loaded, newer ones taken up while requests go on."""
 
 import contextlib
+import gc
 import os
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from alexnet_tf.local_server.request_error import RequestError
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.metadata import read_metadata
-from alexnet_tf.serving.saved_model import PROTO
 from alexnet_tf.serving.versions import how_to_get_one, version_folders
 from alexnet_tf.serving.warm_up import read_warm_up
 
@@ -26,22 +27,32 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 class LoadedVersion:
-    """One version in memory. It lives on while a request holds it."""
+    """One version in memory. It lives on while a request holds it.
+
+    It runs in a session of TensorFlow 1, as in TensorFlow Serving: what functions of TensorFlow 2 once ran, TensorFlow
+    keeps until the process ends, here 50 MB for each version however small its net.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.number = int(folder.name)
-        proto = saved_model_pb2.SavedModel.FromString((folder / PROTO).read_bytes())
-        found = {name: one for meta in proto.meta_graphs for name, one in meta.signature_def.items()}
-        self._model = tf.saved_model.load(str(folder))
-        self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
-            name: found[name] for name in self._model.signatures if name in found
-        }
         self.description = read_metadata(folder)
         """For the page; read now, for the folder may be gone by then."""
+        graph = tf.Graph()
+        self.session = tf.compat.v1.Session(graph=graph)
+        """To be closed by whoever knows that no request holds this version any more."""
         self.refused_rows: dict[str, Arrays | None] = {}
         """By signature, for `screening.py`."""
-        for log in read_warm_up(folder):
-            self.run(*_warm_up_call(log))
+        try:
+            with graph.as_default(), _without_advice():
+                loaded = tf.compat.v1.saved_model.load(self.session, [tf.saved_model.SERVING], str(folder))
+            self.signatures: dict[str, meta_graph_pb2.SignatureDef] = {
+                name: one for name, one in loaded.signature_def.items() if not name.startswith("__")
+            }
+            for log in read_warm_up(folder):
+                self.run(*_warm_up_call(log))
+        except BaseException:
+            self.session.close()
+            raise
 
     def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
         """The signature of this name; "" stands for serving_default.
@@ -56,12 +67,21 @@ class LoadedVersion:
 
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Runs a signature on whole inputs."""
-        # Strings come as objects, whose type an empty array would not tell.
-        tensors = {
-            name: tf.constant(array, tf.string if array.dtype == object else array.dtype, array.shape)
-            for name, array in inputs.items()
-        }
-        return {name: value.numpy() for name, value in self._model.signatures[signature](**tensors).items()}
+        wanted = self.signatures[signature]
+        outputs = {name: wanted.outputs[name].name for name in sorted(wanted.outputs)}
+        return self.session.run(outputs, {wanted.inputs[name].name: array for name, array in inputs.items()})
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """TensorFlow advises against what it calls deprecated."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _warm_up_call(log: prediction_log_pb2.PredictionLog) -> tuple[str, Arrays]:
@@ -105,6 +125,8 @@ class ServedModel:
         self.folder = folder
         self._loaded: LoadedVersion | None = None
         self._failed: dict[int, _Failure] = {}
+        self._outgrown: list[tuple[weakref.ref[LoadedVersion], tf.compat.v1.Session]] = []
+        """Versions that serve no more, as long as a request holds them, and their sessions."""
         self.take_up_newest()
         if self._loaded is None:
             reason = next(iter(self.failures), f"no version in it; {how_to_get_one(folder)}")
@@ -126,7 +148,7 @@ class ServedModel:
             if failed is not None and failed.stands(files):
                 continue
             try:
-                self._loaded = LoadedVersion(folder)
+                loaded = LoadedVersion(folder)
             except Exception as fault:  # whatever is wrong with a version, the one that serves goes on
                 reason = f"version {number} cannot be loaded: {_first_line(fault)}"
                 again = failed is not None and failed.files == files
@@ -134,8 +156,26 @@ class ServedModel:
                 self._failed[number] = _Failure(files, reason, pause, time.monotonic())
                 continue
             self._failed.pop(number, None)
+            if self._loaded is not None:
+                self._outgrown.append((weakref.ref(self._loaded), self._loaded.session))
+            self._loaded = loaded
             return number
         return None
+
+    def forget_outgrown(self) -> None:
+        """Frees the memory of versions that no request holds any more.
+
+        A graph's objects refer to each other in circles, which Python would find only after many more requests.
+        """
+        outgrown, self._outgrown = self._outgrown, []
+        while outgrown:
+            version, session = outgrown.pop()
+            if version() is None:
+                session.close()
+                del session
+                gc.collect()
+            else:
+                self._outgrown.append((version, session))
 
     @property
     def failures(self) -> list[str]:
@@ -197,6 +237,7 @@ class ServedModel:
                 told = trouble
 
     def _look(self, report: Callable[[str], None]) -> None:
+        self.forget_outgrown()
         failures = self.failures
         number = self.take_up_newest()
         for failure in self.failures:

@@ -1,8 +1,10 @@
 """The local server's look-out for new versions, while files come and go beneath it."""
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,6 +52,23 @@ def test_it_lives_on_while_files_come_and_go(watched: tuple[ServedModel, list[st
     shutil.copytree(model.folder / "0001", model.folder / "3")
     wait_until(lambda: model.version("alexnet", None).number == 3)
     wait_until(lambda: "version 3 of alexnet serves now" in told)
+
+
+def test_the_memory_of_versions_before_is_freed(watched: tuple[ServedModel, list[str]]) -> None:
+    """Python itself would not look for their circles before many thousand requests."""
+    model, _ = watched
+    gc.disable()
+    try:
+        held = model.version("alexnet", None)  # by a request
+        graph = weakref.ref(held.session.graph)
+        shutil.copytree(model.folder / "0001", model.folder / "2")
+        wait_until(lambda: model.number == 2)
+        time.sleep(0.1)
+        assert graph() is not None
+        del held
+        wait_until(lambda: graph() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_look_that_fails_is_told_once_and_tried_again(
