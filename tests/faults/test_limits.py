@@ -97,6 +97,7 @@ def number_after(free: int) -> int:
     return max(number, 3)
 
 
+@pytest.mark.slow  # and alone: where TensorFlow's own threads find no file left, it may end the process
 def test_too_few_open_files(run_at_4: Path, resume: Resume, finished: Path) -> None:
     """From none on, until there are enough: whichever file it is that is one too many."""
     lines = []
