@@ -61,8 +61,8 @@ def test_the_memory_of_versions_before_is_freed(watched: tuple[ServedModel, list
     try:
         held = model.version("alexnet", None)  # by a request
         graph = weakref.ref(held.session.graph)
-        shutil.copytree(model.folder / "0001", model.folder / "2")
-        wait_until(lambda: model.number == 2)
+        shutil.copytree(model.folder / "0001", model.folder / "4")
+        wait_until(lambda: model.number == 4)
         time.sleep(0.1)
         assert graph() is not None
         del held
@@ -84,8 +84,8 @@ def test_a_look_that_fails_is_told_once_and_tried_again(
         patch.setattr(served_model, "version_folders", fail)
         time.sleep(0.3)
     assert len(told) == 1 and "cannot be looked through for new versions: [Errno 13] Permission denied" in told[0]
-    shutil.copytree(model.folder / "0001", model.folder / "4")
-    wait_until(lambda: model.version("alexnet", None).number == 4)
+    shutil.copytree(model.folder / "0001", model.folder / "5")
+    wait_until(lambda: model.version("alexnet", None).number == 5)
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
