@@ -111,7 +111,9 @@ def crops_in_xla(images: tf.Tensor, offset: tf.Tensor, size: int) -> tf.Tensor:
       (N, size, size, channels).
     """
     corners = tf.concat([tf.range(images.shape[0])[:, None], offset], axis=1)  # (N, 3)
-    return xla.gather(images, corners, _WHOLE_CROPS, [1, size, size, images.shape[-1]])
+    crops = xla.gather(images, corners, _WHOLE_CROPS, [1, size, size, images.shape[-1]])
+    crops.set_shape((images.shape[0], size, size, images.shape[-1]))  # TensorFlow 2.15 does not work it out
+    return crops
 
 
 def crops_by_index(images: tf.Tensor, offset: tf.Tensor, size: int) -> tf.Tensor:
