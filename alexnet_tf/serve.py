@@ -55,6 +55,7 @@ def main(argv: list[str]) -> int:
             return asyncio.run(_serve(model, listener, arguments, last))
         finally:
             stop.set()
+            watcher.join()  # inside TensorFlow it would abort the process at Python's end; `last` does not wait for it
             last.cancel()
 
 
