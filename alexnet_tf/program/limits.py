@@ -64,9 +64,9 @@ def check_limits(package: str) -> str | None:
                 f"lift the limit with ulimit {option} unlimited"
             )
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed != resource.RLIM_INFINITY and allowed - _open_files() < need.files:
+    if allowed != resource.RLIM_INFINITY and allowed - (opened := _open_files()) < need.files:
         raise UserError(
-            f"this process may have {allowed} files open and has {_open_files()}; {package} needs {need.files} more at "
+            f"this process may have {allowed} files open and has {opened}; {package} needs {need.files} more at "
             "least: raise the limit on open files (ulimit -n)"
         )
     if (started := _startable(need.threads)) < need.threads:

@@ -10,7 +10,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.serving.metadata import read_metadata
+from alexnet_tf.serving.metadata import read_model_file
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
 
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
@@ -27,7 +27,7 @@ class ExportedModel:
     def __init__(self, path: Path) -> None:
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
-        self.metadata: dict[str, Any] = read_metadata(self.path)["metadata"] or {}
+        self.metadata: dict[str, Any] = read_model_file(self.path) or {}
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")

@@ -49,11 +49,16 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         classes: Any = load_classes(folder / CLASSES_FILE, CLASSES_REMEDY).model_dump()
     except UserError:
         classes = None
+    return {"classes": classes, "metadata": read_model_file(folder)}
+
+
+def read_model_file(folder: Path) -> dict[str, Any] | None:
+    """What a version's model.json holds; None where it is missing or broken."""
     try:
         metadata = json.loads(read_whole(folder / MODEL_FILE))
     except (OSError, ValueError, RecursionError):
-        metadata = None
-    return {"classes": classes, "metadata": metadata if isinstance(metadata, dict) else None}
+        return None
+    return metadata if isinstance(metadata, dict) else None
 
 
 def _net(run: Run, checkpoint: Path) -> dict[str, Any]:

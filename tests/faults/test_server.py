@@ -22,7 +22,7 @@ from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_g
 
 from tests.alexnet_tf.serving.conftest import Exported, export_of, program, stored_pictures  # noqa: F401
 from tests.alexnet_tf.serving.grpc_requests import one_for_all, predict_request, status_of
-from tests.alexnet_tf.serving.servers import Server, local_server
+from tests.alexnet_tf.serving.servers import Server, b64, local_server
 from tests.faults.hostile_pictures import noisy_png
 from tfrecords.picture_limits import MUCH_PNG_DATA
 
@@ -46,10 +46,6 @@ def many(stored_pictures: list[bytes]) -> bytes:  # noqa: F811
     """A body of 300 good pictures, a minute of work or more."""
     small = tf.io.encode_jpeg(tf.io.decode_jpeg(stored_pictures[0])[:64, :64]).numpy()
     return json.dumps({"signature_name": "ten_view", "instances": [b64(small)] * 300}).encode()
-
-
-def b64(file: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(file).decode()}
 
 
 @contextlib.contextmanager
