@@ -41,7 +41,7 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 """Those whose version may change the bytes of a record."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status."""
     outlive_readers()
     options = parse_arguments(argv)
