@@ -34,7 +34,7 @@ class ExportedModel:
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
-            raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
+            raise UserError(f"{self.path} was not made by alexnet-tf export: it has no signature {missing[0]}")
 
     @property
     def checkpoints(self) -> list[str]:
