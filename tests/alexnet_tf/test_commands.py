@@ -1,6 +1,7 @@
 """The command lines of all commands: complete, in plain words, and answered without loading TensorFlow."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,18 @@ def test_every_command_is_listed_in_the_order_of_the_work(capsys: pytest.Capture
     assert all(sentence.endswith(".") for _, sentence in lines)
     order = ["convert", "verify", "train", "evaluate", "export", "serve", "client"]
     assert [name for name, _ in lines if name in order] == order
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/DISTRIBUTED.md"])
+def test_documented_calls_have_options_that_exist(told: dict[str, Any], document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8").replace("\\\n", " ")
+    calls = [line.split(" #")[0].split() for line in re.findall(r"^alexnet-tf (.*)", text, re.MULTILINE)]
+    assert len(calls) > 2
+    for name, *arguments in calls:
+        own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        parsers = [parser for parser in told[name]["parsers"] if parser["prog"].split()[2:] in ([], own[:1])]
+        known = {option for option in parsers[-1]["options"] if option.startswith("--")}
+        assert {argument for argument in own if argument.startswith("--")} <= known, (name, own)
 
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
