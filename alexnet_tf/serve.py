@@ -44,9 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-host", action="append", default=[], metavar="NAME",
         help="a further host name under which REST may be asked, beside localhost and this machine's; * for any; may "
         "be given again")  # fmt: skip
-    add("--rest-port", type=int, default=DEFAULTS.rest_port, metavar="PORT",
+    add("--rest-port", type=whole_number(0, 65_535), default=DEFAULTS.rest_port, metavar="PORT",
         help="port of REST and the page; 0 takes any free one")  # fmt: skip
-    add("--grpc-port", type=int, default=DEFAULTS.grpc_port, metavar="PORT",
+    add("--grpc-port", type=whole_number(0, 65_535), default=DEFAULTS.grpc_port, metavar="PORT",
         help="port of gRPC; 0 takes any free one")  # fmt: skip
     add("--max-batch", type=whole_number(1), default=DEFAULTS.max_batch, metavar="N",
         help="at most so many pictures run together")  # fmt: skip

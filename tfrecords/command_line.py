@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.program.arguments import CommandParser, command_parser, whole_number
+from alexnet_tf.program.arguments import CommandParser, command_parser, part, whole_number
 from alexnet_tf.program.errors import UserError
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
 from tfrecords.plan import Settings
@@ -78,7 +78,7 @@ def _add_folder(sources: "argparse._SubParsersAction[CommandParser]") -> argpars
     add("--train", type=Path, required=True, metavar="DIR",
         help="pictures to train on: a folder of class folders, or of any form with --labels")  # fmt: skip
     add("--val", type=Path, metavar="DIR", help="pictures to validate on: a folder of the same class folders")
-    add("--val-fraction", type=_fraction, metavar="F",
+    add("--val-fraction", type=part, metavar="F",
         help="instead of --val: this part of every class of --train, above 0 and below 1, drawn by --seed")  # fmt: skip
     add("--labels", type=Path, metavar="FILE.csv",
         help="a table with the columns file (below --train or --val), label and, without --val-fraction, split (train "
@@ -149,10 +149,3 @@ def _refuse_output_within(out: Path, folders: list[Path]) -> None:
         first = os.path.relpath(whole, folder).split(os.sep)[0]
         if not first.startswith("."):  # hidden ones are not looked at; and .. leads out of the folder
             raise UserError(f"--out {out} lies inside {folder}, among the class folders: give one beside it")
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, not {text}")
-    return value

@@ -69,7 +69,7 @@ def serve_model(folder: Path, name: str, options: ServerOptions, report: Report)
 def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as fault:
+    except OSError as fault:
         raise UserError(f"--rest-port {port}: cannot listen at {host}: {fault}; choose another") from fault
     # Connections inherit it. Without it an answer's body waits 40 ms until the client has confirmed the header.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -106,7 +106,7 @@ async def serve(
     host = f"[{options.host}]" if ":" in options.host else options.host
     try:
         grpc_port = rpc.add_insecure_port(f"{host}:{options.grpc_port}")
-    except (RuntimeError, OverflowError) as fault:
+    except RuntimeError as fault:
         raise UserError(f"--grpc-port {options.grpc_port}: cannot listen at {host}; choose another") from fault
     await rpc.start()
     rest = _rest(service, options, report)

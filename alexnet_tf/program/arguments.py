@@ -8,7 +8,9 @@ import math
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 PROGRAM = "alexnet-tf"
 """The one installed command."""
@@ -67,7 +69,7 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     """An argparse type: whole numbers from `least` on, up to `most` where given."""
 
     def whole_number(text: str) -> int:
-        value = int(text)
+        value = _number(int, text, "a whole number")
         if value < least or (most is not None and value > most):
             limit = f"at least {least}" if most is None else f"from {least} to {most}"
             raise argparse.ArgumentTypeError(f"must be {limit}, not {value}")
@@ -78,15 +80,30 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def positive_number(text: str) -> float:
     """An argparse type: finite numbers above 0."""
-    value = float(text)
+    value = _number(float, text, "a number")
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+        raise argparse.ArgumentTypeError(f"must be above 0, and finite, not {text}")
     return value
 
 
 def not_negative_number(text: str) -> float:
     """An argparse type: finite numbers from 0 on."""
-    value = float(text)
+    value = _number(float, text, "a number")
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 on, not {text}")
+        raise argparse.ArgumentTypeError(f"must be from 0 on, and finite, not {text}")
     return value
+
+
+def part(text: str) -> float:
+    """An argparse type: numbers between 0 and 1, without either."""
+    value = _number(float, text, "a number")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, not {text}")
+    return value
+
+
+def _number(kind: Callable[[str], Number], text: str, wanted: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}") from None
