@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.program.arguments import CommandParser, command_parser, part, whole_number
+from alexnet_tf.program.arguments import CommandParser, command_parser, fraction, whole_number
 from alexnet_tf.program.errors import UserError
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
 from tfrecords.plan import Settings
@@ -78,7 +78,7 @@ def _add_folder(sources: "argparse._SubParsersAction[CommandParser]") -> argpars
     add("--train", type=Path, required=True, metavar="DIR",
         help="pictures to train on: a folder of class folders, or of any form with --labels")  # fmt: skip
     add("--val", type=Path, metavar="DIR", help="pictures to validate on: a folder of the same class folders")
-    add("--val-fraction", type=part, metavar="F",
+    add("--val-fraction", type=fraction, metavar="F",
         help="instead of --val: this part of every class of --train, above 0 and below 1, drawn by --seed")  # fmt: skip
     add("--labels", type=Path, metavar="FILE.csv",
         help="a table with the columns file (below --train or --val), label and, without --val-fraction, split (train "

@@ -94,7 +94,7 @@ def not_negative_number(text: str) -> float:
     return value
 
 
-def part(text: str) -> float:
+def fraction(text: str) -> float:
     """An argparse type: numbers between 0 and 1, without either."""
     value = _number(float, text, "a number")
     if not 0 < value < 1:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from alexnet_tf.program.arguments import not_negative_number, part, positive_number, whole_number
+from alexnet_tf.program.arguments import fraction, not_negative_number, positive_number, whole_number
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ from alexnet_tf.program.arguments import not_negative_number, part, positive_num
         (whole_number(8, 20), {"8": 8, "20": 20}, {"7": "from 8 to 20", "21": "from 8 to 20"}),
         (positive_number, {"0.5": 0.5}, {"0": "above 0", "-1": "above 0", "nan": "finite", "x": "a number"}),
         (not_negative_number, {"0": 0.0, "2": 2.0}, {"-1": "from 0 on", "nan": "finite", "inf": "finite"}),
-        (part, {"0.1": 0.1}, {"0": "between 0 and 1", "1": "between 0 and 1", "nan": "between", "x": "a number"}),
+        (fraction, {"0.1": 0.1}, {"0": "between 0 and 1", "1": "between 0 and 1", "nan": "between", "x": "a number"}),
     ],
-    ids=["whole", "whole within", "positive", "not negative", "part"],
+    ids=["whole", "whole within", "positive", "not negative", "fraction"],
 )  # fmt: skip
 def test_numbers(kind: Callable[[str], float], taken: dict[str, float], refused: dict[str, str]) -> None:
     assert {text: kind(text) for text in taken} == taken
