@@ -27,8 +27,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
-from alexnet_tf.settings.config import DevicesConfig
-from alexnet_tf.settings.presets import PRESETS, Augmentation, Precision, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Augmentation, Precision, Preset
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.step import TrainingStep

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from tests.narrow_nets import shrink_net
 from tfrecords import convert

@@ -10,7 +10,7 @@ from alexnet_tf.networks.network import Images, Network
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.statistics import Statistics
 
 

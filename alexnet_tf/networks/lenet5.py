@@ -33,7 +33,8 @@ from alexnet_tf.networks.layers import (
 )
 from alexnet_tf.networks.network import DTYPES, Network, Stage
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import LeNet5Settings, Precision
+from alexnet_tf.settings.presets import LeNet5Settings
+from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.towers import Towers
 
 C3_TABLE = (

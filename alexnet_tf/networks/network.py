@@ -1,7 +1,7 @@
 """What every network here is: stages between which it can be parted, variables by stable names, logits at the end.
 
 The place to start for whoever adds a network: `Network` names what a subclass has to give. Beside the class, a network
-has settings (a subclass of `presets.NetworkSettings` and an entry in `presets.PRESETS`) and a line in the registry.
+has settings, which name it (a subclass of `recipe.NetworkSettings`), and an entry in `presets.PRESETS`.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import tensorflow as tf
 from alexnet_tf.networks.keras_versions import part_of_layer, tensorflow_variable, variable_path
 from alexnet_tf.networks.layers import Placed
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import NetworkSettings, Precision
+from alexnet_tf.settings.recipe import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
 
 DTYPES: dict[Precision, str | None] = {"float32": None, "bfloat16": "mixed_bfloat16"}
@@ -49,16 +49,17 @@ class Network(keras.Model):
       name: of the network, in messages and in the names of its operations.
 
     Args of call:
-      images: float32 (N, *picture_shape), as the recipe's `presets.Augmentation` prepares it; or a list of that, each
+      images: float32 (N, *picture_shape), as the recipe's `recipe.Augmentation` prepares it; or a list of that, each
         tower's own on its own device, from `on_each_tower`.
       dropout_seed: int32 (2,) in training; None at test.
 
     Returns of call: logits, float32 (N, num_classes).
 
     A subclass gives:
-      * `__init__(settings, num_classes, towers, seed, precision)`, which makes the layers, all of them from layers.py,
-        each with a name of its own, its tower and its device. A variable is then called LAYER/PART, and LAYER without a
-        final _a or _b of its tower is the name by which a config knows the layer;
+      * `__init__(settings, num_classes, towers, seed, precision)`, which makes the layers. Each is `Placed`, as all in
+        layers.py, response_normalization.py and dropout.py are, with a name of its own, its tower and its device. A
+        variable is then called LAYER/PART, and LAYER without a final _a or _b of its tower is the name by which a
+        config knows the layer;
       * `stages` and `last_stage`: the network in the order of its feature layers;
       * `number_of_towers`, where it is not one, and `auxiliary_outputs`, where there are any.
 
@@ -234,7 +235,7 @@ def refuse_unknown_variables(model: keras.Model, variables: dict[str, tf.Variabl
       variables: those that are trained or saved, as `named_variables` finds them.
 
     Raises:
-      UserError: the network has other variables, of a layer that is not one of layers.py or has no name of its own.
+      UserError: the network has other variables, of a layer that is not `Placed` or has no name of its own.
     """
     known = {id(variable) for variable in variables.values()}
     unknown = [variable for variable in model.variables if id(tensorflow_variable(variable)) not in known]

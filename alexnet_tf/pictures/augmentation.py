@@ -1,7 +1,7 @@
 """What chance decides for a training picture: where it is cropped, whether it is mirrored, how its color is shifted.
 
 Draws are a function of (seed, epoch, position of the image in its epoch), so any step of any run can be drawn again.
-Where the recipes differ is stated in `presets.Augmentation`.
+Where the recipes differ is stated in `recipe.Augmentation`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.statistics import Statistics
 
 GEOMETRY, COLOR = 0, 1

@@ -20,7 +20,7 @@ from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.pictures.share import WHOLE, Share
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics

@@ -16,7 +16,7 @@ from tensorflow.compiler.tf2xla.python import xla
 from tensorflow.compiler.xla.xla_data_pb2 import GatherDimensionNumbers
 
 from alexnet_tf.pictures.augmentation import Draws
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from alexnet_tf.towers import on_cpu
 from tfrecords.statistics import Statistics
 

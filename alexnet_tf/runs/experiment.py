@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.settings.config import Config
+from alexnet_tf.settings.presets import PRESETS
 from tfrecords.manifest import Manifest, Split
 from tfrecords.statistics import Statistics
 
@@ -89,14 +90,34 @@ def deciding_settings(config: Config) -> dict[str, Any]:
 def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Name, earlier and present value of every setting that differs.
 
-    A setting that one side does not know yet had the value that is now the default.
+    Values are compared as they are in force: a field that is left to the preset has the preset's value, and one that
+    one side does not know yet had the value that is now the default.
     """
-    defaults = deciding_settings(Config())
+    before, now = _in_force(before), _in_force(now)
     for name in {**now, **before}:
-        then, value = (side.get(name, defaults.get(name)) for side in (before, now))
-        alike = _number_of_workers(then) == _number_of_workers(value) if name == WORKERS else then == value
-        if not alike:
+        then, value = before.get(name), now.get(name)
+        if _comparable(name, then) != _comparable(name, value):
             yield name, then, value
+
+
+def _in_force(settings: dict[str, Any]) -> dict[str, Any]:
+    """`deciding_settings` with the defaults of those that are missing, and the preset's values where it decides."""
+    found = {**deciding_settings(Config()), **settings}
+    if found["model.preset"] not in PRESETS:  # of a later version
+        return found
+    for section in ("model", "augment", "train"):
+        for key, value in PRESETS[found["model.preset"]].decided(section).items():
+            name = f"{section}.{key}"
+            if found.get(name) is None and (name in found or section == "model"):
+                found[name] = value
+    return found
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """A setting's value without what does not matter to the course of a run."""
+    if name == WORKERS:
+        return _number_of_workers(value)
+    return sorted(value) if name == "train.freeze" and value else value
 
 
 def changed_data(before: dict[str, SplitDigest], now: dict[str, SplitDigest]) -> str | None:

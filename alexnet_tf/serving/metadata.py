@@ -66,6 +66,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     return {
         "preset": run.config.model.preset,
         "seed": run.config.train.seed,
+        "picture_shape": run.config.preset.network.picture_shape,
         "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),
         "checkpoint_step": step,
         "epoch": CheckpointFacts.of(run, checkpoint).epoch,

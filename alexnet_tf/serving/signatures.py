@@ -7,11 +7,12 @@
 | ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 (or fewer) |
 | features | image_bytes | features: float (N, F), what the last feature layer puts out (fc7: F = 4096); status |
 | view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
-| images | images: uint8 (N, height, width, 3), RGB | as probabilities |
-| float_images | images: float (N, height, width, 3), RGB from 0 to 255 | as probabilities |
+| images | images: uint8 (N, height, width, C) | as probabilities |
+| float_images | images: float (N, height, width, C), from 0 to 255 | as probabilities |
 | classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
-| network | views: float (N, size, size, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
+| network | views: float (N, size, size, C), prepared as evaluation_views does | probabilities: float (N, classes) |
 
+C is the network's number of channels: 3 (red, green and blue) or 1 (gray); files may be in color or gray for either.
 status is a string, "ok" or what is wrong with that picture; then its numbers are 0 and its other strings empty.
 TensorFlow Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a
 score of 0. `network`, for engines that know no files, is the bare net: no status, and N from 1.
@@ -68,7 +69,7 @@ class ServedNet:
             return tf.function(function, input_signature=[spec])
 
         def pixels(dtype: tf.DType) -> tf.TensorSpec:
-            return tf.TensorSpec((None, None, None, 3), dtype, name="images")
+            return tf.TensorSpec((None, None, None, self.model.picture_shape[-1]), dtype, name="images")
 
         return {
             "serving_default": takes(FILES, self._serving_default),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.config import Config, DistributeConfig, check_workers, out_of_range
+from alexnet_tf.settings.config import Config, check_workers, out_of_range
+from alexnet_tf.settings.sections import DistributeConfig
 
 
 @dataclass(frozen=True)

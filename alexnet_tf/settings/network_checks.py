@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import NetworkSettings, Preset
+from alexnet_tf.settings.recipe import NetworkSettings, Preset
 from tfrecords.manifest import Manifest
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.keras_versions import decoupled_momentum
 from alexnet_tf.networks.network import NetworkVariable
-from alexnet_tf.settings.presets import OptimizerName, Recipe
+from alexnet_tf.settings.recipe import OptimizerName, Recipe
 
 
 class Optimizer(ABC):

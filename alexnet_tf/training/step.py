@@ -8,7 +8,7 @@ import tensorflow as tf
 from alexnet_tf.networks.network import Images, network_variables, refuse_unknown_variables
 from alexnet_tf.networks.registry import build_network
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
-from alexnet_tf.settings.presets import Preset
+from alexnet_tf.settings.recipe import Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import OPTIMIZERS
 from alexnet_tf.workers.together import ONE_WORKER, OfTower, OneWorker, Tensors

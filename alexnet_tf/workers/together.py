@@ -20,7 +20,7 @@ from alexnet_tf.program.errors import UserError, WorkerLost
 from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.program.seeds import own_seed
 from alexnet_tf.settings.cluster import ALONE, Cluster, host_of, port_of
-from alexnet_tf.settings.config import DistributeConfig
+from alexnet_tf.settings.sections import DistributeConfig
 from alexnet_tf.towers import Towers
 from alexnet_tf.workers.verdict import AGAIN
 from tfrecords.manifest import Manifest

@@ -25,7 +25,8 @@ from alexnet_tf.pictures.preparation import StoredPictures, evaluation_views, pr
 from alexnet_tf.pictures.record_files import RecordFiles
 from alexnet_tf.pictures.share import Share
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import PRESETS, Augmentation
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Augmentation
 from tests.closeness import ELEMENTWISE, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL, convert_folder
 from tfrecords.manifest import load_manifest, shard_paths

@@ -17,7 +17,6 @@ from alexnet_tf.training.placement_report import measure_placement
 from alexnet_tf.training.step import TrainingStep
 from alexnet_tf.workers.together import OfTower
 from tests.alexnet_tf.conftest import switch_dropout_off
-from tests.alexnet_tf.networks.trial_network import register_class
 
 
 def change(out: Path, changes: list[str]) -> None:
@@ -81,7 +80,6 @@ def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
 
 
 CHANGES = {
-    "trial-network": register_class,
     "stand-still-on-1": stand_still_on_1,
     "slow-after-rename": be_slow_after_rename,
     "no-dropout": switch_dropout_off,
