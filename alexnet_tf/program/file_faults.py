@@ -32,7 +32,7 @@ READING = EVER | {
     errno.ENOENT: "correct the path, or restore the file",
     errno.ENOTDIR: "a part of this path is a file: correct the path",
     errno.EISDIR: "a folder is in its place: correct the path, or move that away",
-    errno.EINVAL: "move away what is in its place, and restore the file",
+    errno.EINVAL: "correct the path, or move that away and restore the file",
     errno.EIO: "look at the disk, or restore the file from a copy",
 }  # fmt: skip
 """The same in reading."""

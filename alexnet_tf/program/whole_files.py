@@ -46,7 +46,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """Opens a file that a program has written. A pipe or a device, of which reading may never end, is refused.
+    """Opens a file without waiting. A pipe or a device, of which reading may never end, is refused.
 
     Raises:
       OSError: as the file system has it, or because it is none.
@@ -59,7 +59,7 @@ def open_to_read(path: Path) -> BinaryIO:
 
 
 def read_whole(path: Path) -> bytes:
-    """The content of such a file.
+    """The content of a file that a program has written.
 
     Raises:
       OSError: as `open_to_read`.

@@ -28,11 +28,12 @@ from tqdm import tqdm
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import UNFINISHED, hold, make_folder, write_whole
 from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
-from alexnet_tf.runs.classes import Classes, how_they_differ, load_classes
-from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
+from alexnet_tf.runs.classes import Classes, load_classes
+from alexnet_tf.runs.experiment import Experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
 from alexnet_tf.runs.records import TrainingState, step_of
-from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, Run, latest_record, open_run, unbound_line
+from alexnet_tf.runs.resume_checks import check_same_experiment, check_same_run, check_unbound
+from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, latest_record, open_run, unbound_line
 from alexnet_tf.settings.config import Config, dump_config
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -88,9 +89,14 @@ class TrainingFolder:
         self._check_nothing_in_the_way()
         self._restore_classes(classes)
         if (self.path / CONFIG_FILE).exists():
-            _check_same_experiment(open_run(self.path), config, classes, statistics)
+            check_same_run(open_run(self.path), config, classes, statistics)
         if self.latest is not None:
-            self._check_bound(config)
+            checkpoint, record = self.latest
+            if record.experiment is None:
+                check_unbound(self.path, checkpoint)
+                self._say_once(unbound_line(checkpoint))
+            else:
+                check_same_experiment(self.path, checkpoint, record.experiment, self.experiment, config)
             self._mark_saved()
             self.checkpoints.best(self._say_once)
             self.checkpoints.write_best(self._say_once)
@@ -102,41 +108,6 @@ class TrainingFolder:
         if saved and saved.classes == classes.digest() and not os.path.lexists(path):
             self._say_once(f"{path} was missing and is written anew from the data")
             write_whole(path, classes.model_dump_json(indent=1).encode())
-
-    def _check_bound(self, config: Config) -> None:
-        """Sees that the latest checkpoint was saved in this experiment."""
-        assert self.latest is not None
-        checkpoint, record = self.latest
-        saved, now = record.experiment, self.experiment
-        if saved is None:
-            if not (self.path / CONFIG_FILE).exists():
-                raise UserError(
-                    f"{self.path / CONFIG_FILE} is missing, and checkpoint {checkpoint}, saved by an earlier version, "
-                    "does not tell the settings; restore the file"
-                )
-            self._say_once(unbound_line(checkpoint))
-            return
-        for name, before, value in changed_settings(saved.settings, now.settings):
-            raise UserError(
-                f"{name} was {before} when checkpoint {checkpoint} was saved and is {value} now; set it back, use "
-                "another --run or, if that checkpoint was copied from another run, move it out of there"
-            )
-        if saved.classes != now.classes:
-            raise UserError(
-                f"{config.data.dir} has other classes than checkpoint {checkpoint} was trained on; use its own data or "
-                "another --run"
-            )
-        if saved.statistics != now.statistics:
-            raise UserError(
-                f"{config.data.statistics or config.data.dir / STATISTICS_FILE} is not the one that checkpoint "
-                f"{checkpoint} was trained with; restore it, set data.statistics={self.path / STATISTICS_FILE} or use "
-                "another --run"
-            )
-        if saved.data is not None and now.data is not None and (change := changed_data(saved.data, now.data)):
-            raise UserError(
-                f"{config.data.dir} {change}: other data than checkpoint {checkpoint} was trained on; use its own "
-                "or another --run"
-            )
 
     def _check_nothing_in_the_way(self) -> None:
         """What bears the name of a checkpoint to come would end the run only when that is saved."""
@@ -322,23 +293,6 @@ class OthersFolder(TrainingFolder):
 
     def log(self, **fields: Any) -> None:
         """The first worker logs."""
-
-
-def _check_same_experiment(run: Run, config: Config, classes: Classes, statistics: Statistics) -> None:
-    if run.classes.keys != classes.keys:
-        raise UserError(
-            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} "
-            f"{how_they_differ(run.classes.keys, classes.keys)}; use its own data or another --run"
-        )
-    if run.statistics.digest() != statistics.digest():
-        raise UserError(
-            f"{config.data.dir} holds other training pictures than run {run.path} began with (another mean image or "
-            "other colors); use its own data or another --run"
-        )
-    for name, before, value in changed_settings(deciding_settings(run.config), deciding_settings(config)):
-        raise UserError(
-            f"{name} was {before} when run {run.path} began and is {value} now; set it back or use another --run"
-        )
 
 
 def _say(line: str) -> None:
