@@ -258,7 +258,7 @@ def renewed(document: Path, tables: Mapping[str, str]) -> str:
     """The document's text with every table renewed that it holds between its marks.
 
     Raises:
-        UserError: the document cannot be read, or holds a table that there is not.
+      UserError: the document cannot be read, or holds a table that there is not.
     """
     try:
         text = document.read_text(encoding="utf-8")

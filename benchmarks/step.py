@@ -118,18 +118,18 @@ def _side_names(text: str) -> list[str]:
     names = text.split(",")
     unknown = [name for name in names if name not in OWN and name not in PEERS]
     if unknown or not any(name in OWN for name in names):
-        told = f"no side is called {unknown[0]!r}" if unknown else "one of them must be a preset"
-        raise argparse.ArgumentTypeError(f"{told}; there are {', '.join([*OWN, *PEERS])}")
+        fault = f"no side is called {unknown[0]!r}" if unknown else "one of them must be a preset"
+        raise argparse.ArgumentTypeError(f"{fault}; there are {', '.join([*OWN, *PEERS])}")
     return names
 
 
 @dataclass(frozen=True)
 class Side:
-    """What takes part.
+    """A side of the comparison.
 
     Attributes:
-        step: does a step.
-        gflop: operations an image, in 10^9, of a side whose share of the peak is asked for.
+      step: does a step.
+      gflop: operations an image, in 10^9, of a side whose share of the peak is asked for.
     """
 
     step: Step
@@ -148,9 +148,9 @@ def summarize(rounds: dict[str, list[Round]], batch_size: int, gflop: dict[str, 
     """The figures of a run.
 
     Args:
-        rounds: what was measured, by the sides' names.
-        batch_size: images a step.
-        gflop: operations an image, in 10^9, of this project's own sides; the others are compared with the first.
+      rounds: what was measured, by the sides' names.
+      batch_size: images a step.
+      gflop: operations an image, in 10^9, of this project's own sides; the others are compared with the first.
     """
     figures = {}
     first = next(iter(gflop))

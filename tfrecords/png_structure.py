@@ -98,7 +98,7 @@ def _png_header(data: bytes) -> _PngHeader:
 
 
 def _check(data: bytes, start: int, end: int) -> None:
-    """Holds a chunk's checksum against its content."""
+    """Compares a chunk's checksum with its content."""
     if zlib.crc32(memoryview(data)[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
         kind = data[start + 4 : start + 8].decode("latin-1")
         raise UnreadablePicture(damaged(f"the checksum of the PNG file's {kind} chunk is wrong"))

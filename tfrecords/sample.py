@@ -28,10 +28,10 @@ def look_at_sample(data_dir: Path, manifest: Manifest, count: int, sheet: Path) 
     Which records is settled by the data alone. Of every shard the size is checked.
 
     Yields:
-        A line for each fault.
+      A line for each fault.
 
     Raises:
-        UserError: the sheet cannot be written.
+      UserError: the sheet cannot be written.
     """
     shown: list[tuple[str, CheckedRecord]] = []
     for position, (name, split) in enumerate(manifest.splits.items()):

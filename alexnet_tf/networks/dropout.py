@@ -15,13 +15,13 @@ def dropout_layer(scaled: str, rate: float, **kwargs: Any) -> "Dropout2012":
 
 
 class Dropout2012(Placed, keras.layers.Layer):
-    """Dropout as in 2012: a plain 0/1 mask in training, outputs times (1 - rate) at test (paper section 4.2).
+    """Dropout as in 2012: a plain 0/1 mask in training, outputs times (1 - rate) at test time (paper section 4.2).
 
     Keras' own dropout scales up in training instead: equal in expectation, but with other gradients at the
     paper's initialization. The mask is a function of the seed and the layer's name alone, so a resumed run draws what
     the undisturbed run would have drawn.
 
-    Args of call: inputs of any shape; seed, int32 (2,), or None at test.
+    Args of call: inputs of any shape; seed, int32 (2,), or None at test time.
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ class Dropout2012(Placed, keras.layers.Layer):
 
 
 class InvertedDropout(Dropout2012):
-    """Dropout as in Caffe and PyTorch: what the mask leaves is divided by (1 - rate), and nothing is done at test."""
+    """Dropout as in Caffe and PyTorch: kept values are divided by (1 - rate), and nothing is done at test time."""
 
     def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         if seed is None:

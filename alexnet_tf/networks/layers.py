@@ -37,7 +37,7 @@ class Placed:
 
     @property
     def config_name(self) -> str:
-        """As a config calls the layer, whichever its tower: "conv1" of conv1_a and conv1_b."""
+        """The layer's name in a config, without its tower: "conv1" for conv1_a and conv1_b."""
         return self.name.removesuffix(f"_{self.tower}")  # type: ignore[attr-defined]
 
     def build(self, input_shape: Any) -> None:
@@ -68,7 +68,7 @@ class Conv2D(Placed, keras.layers.Conv2D):
             return y if relu else self.activation(y)
 
     def _can_be_filtered(self, inputs: tf.Tensor) -> bool:
-        """Not in bfloat16, whose eight bits do not bear it, and not with few channels, where it is no faster."""
+        """Whether to filter: not in bfloat16, which is too imprecise, nor with few channels, where it is no faster."""
         stride_1 = self.strides == (1, 1) and self.dilation_rate == (1, 1) and self.padding == "same"
         precise = inputs.dtype in (tf.float32, tf.float64)
         known = self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
@@ -81,10 +81,10 @@ class Dense(Placed, keras.layers.Dense):
     transposed_kernel: tf.Variable | None = None
 
     def transpose_kernel(self) -> tf.Variable:
-        """Goes on with a transposed copy of the kernel, (units, inputs), and returns it; not for training.
+        """Replaces the kernel by a transposed copy, (units, inputs), and returns that; not for training.
 
-        For one picture, where all the time goes into reading the weights, a CPU finds kernel times picture sooner than
-        picture times kernel, and for a batch it is no slower.
+        For one picture, where all the time goes into reading the weights, a CPU computes kernel times picture faster
+        than picture times kernel, and for a batch it is no slower.
         """
         self.transposed_kernel = tf.Variable(tf.transpose(tensorflow_variable(self.kernel)))
         return self.transposed_kernel
@@ -137,7 +137,7 @@ class BothTowers(Placed, keras.layers.Concatenate):
 
 
 class Cast(Placed, keras.layers.Layer):
-    """To the type that the layer computes in, on one device; Keras' own casts know no device."""
+    """Casts to the type that the layer computes in, on one device; Keras' own casts know no device."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "autocast": False})
@@ -148,7 +148,7 @@ class Cast(Placed, keras.layers.Layer):
 
 
 class Channels(Placed, keras.layers.Layer):
-    """The channels from `start` to before `stop`, as a slice counts, on one device: (..., C) -> (..., some of C)."""
+    """The slice of channels from `start` to before `stop`, on one device: (..., C) -> (..., some of C)."""
 
     def __init__(self, start: int | None, stop: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

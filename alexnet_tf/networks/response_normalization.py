@@ -19,8 +19,8 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
     y[c] = x[c] / (bias + alpha * sum of x[j]^2 over |j - c| <= depth_radius) ^ beta
 
     (N, H, W, C) -> (N, H, W, C). Paper section 3.3 with depth_radius = n // 2 and an undivided sum; the 2012 program
-    and Caffe divide alpha by n, so it is passed in divided. With `relu` x is max(input, 0): a ReLU that has just gone
-    before costs nothing in here, and by itself two passes over memory.
+    and Caffe divide alpha by n, so it is passed in divided. With `relu` x is max(input, 0): the ReLU before costs
+    nothing in here, and two passes over memory as a layer of its own.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LocalResponseNormalization(Placed, keras.layers.Layer):
 
 
 class SpatialResponseNormalization(Placed, keras.layers.Layer):
-    """Response normalization inside each map, over a square window; beyond the edge counts as zero.
+    """Response normalization inside each feature map, over a square window; zero beyond the edge.
 
     y = x / (1 + scale / size^2 * sum of x^2 over the size x size window) ^ beta
 
@@ -96,11 +96,11 @@ class _Window:
         return tf.pad(x, self._along(x.shape.rank, [self.radius, self.radius], [0, 0]))
 
     def inside(self, padded: tf.Tensor) -> tf.Tensor:
-        """What was padded."""
+        """What was padded, without the padding."""
         return padded[tuple(self._along(padded.shape.rank, slice(self.radius, -self.radius), slice(None)))]
 
     def sum(self, padded: tf.Tensor, each: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """From what `pad` gives to the sums over each(x), of the size that was padded.
+        """The sums over each(x), from what `pad` gives; of the size before padding.
 
         `each` is applied to one neighbor at a time: of the whole, XLA would first write it all to memory.
         """
@@ -112,7 +112,7 @@ class _Window:
         return self.factor * padded
 
     def _along(self, rank: int, value: Any, other: Any) -> list[Any]:
-        """An entry an axis of a tensor: `value` for the window's own, `other` for the rest."""
+        """One entry for each axis of a tensor: `value` for the axes of the window, `other` for the rest."""
         own = [axis % rank for axis in self.axes]
         return [value if axis in own else other for axis in range(rank)]
 
@@ -137,7 +137,7 @@ def _compiled_normalization(
 
 @dataclass(frozen=True)
 class _NormalizationGradient(OwnGradient):
-    """Of `_compiled_normalization`."""
+    """The gradient of `_compiled_normalization`."""
 
     window: _Window
     bias: float
@@ -145,11 +145,11 @@ class _NormalizationGradient(OwnGradient):
     relu: bool
     device: str | None
 
-    def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> tuple[tf.Tensor]:
-        padded, y, root = kept
-        _, _, pad_slopes, backward = _passes(self.window, self.bias, self.beta, self.relu)
+    def __call__(self, upstream: tf.Tensor, *saved: tf.Tensor) -> tuple[tf.Tensor]:
+        padded, y, root = saved
+        _, _, pad_products, backward = _passes(self.window, self.bias, self.beta, self.relu)
         with tf.device(self.device):  # a gradient function is called outside the layer's own scope
-            return (backward(padded, root, slopes, pad_slopes(y, root, slopes)),)
+            return (backward(padded, root, upstream, pad_products(y, root, upstream)),)
 
 
 @functools.cache
@@ -167,18 +167,18 @@ def _passes(window: _Window, bias: float, beta: float, relu: bool) -> tuple[Call
         y = _at_least_float32(window.inside(padded)) * _power(root, 2.0 * beta)
         return tf.cast(y, padded.dtype), tf.cast(root, padded.dtype)
 
-    def pad_slopes(y: tf.Tensor, root: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
-        slopes = _at_least_float32(dy) * _at_least_float32(y) * tf.square(_at_least_float32(root))
-        return window.pad(tf.cast(slopes, y.dtype))
+    def pad_products(y: tf.Tensor, root: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+        products = _at_least_float32(dy) * _at_least_float32(y) * tf.square(_at_least_float32(root))
+        return window.pad(tf.cast(products, y.dtype))
 
-    def backward(padded: tf.Tensor, root: tf.Tensor, dy: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+    def backward(padded: tf.Tensor, root: tf.Tensor, dy: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
         x = _at_least_float32(window.inside(padded))
-        through_window = (2.0 * beta) * x * window.sum(slopes, _at_least_float32)
+        through_window = (2.0 * beta) * x * window.sum(products, _at_least_float32)
         dx = _at_least_float32(dy) * _power(_at_least_float32(root), 2.0 * beta) - through_window
         return tf.cast(tf.where(x > 0, dx, 0.0) if relu else dx, dy.dtype)
 
     compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-    return tuple(compiled(one_pass) for one_pass in (pad, forward, pad_slopes, backward))
+    return tuple(compiled(one_pass) for one_pass in (pad, forward, pad_products, backward))
 
 
 def _at_least_float32(x: tf.Tensor) -> tf.Tensor:

@@ -57,7 +57,7 @@ class PreparedPictures(NamedTuple):
     images: tf.Tensor
     """float32 (N, size, size, channels)."""
     pixels: tf.Tensor
-    """uint8 (N, height, width, channels), the same as they are stored; none, (0, ...), where nobody looks at them."""
+    """uint8 (N, height, width, channels), the same as they are stored; (0, ...) where nobody needs them."""
 
 
 def prepare_training(
@@ -70,13 +70,13 @@ def prepare_training(
 
 
 def training_images(pictures: StoredPictures, augment: Augmentation, statistics: Statistics, crops: Crops) -> tf.Tensor:
-    """A batch of training images, each cropped, mirrored, less the mean and colored, as drawn for it.
+    """A batch of training images, each cropped, mirrored, minus the mean and with color noise, as drawn for it.
 
     Args:
       pictures: N of them.
       augment: the recipe.
-      statistics: that hold the mean image.
-      crops: how to cut out.
+      statistics: hold the mean image.
+      crops: the function that crops.
 
     Returns:
       float32 (N, crop_size, crop_size, channels).
@@ -144,7 +144,7 @@ def evaluation_views(pictures: tf.Tensor, views: int, augment: Augmentation, sta
       statistics: of the training pictures.
 
     Returns:
-      float32 (..., views, crop_size, crop_size, channels), less the mean as the recipe subtracts it.
+      float32 (..., views, crop_size, crop_size, channels), minus the mean as the recipe subtracts it.
     """
     mean, size = _mean_image(augment, statistics), augment.crop_size
     crops = _crops(tf.cast(pictures, tf.float32), views, size)
@@ -187,7 +187,7 @@ def _crops(pictures: tf.Tensor, views: int, size: int) -> tf.Tensor:
 
 
 def _mirrored(crops: tf.Tensor) -> tf.Tensor:
-    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # sooner done than [..., ::-1, :]
+    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # faster than [..., ::-1, :]
 
 
 def _crop(picture: tf.Tensor, y: int, x: int, size: int) -> tf.Tensor:

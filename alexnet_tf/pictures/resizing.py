@@ -5,14 +5,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 LUMINANCE = (19595 / 2**16, 38470 / 2**16, 7471 / 2**16)
-"""What red, green and blue count in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
+"""The weights of red, green and blue in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
 
 RADIUS = 2.0
 """How far the cubic reaches, in pixels of the smaller of the two pictures."""
 BLOCK = 8
 """Lines worked out together: the weights of a block of them are a small matrix, those of all would be mostly zeros."""
 WEIGHT_BITS, MOST_BITS = 15, 22
-"""Of the converter's resizer: its weights are whole numbers of so many bits, as parts of at most 2**21."""
+"""As in the converter's resizer: weights are integers of so many bits, over a denominator of at most 2**21."""
 
 
 def picture_from_file(encoded: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
@@ -65,9 +65,9 @@ class _Weights(NamedTuple):
     starts: tf.Tensor
     """The first line that each block needs, int32 (blocks,)."""
     weights: tf.Tensor
-    """Of the lines from there on, float32 (blocks, BLOCK, lines), as whole numbers."""
+    """The weights of the lines from there on, float32 (blocks, BLOCK, lines), whole numbers."""
     parts: tf.Tensor
-    """How many make one, float32 scalar."""
+    """Their denominator, float32 scalar."""
 
 
 def _resized(picture: tf.Tensor, how: _Weights, left: tf.Tensor | int, right: tf.Tensor | int) -> tf.Tensor:

@@ -1,10 +1,10 @@
-"""Compressed data that strangers send: a thousand bytes can stand for a million, so they come out piece by piece."""
+"""Untrusted compressed data: a thousand bytes can stand for a million, so they are decompressed piece by piece."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 INFLATED = 1 << 20
-"""Bytes that one step gives at most, unless it is told otherwise."""
+"""Bytes that one step gives at most, unless `most` says otherwise."""
 PIECE = 1 << 16
 """Bytes that one step is given: what it leaves is copied for the next."""
 

@@ -1,6 +1,6 @@
-"""What decides the course of a run, as every checkpoint remembers it: settings, classes, mean image, and the data.
+"""What determines the steps of a run: settings, classes, mean image, and the data. Every checkpoint holds it.
 
-Two trainings of one experiment take the same steps to the last bit, so a checkpoint is gone on from in its own alone.
+Two trainings of the same experiment take the same steps to the last bit, so a checkpoint is resumed in its own only.
 No TensorFlow here.
 """
 
@@ -24,13 +24,13 @@ CHANGEABLE_ON_RESUME = {
     "devices.towers", "devices.threads", "distribute.index", "distribute.watch_port", "distribute.timeout",
     "distribute.stall_timeout",
 }  # fmt: skip
-"""Fields that leave the course of a run as it is, however often they change."""
+"""Fields that do not change the steps of a run, however often they change."""
 WORKERS = "distribute.workers"
-"""Of this field only the number counts: other machines, and as many, do the same."""
+"""Only the number of workers counts: as many on other machines do the same."""
 
 
 class SplitDigest(BaseModel):
-    """A split's records and their order, in short."""
+    """A digest of a split's records and their order."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,33 +38,33 @@ class SplitDigest(BaseModel):
     shards: str
     """SHA-256 over the SHA-256 of the shards, in order."""
     sorted_shards: str
-    """The same in the order of these digits, so that it does not tell in which order the shards are listed."""
+    """The same over the sorted SHA-256, which does not depend on the order of the shards."""
 
     @staticmethod
     def of(split: Split) -> "SplitDigest":
-        """That of a manifest's split."""
+        """The digest of a manifest's split."""
         digests = [f"{shard.sha256} {shard.records}" for shard in split.shards]
         shards, in_order = (hashlib.sha256("\n".join(each).encode()) for each in (digests, sorted(digests)))
         return SplitDigest(records=split.records, shards=shards.hexdigest(), sorted_shards=in_order.hexdigest())
 
 
 class Experiment(BaseModel):
-    """What two trainings must have in common so that one may go on from the other's checkpoint."""
+    """What two trainings must have in common so that one can resume from the other's checkpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     settings: dict[str, Any]
     """By section.key; none of CHANGEABLE_ON_RESUME."""
     classes: str
-    """Their digest."""
+    """Digest."""
     statistics: str
-    """Their digest."""
+    """Digest."""
     data: dict[str, SplitDigest] | None
     """By split; None for weights that came from elsewhere and were trained on nothing here."""
 
     @staticmethod
     def of(config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None) -> "Experiment":
-        """The one that these make up."""
+        """The experiment with these settings and data."""
         settings = deciding_settings(config)
         settings[WORKERS] = _number_of_workers(settings[WORKERS])
         data = {name: SplitDigest.of(split) for name, split in manifest.splits.items()} if manifest else None
@@ -72,7 +72,7 @@ class Experiment(BaseModel):
 
 
 def same_experiment(before: Experiment, now: Experiment) -> bool:
-    """Whether one may go on from the other's checkpoint."""
+    """Whether one can resume from the other's checkpoint."""
     if (before.classes, before.statistics) != (now.classes, now.statistics):
         return False
     if before.data is not None and now.data is not None and changed_data(before.data, now.data):
@@ -81,7 +81,7 @@ def same_experiment(before: Experiment, now: Experiment) -> bool:
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
-    """Every setting that decides the course of a run, by section.key, as JSON has it."""
+    """Every setting that determines the steps of a run, by section.key, as JSON has it."""
     sections = json.loads(config.model_dump_json())
     named = {f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()}
     return {name: value for name, value in named.items() if name not in CHANGEABLE_ON_RESUME}
@@ -101,7 +101,7 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tu
 
 
 def _in_force(settings: dict[str, Any]) -> dict[str, Any]:
-    """`deciding_settings` with the defaults of those that are missing, and the preset's values where it decides."""
+    """`deciding_settings` with the defaults of missing ones, and the preset's values where the preset decides."""
     found = {**deciding_settings(Config()), **settings}
     if found["model.preset"] not in PRESETS:  # of a later version
         return found
@@ -114,7 +114,7 @@ def _in_force(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """A setting's value without what does not matter to the course of a run."""
+    """A setting's value without what does not matter for the steps of a run."""
     if name == WORKERS:
         return _number_of_workers(value)
     return sorted(value) if name == "train.freeze" and value else value
@@ -134,5 +134,5 @@ def changed_data(before: dict[str, SplitDigest], now: dict[str, SplitDigest]) ->
 
 
 def _number_of_workers(value: Any) -> int:
-    """Of a list of addresses, or of the number that a checkpoint keeps; nobody listed is one process."""
+    """From a list of addresses, or the number that a checkpoint keeps; an empty list means one process."""
     return value if isinstance(value, int) else max(1, len(value or ()))

@@ -1,4 +1,4 @@
-"""Pictures in, a table of names and probabilities out: what predict and client share. No TensorFlow here."""
+"""Reading pictures and printing a table of names and probabilities, for predict and client. No TensorFlow here."""
 
 from pathlib import Path
 from typing import Any

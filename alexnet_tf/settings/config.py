@@ -1,6 +1,6 @@
 """The typed settings of a run: a YAML file, `section.key=value` overrides, and the preset's values for the rest.
 
-No TensorFlow here, so a wrong key is told in well under a second.
+No TensorFlow here, so a wrong key is reported in well under a second.
 """
 
 from dataclasses import replace
@@ -41,7 +41,7 @@ class Config(Strict):
 
     @property
     def preset(self) -> Preset:
-        """The preset with this config's overrides laid over it, its rate scaled to the batch."""
+        """The preset with this config's overrides, its rate scaled to the batch."""
         base = PRESETS[self.model.preset]
         recipe = Recipe(**_with_overrides(base.train, self.train))
         return Preset(
@@ -88,7 +88,7 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
 
 
 def _check_together(config: Config, source: str) -> None:
-    """Refuses what no single field can tell."""
+    """Refuses fields that do not fit together."""
     name, train = config.model.preset, config.train
     network = PRESETS[name].network
     check_choices(config.model.model_extra or {}, network, source)
@@ -175,13 +175,13 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def _is_text(section: str, key: str) -> bool:
-    """Whether a field is a path or a text, of which nothing is to be read but what stands there."""
+    """Whether a field is a path or a text, which is taken as it stands."""
     fields = _fields_of(section)
     return key in fields and bool({Path, str} & kinds_of(fields[key].annotation))
 
 
 def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
-    """The same with numbers and truths in place of the texts that name them, except in fields that are texts."""
+    """The same with numbers and Booleans in place of texts, except in fields that are texts."""
     found: dict[str, Any] = {}
     for section, fields in tree.items():
         if isinstance(fields, dict):

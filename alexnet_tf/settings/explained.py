@@ -17,11 +17,11 @@ from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.settings.recipe import Preset
 
 WIDTH = 110
-"""Signs in a line of what is printed."""
+"""Characters in a line of what is printed."""
 MEANINGS = {
     "model.preset": "The network and its recipe; the sections augment and train change single parts of it.",
     "data.dir": "The folder of converted pictures, as tfrecords.convert makes it.",
-    "data.eval_batch_size": "Pictures that are evaluated at once; a matter of memory and speed alone.",
+    "data.eval_batch_size": "Pictures that are evaluated at once; it changes memory and speed only.",
     "augment.noise_stddev": "The standard deviation of the a_i that augment.noise draws.",
     "train.epochs": "Passes over the training pictures.",
     "train.seed": "Of the initial weights, the order of the pictures, crops, color noise and dropout.",
@@ -155,7 +155,7 @@ def _printable(text: str) -> str:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """What a field that is one of a few texts may be; nothing of another field."""
+    """The values of a field that is one of a few texts; none for any other field."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     if get_origin(annotation) in (tuple, dict):

@@ -33,7 +33,7 @@ class Widths:
 
 @dataclass(frozen=True, kw_only=True)
 class AlexNetSettings(NetworkSettings):
-    """What an AlexNet of two towers needs to know of a recipe."""
+    """What a recipe says about an AlexNet of two towers."""
 
     block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu", "conv-relu-pool-lrn"]
     """The last one holds in block 2 as well, where the other two recipes do what the first one says."""
@@ -59,7 +59,7 @@ class AlexNetSettings(NetworkSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class OneTowerAlexNetSettings(NetworkSettings):
-    """torchvision's alexnet, in which nothing is left to choose; see networks.torchvision."""
+    """torchvision's alexnet; see networks.torchvision."""
 
     dropout_rate: float = 0.5
     image_size: int = 224
@@ -72,13 +72,13 @@ class OneTowerAlexNetSettings(NetworkSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LeNet5Settings(NetworkSettings):
-    """LeNet-5, and what came into use after it; see networks.lenet5."""
+    """LeNet-5, and later choices for it; see networks.lenet5."""
 
     activation: Literal["tanh", "relu"] = "tanh"
     """"tanh" is the paper's 1.7159 tanh(2x/3)."""
     pooling: Literal["average", "max"] = "average"
     """"average" is the paper's, with a trained coefficient and bias for each map."""
-    image_size: int = 26  # in the middle of 32x32, which the network makes of it
+    image_size: int = 26  # the network pads it to 32x32
     stored_size: int = 28
     channels: int = 1
     network_class: str = "alexnet_tf.networks.lenet5:LeNet5"
@@ -211,7 +211,7 @@ PRESETS = {
             noise_until_epoch=None,
             color_divisors=(0.3081 * 255,),  # the digits' standard deviation; section II.B: a variance of about 1
             crop_size=26,
-            mirror=False,  # a mirrored digit is none
+            mirror=False,  # a mirrored digit is no digit
         ),
         train=Recipe(
             bias_rate_factor=1.0,

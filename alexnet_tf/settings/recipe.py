@@ -17,7 +17,7 @@ OptimizerName = Literal["paper", "sgdw"]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """What the settings know of every network. A new kind of network gets a subclass, with fields of its own."""
+    """What the settings know about every network. A new kind of network gets a subclass, with fields of its own."""
 
     network_class: str
     """Which class builds it, as "module:Class"; it is imported when it is needed."""
@@ -26,16 +26,16 @@ class NetworkSettings:
     stored_size: int = 256  # paper section 2
     """Side of the square pictures in the records, in pixels."""
     channels: int = 3
-    """Of a pixel: 3 for red, green and blue, 1 for gray; the same in the records."""
+    """Channels of a picture: 3 for red, green and blue, 1 for gray; the same in the records."""
 
     layers: ClassVar[tuple[str, ...]] = ()
     """What train.freeze, train.rate_multipliers and train.layer_drops may name: the layers that can be trained, in the
     order in which a picture meets them. The last one depends on the number of classes."""
     feature_layers: ClassVar[tuple[str, ...]] = ()
-    """Those of them behind which the network can be parted, in the same order; what the last one puts out is what an
-    export calls the features of a picture."""
+    """Those layers after which the network can be split, in the same order. An export calls the outputs of the last one
+    the features of a picture."""
     auxiliary_layers: ClassVar[tuple[str, ...]] = ()
-    """Those of the layers, beside the last, that give logits: the ends of auxiliary outputs."""
+    """Those layers, beside the last, that give logits: the last layers of auxiliary outputs."""
     choices: ClassVar[tuple[str, ...]] = ()
     """Fields that a config may set in its section `model`."""
 
@@ -70,7 +70,7 @@ class Augmentation:
     crop: Literal["random", "center"] = "random"
     """"center" shows the network the same crop of a picture in every epoch, never mirrored."""
     color_divisors: tuple[float, ...] = (1.0, 1.0, 1.0)
-    """R, G and B, or gray, are divided by these at the very end, in training and at test."""
+    """R, G and B, or gray, are divided by these at the very end, in training and at test time."""
     crop_size: int = 224  # paper section 4.1; the network's image_size
     mirror: bool = True  # paper section 4.1
     """Whether pictures are mirrored, in training and in the ten views; without, there are five views."""
@@ -78,10 +78,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the optimizer and the loop need to know."""
+    """What the optimizer and the training loop need to know."""
 
     bias_rate_factor: float
-    """The biases' learning rate over the weights'."""
+    """The biases' learning rate, divided by that of the weights."""
     drop_bias_rate: bool
     """Whether the schedule lowers the biases' rate too."""
     decay_biases: bool
@@ -95,13 +95,13 @@ class Recipe:
     drop_factor: float = 0.1  # paper section 5: divided by 10 ...
     max_drops: int = 3  # ... three times
     layer_drops: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    """For single layers: from an epoch on, a factor on the rate in place of that of the common drops; 0 freezes."""
+    """For single layers: from an epoch on, a factor on the rate that replaces the common drops; 0 freezes."""
     rate_multipliers: Mapping[str, float] = field(default_factory=dict)
     """For single layers: a factor on the rate in all epochs."""
     freeze: tuple[str, ...] = ()
-    """Layers that are not updated. Where they reach from the first to a feature layer, all up to it is as at test."""
+    """Layers that are not updated. Where they reach from the first to a feature layer, these run as at test time."""
     optimizer: OptimizerName = "paper"
-    """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `optimizer`."""
+    """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `training.optimizers`."""
     precision: Precision = "float32"
     """What training computes in, its validation too. Weights, velocities, logits and the update stay float32."""
 

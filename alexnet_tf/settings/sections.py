@@ -41,12 +41,12 @@ class DataConfig(Section):
 
     dir: UserPath = Path("data")
     statistics: UserPath | None = None
-    """The statistics.npz to train with; None: the data's own. Weights that came from elsewhere need theirs."""
+    """The statistics.npz to train with; None: the data's own. Imported weights need their own."""
     batch_size: Batch = 128
-    """Images of a step, over all workers: each takes an equal part, so that the recipe's 128 stay the recipe's."""
+    """Images of a step over all workers, each of which takes an equal part: the recipe's 128 are 128 in all."""
     eval_batch_size: Batch = 100
     shuffle_buffer: Count = 10_000
-    """Records, still encoded, that wait in random order; fewer where so many take more than 512 MB, as raw ones do."""
+    """Size of the shuffle buffer, in records; smaller where so many take more than 512 MB, as raw ones do."""
     augment_on: Literal["pipeline", "device"] = "pipeline"
     """Where pictures are cropped, mirrored and colored: by the input pipeline, or by the device that the network runs
     on, for GPUs that take more images/s than the processor's cores prepare. The numbers are the same."""
@@ -74,12 +74,12 @@ class TrainConfig(Section):
     """Stop after so many steps, even within an epoch."""
     seed: int = Field(0, ge=0, lt=2**31)
     init_from: UserPath | None = None
-    """The run whose weights this one starts with; fc8 starts afresh where the classes are others."""
+    """The run whose weights this one starts with; where the classes differ, the last layer is initialized anew."""
     cache_features: bool = False
-    """Run the frozen part once and train the rest on what it puts out; the same result, many times as fast."""
+    """Run the frozen part once and train the rest on its stored outputs; the same result, many times as fast."""
     learning_rate: NotNegative | None = None
     momentum: float | None = Field(None, ge=1e-9, le=1 - 1e-7)
-    """As a float32 still above 0 and below 1."""
+    """Above 0 and below 1, as a float32, too."""
     weight_decay: NotNegative | None = None
     bias_rate_factor: NotNegative | None = None
     drop_bias_rate: bool | None = None
@@ -104,7 +104,7 @@ class TrainConfig(Section):
     stop_after: Count | None = None
     """Epochs in a row without a new best validation error after which training ends; None: it goes on to the end."""
     class_weights: Literal["none", "balanced"] = "none"
-    """"balanced": a picture counts the more in the loss, the fewer its class has, so that all classes weigh alike."""
+    """"balanced": a picture counts more in the loss where its class has fewer, so that all classes weigh the same."""
 
 
 class DevicesConfig(Section):
@@ -126,12 +126,12 @@ class DistributeConfig(Section):
     index: int | None = Field(None, ge=0, lt=2**31)
     """This worker's place in the list, from 0; None: found by this machine's own names and addresses."""
     watch_port: int | None = Field(None, ge=1, lt=2**16)
-    """On the first worker's host, where all keep watch over each other; None: the highest port in `workers`, plus 1."""
+    """Port on the first worker's host for watching each other; None: the highest port in `workers`, plus 1."""
     timeout: float = Field(60, ge=2, le=1e7)
-    """Seconds within which a worker that is lost (killed, frozen, cut off or never started) ends all others."""
+    """Seconds after which a lost worker (killed, frozen, cut off or never started) ends all others."""
     stall_timeout: float = Field(600, ge=2, le=1e7)
-    """Seconds without a step, a validated batch or a part of a checkpoint after which a worker that is there, but
-    stands still, ends all. While it compiles or loads, a busy processor or disk counts as well."""
+    """Seconds without a step, a validated batch or a part of a checkpoint after which a stalled worker ends all
+    others. While it compiles or loads, a busy processor or disk counts as well."""
     rate_scaling: Literal["none", "linear"] = "none"
     """"linear": every rate times data.batch_size / base_batch_size (Goyal et al., arXiv 1706.02677, section 2.1)."""
     base_batch_size: Batch = 128

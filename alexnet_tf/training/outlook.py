@@ -1,4 +1,4 @@
-"""What can be told early: what a run is going to do, that it does not learn, that chance decides what is best."""
+"""What can be said early: what a run is going to do, that it does not learn, that the best checkpoint is random."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -52,7 +52,7 @@ def overview(trainer: "Trainer", settings: list[Setting]) -> Iterator[str]:
 
 
 def doubts(config: Config, manifest: Manifest) -> Iterator[str]:
-    """What is probably a mistake and can be told before the first step."""
+    """Warnings about probable mistakes, before the first step."""
     train, val = (manifest.splits[name].records for name in ("train", "val"))
     batch = config.data.batch_size
     if batch > train:
@@ -84,11 +84,11 @@ def chance_advice(epoch: int, top1_error: float, best: float | None, validation:
       epoch: how many are done.
       top1_error: of the validation after them, 0 to 1.
       best: the lowest up to now, this one included.
-      validation: the pictures that were asked about.
+      validation: the split that was validated.
     """
     counts = [count for count in validation.class_counts if count]
     pictures = validation.records
-    guessing = 1 - max(counts) / pictures  # who always names the most frequent class
+    guessing = 1 - max(counts) / pictures  # always naming the most frequent class
     doubt = math.sqrt(guessing * (1 - guessing) / pictures)  # standard deviation of a guesser's error
     if len(counts) < 2 or (top1_error if best is None else best) < guessing - 2 * doubt:
         return None
@@ -101,7 +101,7 @@ def chance_advice(epoch: int, top1_error: float, best: float | None, validation:
 
 
 def class_weights(counts: Iterable[int]) -> np.ndarray:
-    """What a picture of each class counts in the loss so that all classes weigh alike: float32 (classes,).
+    """The weight of a picture of each class in the loss with which all classes weigh the same: float32 (classes,).
 
     Args:
       counts: training pictures of each class.

@@ -14,8 +14,8 @@ FIRST_STEPS = 100
 class PixelCheck:
     """Whether pictures, mean image and what the network sees are all on the 0-255 scale, at the start of a run.
 
-    Only what proves another scale ends the run. Night, snow and single-colored pictures are none of that: where the
-    pictures merely look odd, it warns.
+    Only proof of another scale ends the run. Pictures of night, snow or a single color are no proof: where pictures
+    merely look odd, it warns.
 
     Args:
       mean_image: float64 (256, 256, 3).
@@ -25,7 +25,7 @@ class PixelCheck:
         self.mean_image = mean_image
         self.pictures = 0
         self.sums = np.zeros(4)
-        """Over the pictures: contrast as stored and as the network sees it, mean level as stored and as it sees it."""
+        """Sums over pictures: contrast as stored and as the network sees it, mean level as stored and as it sees it."""
         self.largest = 0
 
     def done(self) -> bool:

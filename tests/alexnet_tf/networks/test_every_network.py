@@ -222,9 +222,9 @@ def test_parted_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> N
     images = tf.random.stateless_normal((2, *model.picture_shape), (1, 2)) * 60 / trial.preset.augment.color_divisors
     whole = model(images)
     for layer in model.settings.feature_layers:
-        features = model.side_by_side(model.features(images, layer))
+        features = model.concatenate_features(model.features(images, layer))
         assert features.shape == (2, features.shape[1]) and features.shape[1] > 0
-        assert_close(model.head(model.towers_of(features, layer), layer), whole, WHOLE_NETWORK, name=layer)
+        assert_close(model.head(model.split_features(features, layer), layer), whole, WHOLE_NETWORK, name=layer)
 
 
 def test_what_is_frozen_stands_still(trial: Trial) -> None:
