@@ -264,12 +264,11 @@ class Trainer:
         self.state.validation_due = False
         self.progress.validated(self._epoch(), rates)  # before the checkpoint says that validation is done
         before = (self.state.step - 1) * self.batch_size // self.per_epoch
-        if is_judged(before, int(self._epoch())) and (
-            warning := chance_advice(
-                int(self._epoch()), rates.top1_error, self.state.best_top1_error, self.manifest.splits["val"]
-            )
-        ):
-            self.progress.say(warning)
+        epoch, best, preset = int(self._epoch()), self.state.best_top1_error, self.config.model.preset
+        if is_judged(before, epoch):
+            warning = chance_advice(epoch, rates.top1_error, best, self.manifest.splits["val"], preset)
+            if warning:
+                self.progress.say(warning)
         with ACTIVITY.saving():
             self.folder.add_validation(self.state, rates.top1_error)
 

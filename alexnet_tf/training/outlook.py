@@ -8,6 +8,7 @@ import numpy as np
 
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.explained import Setting, by_origin
+from alexnet_tf.training.sanity import other_preset
 from tfrecords.manifest import Manifest, Split
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def is_judged(before: int, epoch: int) -> bool:
     return before < FIRST_JUDGED <= epoch or before // JUDGED_AGAIN < epoch // JUDGED_AGAIN
 
 
-def chance_advice(epoch: int, top1_error: float, best: float | None, validation: Split) -> str | None:
+def chance_advice(epoch: int, top1_error: float, best: float | None, validation: Split, preset: str) -> str | None:
     """A warning where the validation error after some epochs is still that of guessing.
 
     Args:
@@ -85,6 +86,7 @@ def chance_advice(epoch: int, top1_error: float, best: float | None, validation:
       top1_error: of the validation after them, 0 to 1.
       best: the lowest up to now, this one included.
       validation: the split that was validated.
+      preset: the name of the run's.
     """
     counts = [count for count in validation.class_counts if count]
     pictures = validation.records
@@ -94,8 +96,8 @@ def chance_advice(epoch: int, top1_error: float, best: float | None, validation:
         return None
     return (
         f"warning: after {epoch} epochs the validation error is {top1_error:.1%}, and always naming the most frequent "
-        f"of {len(counts)} classes gives {guessing:.1%}: nothing that helps is learned yet. Try another "
-        "train.learning_rate (a tenth, or ten times), model.preset=2012-code, a smaller data.batch_size or more "
+        f"of {len(counts)} classes gives {guessing:.1%}: nothing that helps is learned yet. Try "
+        f"{other_preset(preset)}another train.learning_rate (a tenth, or ten times), a smaller data.batch_size or more "
         "pictures; few pictures need the weights of another run, train.init_from"
     )
 
