@@ -217,7 +217,7 @@ def test_is_placed(trial: Trial) -> None:
     assert updated == {name.partition("/")[0] for name in step.optimizer.variables}
 
 
-def test_parted_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> None:
+def test_split_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> None:
     model = trial.trained.step.model
     images = tf.random.stateless_normal((2, *model.picture_shape), (1, 2)) * 60 / trial.preset.augment.color_divisors
     whole = model(images)
