@@ -118,7 +118,7 @@ class TestCommand:
         assert list(tmp_path.iterdir()) == [config]
 
     def test_needs_no_tensorflow(self) -> None:
-        """It imports the settings alone, of which the linter and another test see that they do not import TensorFlow."""
+        """It imports settings alone, of which the linter and another test see that they do not import TensorFlow."""
         source = (ROOT / "alexnet_tf/settings/explained.py").read_text(encoding="utf-8")
         roots = {node.module for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
         assert {name.rpartition(".")[0] for name in roots if name.startswith("alexnet_tf")} == {"alexnet_tf.settings"}
