@@ -12,8 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.config import Config, by_name, in_force
 from tfrecords.manifest import Manifest, Split
 from tfrecords.statistics import Statistics
 
@@ -82,8 +81,7 @@ def same_experiment(before: Experiment, now: Experiment) -> bool:
 
 def deciding_settings(config: Config) -> dict[str, Any]:
     """Every setting that determines the steps of a run, by section.key, as JSON has it."""
-    sections = json.loads(config.model_dump_json())
-    named = {f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()}
+    named = by_name(json.loads(config.model_dump_json()))
     return {name: value for name, value in named.items() if name not in CHANGEABLE_ON_RESUME}
 
 
@@ -93,24 +91,12 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tu
     Values are compared as they are in force: a field that is left to the preset has the preset's value, and one that
     one side does not know yet had the value that is now the default.
     """
-    before, now = _in_force(before), _in_force(now)
+    defaults = deciding_settings(Config())
+    before, now = in_force({**defaults, **before}), in_force({**defaults, **now})
     for name in {**now, **before}:
         then, value = before.get(name), now.get(name)
         if _comparable(name, then) != _comparable(name, value):
             yield name, then, value
-
-
-def _in_force(settings: dict[str, Any]) -> dict[str, Any]:
-    """`deciding_settings` with the defaults of missing ones, and the preset's values where the preset decides."""
-    found = {**deciding_settings(Config()), **settings}
-    if found["model.preset"] not in PRESETS:  # of a later version
-        return found
-    for section in ("model", "augment", "train"):
-        for key, value in PRESETS[found["model.preset"]].decided(section).items():
-            name = f"{section}.{key}"
-            if found.get(name) is None and (name in found or section == "model"):
-                found[name] = value
-    return found
 
 
 def _comparable(name: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 No TensorFlow here, so a wrong key is reported in well under a second.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,23 @@ def _check_watch_port(config: Config, source: str) -> None:
         raise UserError(
             f"{source}: distribute.watch_port: {port} is the port of {host}:{port}, a worker; name another one"
         )
+
+
+def by_name(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A config's values by section.key, as JSON has them, in place of a dictionary for each section."""
+    return {f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()}
+
+
+def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, by section.key, with the preset's values where a config leaves them to the preset."""
+    found, name = dict(settings), settings.get("model.preset")
+    if not isinstance(name, str) or name not in PRESETS:  # of another version
+        return found
+    for section in ("model", "augment", "train"):
+        for key, value in PRESETS[name].decided(section).items():
+            if found.get(f"{section}.{key}") is None and (section == "model" or f"{section}.{key}" in found):
+                found[f"{section}.{key}"] = value
+    return found
 
 
 def dump_config(config: Config) -> str:

@@ -112,8 +112,9 @@ class Admission:
         return None
 
     def _has_all_fields(self, config: dict[str, Any]) -> bool:
+        """Whether it is a config of this version; what `model` holds beside the preset is up to the preset."""
         return config.keys() == self.config.keys() and all(
-            isinstance(fields, dict) and fields.keys() == self.config[section].keys()
+            isinstance(fields, dict) and (fields.keys() == self.config[section].keys() or section == "model")
             for section, fields in config.items()
         )
 

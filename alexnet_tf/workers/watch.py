@@ -26,7 +26,7 @@ from alexnet_tf.program.activity import ACTIVITY, Report
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, StoppedBySignal, UserError, WorkerLost
 from alexnet_tf.program.stop_signals import StoppedAtOnce
 from alexnet_tf.settings.cluster import ALONE, Cluster, host_of, watch_port
-from alexnet_tf.settings.config import Config
+from alexnet_tf.settings.config import Config, by_name, in_force
 from alexnet_tf.workers.admission import Admission
 from alexnet_tf.workers.ending import AGAIN, Ended, as_exception, check_activity, end_process, lost
 from alexnet_tf.workers.peer import Peer
@@ -244,14 +244,13 @@ class FirstWorkersWatch(Watch):
                     self.configs[admitted.worker] = admitted.config
 
     def _check_config(self, index: int, theirs: dict[str, Any]) -> None:
-        for section, fields in self.config.items():
-            for key, value in fields.items():
-                name, other = f"{section}.{key}", theirs[section][key]
-                if name not in OWN_TO_A_WORKER and other != value:
-                    raise UserError(
-                        f"{name} is {value} on {self._own_name} and {str(other)[:LONGEST_SHOWN]} on "
-                        f"{self.cluster.name(index)}; start all with the same config"
-                    )
+        own, other = in_force(by_name(self.config)), in_force(by_name(theirs))
+        for name in {**own, **other}:
+            if name not in OWN_TO_A_WORKER and own.get(name) != other.get(name):
+                raise UserError(
+                    f"{name} is {own.get(name)} on {self._own_name} and {str(other.get(name))[:LONGEST_SHOWN]} on "
+                    f"{self.cluster.name(index)}; start all with the same config"
+                )
 
     def _check_activity(self) -> None:
         check_activity(self.cluster, {0: self.own_activity, **self.activity}, self.stall_timeout)
