@@ -187,8 +187,8 @@ def drawn_splits(
         pictures = by_class.get(label, [])
         if len(pictures) < 2:
             raise UserError(f"class {key} has a single picture: --val-fraction needs two; add some or remove it")
-        lots = sorted(pictures, key=lambda item: draw(seed, "val", key, item.file_name))
-        chosen = set(lots[: min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1)])
+        shuffled = sorted(pictures, key=lambda item: draw(seed, "val", key, item.file_name))
+        chosen = set(shuffled[: min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1)])
         for item in pictures:
             found["val" if item in chosen else "train"].append(item)
     return found

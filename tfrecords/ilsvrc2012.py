@@ -8,7 +8,7 @@
 
 The archives' headers are read once and give every picture's place in the outer file; workers read
 their pictures there. Labels are positions of the WordNet ids in sorted order, 0-999, as in Caffe,
-Keras and torchvision; never the ILSVRC ids. What the devkit says is held against the archives
+Keras and torchvision; never the ILSVRC ids. What the devkit says is compared with the archives
 before anything is written.
 """
 

@@ -104,7 +104,7 @@ def _identity_before(path: Path, out: Path) -> Identity:
             return before
     except (OSError, ValueError, RecursionError, UserError):
         pass
-    raise UserError(f"{path} is missing or broken, so the conversion in {out} cannot be gone on with: remove {out}")
+    raise UserError(f"{path} is missing or broken, so the conversion in {out} cannot be resumed: remove {out}")
 
 
 def _remove_half_done(work: Path) -> None:

@@ -63,8 +63,8 @@ def _chosen(shards: list[Shard], count: int) -> list[tuple[Shard, int]]:
     chosen = set()
     for number in range(count):
         shard = filled[number * len(filled) // count]
-        lots = sorted(range(shard.records), key=lambda record, file=shard.file: draw(file, record))  # type: ignore[misc]
-        chosen.add(next((shard.file, record) for record in lots if (shard.file, record) not in chosen))
+        shuffled = sorted(range(shard.records), key=lambda record, file=shard.file: draw(file, record))  # type: ignore[misc]
+        chosen.add(next((shard.file, record) for record in shuffled if (shard.file, record) not in chosen))
     by_name = {shard.file: shard for shard in filled}
     return [(by_name[file], record) for file, record in sorted(chosen)]
 
