@@ -38,7 +38,7 @@ def two_processors() -> "Towers":
     """Makes two logical processors, one for each tower."""
     import tensorflow as tf
 
-    from alexnet_tf.settings.config import DevicesConfig
+    from alexnet_tf.settings.sections import DevicesConfig
     from alexnet_tf.towers import set_up_towers
 
     towers = set_up_towers(DevicesConfig(towers="two-cpus"))
