@@ -17,7 +17,7 @@ from alexnet_tf.program.errors import DONE, FAULT, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import write_whole
-from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.sections import DevicesConfig
 from tfrecords.manifest import load_manifest
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ def make_source(options: argparse.Namespace) -> Source:
     """The source that the options name, with its pictures listed.
 
     Raises:
-        UserError: it is missing or broken.
+      UserError: it is missing or broken.
     """
     # The imports are late: SciPy, TensorFlow and TFDS take seconds, and a folder needs none of them.
     if options.source == "ilsvrc2012":

@@ -16,7 +16,7 @@ with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a bac
 FIGURES = {
     "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
 }  # fmt: skip
-"""What is drawn of a line, by its kind."""
+"""The fields of a line that are drawn, by its kind."""
 
 
 def draw_learning_curve(run: Path, out: Path) -> None:
