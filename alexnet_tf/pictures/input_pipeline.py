@@ -132,7 +132,8 @@ def ordered_records(
         start, end = share.range_in_epoch(epoch, per_epoch)
         records = _shuffled_records(files, seed, epoch, shuffle_buffer, start, end)
         positions = tf.data.Dataset.range(start, tf.int64.max)  # the records end an epoch: so all of them are counted
-        return tf.data.Dataset.zip((positions, records)).skip(skipped).map(_as_it_is(lambda p, record: (epoch, p, record)))
+        numbered = tf.data.Dataset.zip((positions, records)).skip(skipped)
+        return numbered.map(_as_it_is(lambda position, record: (epoch, position, record)))
 
     return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(_as_it_is(one_epoch))
 
@@ -185,7 +186,7 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
 
 
 _as_it_is = tf.autograph.experimental.do_not_convert
-"""No stage has a Python branch on a tensor; AutoGraph would read and rewrite them all the same, for a second of a start."""
+"""No stage has a Python branch on a tensor; AutoGraph would rewrite them all the same, which takes a second."""
 
 
 def _on_every_core(batches: tf.data.Dataset, stage: Callable[..., Any]) -> tf.data.Dataset:

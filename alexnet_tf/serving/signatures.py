@@ -56,7 +56,9 @@ class ServedNet:
         crop = model.picture_shape
         self.stored_shape = model.settings.stored_shape
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
-        self._one_view = tf.function(lambda files: self._read(files, self._center_view), input_signature=[FILES], autograph=False)
+        self._one_view = tf.function(
+            lambda files: self._read(files, self._center_view), input_signature=[FILES], autograph=False
+        )
         self._probabilities = tf.function(
             self._average,
             input_signature=[tf.TensorSpec((None, None, *crop), tf.float32)],
@@ -67,7 +69,8 @@ class ServedNet:
         """tf.functions by signature name, for tf.saved_model.save."""
 
         def takes(spec: tf.TensorSpec, function: Callable[[tf.Tensor], Outputs]) -> Any:
-            return tf.function(function, input_signature=[spec], autograph=False)  # which takes half of an export's time
+            # Nothing in it branches on a tensor, and AutoGraph would take half of the time of an export.
+            return tf.function(function, input_signature=[spec], autograph=False)
 
         def pixels(dtype: tf.DType) -> tf.TensorSpec:
             return tf.TensorSpec((None, None, None, self.model.picture_shape[-1]), dtype, name="images")
