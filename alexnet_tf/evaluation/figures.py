@@ -26,7 +26,7 @@ def draw_learning_curve(run: Path, out: Path) -> None:
       UserError: there is no finished epoch to draw, no such kind of picture, or the file cannot be written.
     """
     training, validation = read_metrics(run / METRICS_FILE)
-    if not training or not validation:
+    if not validation:
         raise UserError(f"run {run} has not finished an epoch yet; nothing to draw")
     figure = learning_curve(training, validation, run.name)
     kind, known = out.suffix[1:].lower() or "png", figure.canvas.get_supported_filetypes()
