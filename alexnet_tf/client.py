@@ -1,7 +1,6 @@
 """Asks a model server (TensorFlow Serving, or alexnet_tf.serve) what is on pictures, over gRPC or REST."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 
 from alexnet_tf.program.arguments import at_least
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
-from alexnet_tf.serving.answers import answer_table, read_picture
+from alexnet_tf.serving.answers import add_form, answers_in
+from alexnet_tf.serving.given_pictures import picture_for_model, picture_paths
 from alexnet_tf.serving.transport import GrpcTransport, RestTransport, Transport
 
 REST_PORT = "8501"
@@ -30,13 +30,13 @@ def main(argv: list[str]) -> int:
     with kind(arguments.server, arguments.model, arguments.version, arguments.timeout, arguments.retries) as transport:
         try:
             most = int(arguments.max_message * 1_000_000)
-            files = _readable(arguments.images, most, transport, faults)
+            files = _readable(picture_paths(arguments.images, faults), most, transport, faults)
             for batch in batches(files, arguments.batch, most, transport):
                 _ask(transport, batch, arguments.top, answers, faults)
         except UserError as fault:
             refused = fault  # what has been answered is printed first
     if answers or refused is None:
-        print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
+        print(answers_in(arguments.form, answers))
     for line in faults:
         print(f"error: {line}", file=sys.stderr)
     if refused is not None:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m alexnet_tf.client", description=__doc__)
     add = parser.add_argument
-    add("images", type=Path, nargs="+", metavar="IMAGE")
+    add("images", type=Path, nargs="+", metavar="IMAGE", help="file, folder or quoted pattern")
     add(
         "--server", required=True, metavar="HOST:PORT", help="TensorFlow Serving listens at 8500 (gRPC) and 8501 (REST)"
     )
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--retries", type=at_least(0), default=4, metavar="N", help="of a request that finds the server unavailable (4)"
     )
     add("--top", type=at_least(1), default=5, help="classes a picture, up to 5")
-    add("--json", action="store_true", help="print JSON instead of a table")
+    add_form(parser)
     return parser
 
 
@@ -75,7 +75,7 @@ def _readable(
     """The picture files that can be read and sent, each with its path; `faults` gets a line for each of the others."""
     for path in paths:
         try:
-            file = read_picture(path)
+            file = picture_for_model(path)
         except UserError as fault:
             faults.append(str(fault))
             continue

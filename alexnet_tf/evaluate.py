@@ -28,6 +28,7 @@ from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.settings.config import DevicesConfig
 from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.towers import Towers, set_up_towers
+from tfrecords.exif import Exif
 from tfrecords.manifest import Manifest, check_shards, load_manifest
 
 FILES_AT_ONCE = 32
@@ -55,6 +56,7 @@ def main(argv: list[str]) -> int:
     models = [ExportedModel(path) for path in arguments.model]
     for model in models:
         _check_same_classes(f"model {model.path}", model.classes, data, manifest)
+        _tell_other_exif(f"model {model.path}", model.exif, data, manifest)
         for line in model.checkpoints:
             print(line)
     total: np.ndarray | float = 0.0
@@ -114,11 +116,21 @@ def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manife
         )
 
 
+def _tell_other_exif(net: str, exif: Exif, data: Path, manifest: Manifest) -> None:
+    if exif != manifest.exif:
+        print(
+            f"warning: {net} learned from data converted with --exif {exif}, {data} was converted with --exif "
+            f"{manifest.exif}: pictures taken with the camera turned lie otherwise there",
+            file=sys.stderr,
+        )
+
+
 def _answers_of_run(
     run: Run, data: Path, manifest: Manifest, towers: Towers, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     model, checkpoint = trained_network(run, towers, arguments.checkpoint)
     print(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
+    _tell_other_exif(f"run {run.path}", run.exif(checkpoint), data, manifest)
     batches = evaluation_batches(
         data, manifest, split=arguments.split, batch_size=pictures_at_once(run.config, arguments.views)
     )

@@ -4,8 +4,10 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from alexnet_tf.program.errors import UserError
+from tfrecords.exif import Exif
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
 from tfrecords.plan import Settings
 from tfrecords.sources import Source
@@ -18,7 +20,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     sources = parser.add_subparsers(title="sources", metavar="SOURCE", required=True, dest="source")
     for add_options in (_add_folder, _add_ilsvrc2012, _add_tfds):
-        _add_output_options(add_options(sources))
+        _add_output_options(add_options(sources), "apply" if add_options is _add_folder else "ignore")
     options = parser.parse_args(argv)
     if options.source == "folder":
         _check_folder_options(parser, options)
@@ -92,8 +94,8 @@ def _add_tfds(sources: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     return tfds
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Options that every source shares."""
+def _add_output_options(parser: argparse.ArgumentParser, exif: Exif) -> None:
+    """Options that every source shares; `exif` is the default, for phones write an orientation into most pictures."""
     defaults = Settings()
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder to write")
@@ -107,6 +109,12 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     add("--size", type=whole_number(8, 2048), default=defaults.size, help="side in pixels (256)")
     add("--channels", type=int, choices=(1, 3), default=defaults.channels, help="1 stores gray, 3 colors (3)")
     add("--quality", type=whole_number(1, 100), default=defaults.quality, help="of JPEG (95)")
+    add(
+        "--exif",
+        choices=get_args(Exif),
+        default=exif,
+        help=f"turn pictures by their EXIF orientation, or take them as stored; models do the same ({exif})",
+    )
     add("--seed", type=whole_number(0), default=defaults.seed, help="of the training order (0)")
     add("--shards", type=whole_number(1, 99_999), help="training shards (by size, about 64 MiB each)")
     add(

@@ -137,6 +137,11 @@ class TrainingFolder:
                 f"{config.data.dir} {change}: other data than checkpoint {checkpoint} was trained on; use its own "
                 "or another --run"
             )
+        if saved.data is not None and now.data is not None and saved.exif != now.exif:
+            raise UserError(
+                f"{config.data.dir} was converted with --exif {now.exif}, and checkpoint {checkpoint} was trained on "
+                f"data converted with --exif {saved.exif}; use its own or another --run"
+            )
 
     def _check_nothing_in_the_way(self) -> None:
         """What bears the name of a checkpoint to come would end the run only when that is saved."""

@@ -1,9 +1,15 @@
 """Pictures in, a table of names and probabilities out: what predict and client share. No TensorFlow here."""
 
+import argparse
+import csv
+import io
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alexnet_tf.program.regular_files import read_regular
+
+Form = Literal["table", "json", "csv"]
 
 LARGEST = 1_000_000_000
 """Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
@@ -16,6 +22,38 @@ def read_picture(path: Path) -> bytes:
       UserError: it cannot be read, is no regular file, or is larger than any picture.
     """
     return read_regular(path, "picture", LARGEST)
+
+
+def add_form(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose the `form` of answers."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON instead of a table")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print CSV, a class a line")
+    parser.set_defaults(form="table")
+
+
+def answers_in(form: Form, answers: dict[str, list[dict[str, Any]]], *, in_ascii: bool = False) -> str:
+    """The answers as text.
+
+    Args:
+      form: a table for people; JSON, by file a list of label, name and probability; or CSV, a class of a file a line.
+      answers: by the picture's path, the most probable class first.
+      in_ascii: whether JSON is to hold no other letters.
+    """
+    if form == "json":
+        return json.dumps(answers, indent=1, ensure_ascii=in_ascii)
+    return answer_csv(answers) if form == "csv" else answer_table(answers)
+
+
+def answer_csv(answers: dict[str, list[dict[str, Any]]]) -> str:
+    """A line for each class of each picture, behind a line of column names; no line end behind the last."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "rank", "label", "name", "probability"))
+    for path, top in answers.items():
+        for rank, one in enumerate(top, 1):
+            writer.writerow((path, rank, one["label"], one["name"], f"{one['probability']:.6f}"))
+    return text.getvalue().rstrip("\n")
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

@@ -10,8 +10,9 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.serving.metadata import read_model_file
+from alexnet_tf.serving.metadata import exif_of, read_model_file
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
+from tfrecords.exif import Exif
 
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
 """By the number of views."""
@@ -28,6 +29,8 @@ class ExportedModel:
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
+        self.exif: Exif = exif_of(self.metadata)
+        """Whether it turns picture files by their EXIF orientation."""
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
