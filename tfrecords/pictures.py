@@ -54,6 +54,7 @@ KINDS = {
     **dict.fromkeys((".jpeg", ".jpg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "PPM"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
     ".png": "PNG",
     ".gif": "GIF",
     ".bmp": "BMP",
@@ -184,7 +185,7 @@ def _load_whole(data: bytes, repairs: list[str], end: str) -> _Whole:
 def _unknown(data: bytes) -> str:
     """What is said of a file that Pillow's readers do not take."""
     kind = kind_of(data)
-    if kind in READ_BY_ALL or kind in CONVERTER_ONLY:
+    if kind in (*READ_BY_ALL, *CONVERTER_ONLY, *HEIF_KINDS):
         return damaged(f"the header of the {kind} file cannot be read")
     return "no picture of a known format" if kind is None else other_kind(kind)
 
