@@ -25,8 +25,8 @@ from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import Classes, how_they_differ
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
-from alexnet_tf.settings.config import DevicesConfig
 from alexnet_tf.settings.network_checks import check_pictures
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords.exif import Exif
 from tfrecords.manifest import Manifest, check_shards, load_manifest

@@ -19,7 +19,7 @@ from alexnet_tf.program.errors import UserError, run_command
 from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.stop_signals import STOP
 from alexnet_tf.settings.cluster import workers_here
-from alexnet_tf.settings.config import DistributeConfig
+from alexnet_tf.settings.sections import DistributeConfig
 from alexnet_tf.settings.values import WorkerAddress
 from alexnet_tf.workers.local_workers import LocalWorkers, free_addresses
 

@@ -31,7 +31,7 @@ def make_source(options: argparse.Namespace) -> Source:
     """The source that the options name, with its pictures listed.
 
     Raises:
-        UserError: it is missing or broken.
+      UserError: it is missing or broken.
     """
     # The imports are late: SciPy, TensorFlow and TFDS take seconds, and a folder needs none of them.
     if options.source == "ilsvrc2012":
@@ -80,7 +80,11 @@ def _add_ilsvrc2012(sources: "argparse._SubParsersAction[argparse.ArgumentParser
     add("--train-tar", type=Path, required=True, metavar="F", help="ILSVRC2012_img_train.tar")
     add("--val-tar", type=Path, required=True, metavar="F", help="ILSVRC2012_img_val.tar")
     add("--devkit", type=Path, required=True, metavar="F", help="ILSVRC2012_devkit_t12.tar.gz")
-    add("--check-md5", action="store_true", help="hold the archives against their known MD5 first (reads them whole)")
+    add(
+        "--check-md5",
+        action="store_true",
+        help="compare the archives with their known MD5 first (reads them completely)",
+    )
     return ilsvrc
 
 

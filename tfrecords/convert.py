@@ -8,7 +8,7 @@ The start of an image's path: a source lists the pictures (sources.py), the trai
 shuffled across classes and cut into shards (plan.py), worker processes write them (workers.py,
 shards.py), and their exact sums become the mean image and the RGB covariance (statistics.py). The
 manifest comes last: a folder that has one is finished. The bytes depend neither on --workers nor on
-interruptions: the same command goes on with the shards that are not finished.
+interruptions: the same command resumes with the shards that are not finished.
 
 Departure from the paper, which trains on the raw pixels of 256x256 pictures: records hold them as
 JPEG of quality 95, unless --encoding raw.
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         options.max_unreadable,
         options.exif,
     )
-    # A polite kill ends like Ctrl-C: half-done shards removed, and a status that says "run me again".
+    # SIGTERM ends it like Ctrl-C: unfinished shards are removed, and the status says that it can be run again.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         refuse_no_text("--out", options.out)
@@ -67,21 +67,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell: bool = False) -> Manifest:
-    """Writes a data folder from a source, or goes on with one that was interrupted.
+    """Writes a data folder from a source, or resumes one that was interrupted.
 
     Args:
-        source: lists classes and pictures.
-        out: folder to write; absent, empty, or left unfinished by an earlier call.
-        settings: what shapes the output.
-        workers: number of processes; changes nothing in the output.
-        tell: print a summary at the end, and what is probably a mistake.
+      source: lists classes and pictures.
+      out: folder to write; absent, empty, or left unfinished by an earlier call.
+      settings: what shapes the output.
+      workers: number of processes; changes nothing in the output.
+      tell: whether to print a summary at the end, and what is probably a mistake.
 
     Returns:
-        The manifest, as written.
+      The manifest, as written.
 
     Raises:
-        UserError: bad input, too many unreadable pictures, `out` in use, disk full.
-        StoppedBySignal: by Ctrl-C; finished shards are kept.
+      UserError: bad input, too many unreadable pictures, `out` in use, disk full.
+      StoppedBySignal: by Ctrl-C; finished shards are kept.
     """
     started = time.monotonic()
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
@@ -96,7 +96,7 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
         _write_shards(todo, len(tasks), workers, settings, merged)
         manifest = _manifest(source, settings, merged)
         merged.sums.statistics().save(out / STATISTICS_FILE)
-        # Late, as it loads TensorFlow: a fault in the options should be told at once.
+        # Late, as it loads TensorFlow: a fault in the options should be reported at once.
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)
@@ -116,7 +116,7 @@ def _tell(lines: Iterable[str]) -> None:
 
 
 def _identity(source: Source, settings: Settings, tasks: Sequence[ShardTask]) -> Identity:
-    """What the bytes hang on, to be held against what an interrupted conversion was begun with."""
+    """What the bytes depend on, to be compared with what an interrupted conversion was begun with."""
     options = asdict(settings)
     del options["max_unreadable"]  # it may be raised half-way
     digest = hashlib.sha256(repr((source.kind, source.class_keys)).encode())
@@ -152,7 +152,7 @@ def _write_shards(todo: Sequence[ShardTask], shards: int, workers: int, settings
 
 @dataclass
 class _Merged:
-    """What the shards' results add up to, in whichever order they come."""
+    """The sum of the shards' results, in whichever order they come."""
 
     sums: PixelSums
     num_classes: int

@@ -25,8 +25,8 @@ def class_doubts(class_keys: Sequence[str], counts: Sequence[int]) -> Iterator[s
     """What looks wrong about the classes.
 
     Args:
-        class_keys: in label order.
-        counts: training pictures of each class.
+      class_keys: in label order.
+      counts: training pictures of each class.
     """
     if len(class_keys) == 1:
         yield (
@@ -67,8 +67,8 @@ def same_under_two_labels(digests: Digests, labels: npt.NDArray[np.int64]) -> li
     """Places of pictures that are the same and have different labels, a list for each such picture.
 
     Args:
-        digests: (N,).
-        labels: (N,), of the same pictures.
+      digests: (N,).
+      labels: (N,), of the same pictures.
     """
     order = np.argsort(digests, kind="stable")
     in_order = digests[order]
@@ -83,7 +83,7 @@ def pictures_under_two_labels(parts: Sequence[tuple[str, Sequence[Item], Digests
     """Names of pictures that are the same and have different labels, each with its split before it.
 
     Args:
-        parts: split, pictures and their digests.
+      parts: split, pictures and their digests.
     """
     starts = np.cumsum([0, *(len(items) for _, items, _ in parts)])
     digests = np.concatenate([np.zeros(0, np.uint64), *(digests for *_, digests in parts)])

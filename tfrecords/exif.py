@@ -32,7 +32,7 @@ UPSIDE_DOWN = (3, 4, 7, 8)
 
 
 def exif_orientation(exif: bytes) -> int:
-    """How a camera was held, 1 to 8 as TIFF numbers it; UPRIGHT where the data do not say, or say nonsense."""
+    """The orientation of the camera, 1 to 8 as TIFF numbers it; UPRIGHT where the data do not say, or say nonsense."""
     exif = exif.removeprefix(EXIF)
     order = ORDERS.get(exif[:4])
     if order is None:

@@ -94,9 +94,9 @@ def find_faults(data_dir: Path, manifest: Manifest, notes: list[str] | None = No
     """Yields a line for each fault, naming the file and, within a shard, the record (from 0).
 
     Args:
-        data_dir: the data folder.
-        manifest: what `load_manifest` returned.
-        notes: gets a line for each picture of a published set that is there under different labels. In own pictures
+      data_dir: the data folder.
+      manifest: what `load_manifest` returned.
+      notes: gets a line for each picture of a published set that is there under different labels. In own pictures
             that is a fault.
     """
     notes = [] if notes is None else notes

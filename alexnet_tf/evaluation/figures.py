@@ -15,7 +15,7 @@ with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a bac
 FIGURES = {
     "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
 }  # fmt: skip
-"""What is drawn of a line, by its kind."""
+"""The fields of a line that are drawn, by its kind."""
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

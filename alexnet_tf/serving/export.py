@@ -86,7 +86,7 @@ def _exif_of(runs: list[Run], checkpoints: list[Path]) -> Exif:
 
 @contextlib.contextmanager
 def _faults_of(folder: Path) -> Iterator[None]:
-    """Tells in one line why a folder could not be written."""
+    """Turns faults of writing a folder into one line."""
     try:
         yield
     except (OSError, tf.errors.OpError) as fault:

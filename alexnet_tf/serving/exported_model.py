@@ -52,7 +52,7 @@ class ExportedModel:
             return views
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
-        """What is on pictures.
+        """The probabilities of pictures.
 
         Args:
           files: string (N,), picture files.
@@ -73,7 +73,7 @@ def _load(folder: Path) -> Any:
             raise UserError(f"variables/{name} is missing from {folder}; copy the whole folder again, or export again")
     try:
         return tf.saved_model.load(str(folder))
-    except Exception as fault:  # damaged files raise what they like
+    except Exception as fault:  # damaged files may raise any exception
         if is_pattern(folder):
             raise UserError(
                 f"{folder} cannot be loaded: TensorFlow takes its path for a pattern and does not find the files; move "

@@ -1,4 +1,4 @@
-"""What travels beside the graph in a version's `assets.extra`, where TensorFlow Serving leaves it alone."""
+"""The metadata beside the graph, in a version's `assets.extra`, which TensorFlow Serving ignores."""
 
 import json
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def write_metadata(
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """What a version's folder tells of the model, for people: `classes` (keys and names) and `metadata`.
+    """The metadata in a version's folder, for people: `classes` (keys and names) and `metadata`.
 
     Either is None where the file is missing or broken: a model serves without them.
     """
@@ -58,7 +58,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def read_model_file(folder: Path) -> dict[str, Any] | None:
-    """What a version's model.json holds; None where it is missing or broken."""
+    """The content of a version's model.json; None where it is missing or broken."""
     try:
         metadata = json.loads(read_whole(folder / MODEL_FILE))
     except (OSError, ValueError, RecursionError):
@@ -76,6 +76,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     return {
         "preset": run.config.model.preset,
         "seed": run.config.train.seed,
+        "picture_shape": run.config.preset.network.picture_shape,
         "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),
         "checkpoint_step": step,
         "epoch": CheckpointFacts.of(run, checkpoint).epoch,

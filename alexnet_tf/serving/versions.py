@@ -1,8 +1,8 @@
 """A model's folder as TensorFlow Serving's base_path: one folder a version, named by its number. No TensorFlow here.
 
-Reading and removing go by different rules. What a server would load is read: any folder whose name is a number, with
-leading zeros or behind a symbolic link. Removed, and counted for it, is only what `export.py` made itself: a folder of
-the exact name that it gives, that says so in its metadata and holds nothing else.
+Reading and removing follow different rules. Any folder that a server would load is read: its name is a number, perhaps
+with leading zeros, or it is a symbolic link. Only what `export.py` made itself is counted and removed: a folder with
+the exact name that it gives, which says so in its metadata and holds nothing else.
 """
 
 import json
@@ -36,7 +36,7 @@ VARIABLES = re.compile(
 """TensorFlow's files in a version; the last two only where it was killed while it wrote."""
 
 _OLDER_METADATA = {"classes", "commit", "exported", "tensorflow", "license", "limits"}
-"""What MODEL_FILE held before it named its maker."""
+"""Keys that MODEL_FILE held in versions that did not write `made_by` yet."""
 
 Report = Callable[[str], None]
 
@@ -49,8 +49,8 @@ def model_name(model: Path) -> str:
 def version_folders(model: Path) -> dict[int, Path]:
     """The folders in a model's folder that TensorFlow Serving takes for versions, by ascending number.
 
-    `0007` is version 7; where `7` is there as well, that one is meant. Of a folder that vanishes meanwhile nothing is
-    told.
+    `0007` is version 7; where `7` is there as well, that one is meant. A folder that vanishes meanwhile is
+    ignored.
     """
     found: dict[int, Path] = {}
     for path in _numbered(model):

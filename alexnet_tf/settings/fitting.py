@@ -15,7 +15,8 @@ import yaml
 
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.network_checks import check_pictures
-from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 from tfrecords.manifest import Manifest
 
 DEFAULT_PRESET = "2012-code"

@@ -22,13 +22,13 @@ PHASES = ("forward", "gradient", "update")
 GRADIENT_ROOTS = ("gradients", "gradient_tape")
 """What the names of gradients begin with: those of tf.gradients, and those of a tape."""
 OWN_SCOPES = {f"{scope}_{tower}": tower for scope in ("prepare", "loss") for tower in "ab"}
-"""What the step itself does for a tower, beside its layers."""
+"""The parts of the step itself that belong to a tower, beside its layers."""
 CROSSING_KINDS = ("activation", "gradient", "fed", "stray", "control")
 PLUMBING = {
     "_Arg", "_DeviceArg", "_Retval", "_DeviceRetval", "Const", "Identity", "IdentityN", "NoOp", "Placeholder", "Shape",
     "_Send", "_Recv", "_HostSend", "_HostRecv",
 }  # fmt: skip
-"""Operations that compute nothing; sends and receives are told as crossings instead."""
+"""Operations that compute nothing; sends and receives are reported as crossings instead."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Placement:
 
     @property
     def strayed(self) -> list[str]:
-        """What is not where it belongs, a line each."""
+        """Operations and tensors that are on the wrong device, a line each."""
         home = {"a": short_name(self.towers.a), "b": short_name(self.towers.b)}
         lines = [
             f"{op.type} {op.name} of tower {op.tower} is on {op.device}, not on {home[op.tower]}"
@@ -119,7 +119,7 @@ class _Reader:
         self, partitions: list[Any], traced: tf.Graph, towers: Towers, batch_size: int, scopes: dict[str, str]
     ) -> None:
         self.scopes = scopes
-        """Towers by the parts of an operation's name that tell them."""
+        """Towers by the parts of an operation's name that belong to them."""
         self.traced = traced
         self.towers = towers
         self.batch_size = batch_size
@@ -142,7 +142,7 @@ class _Reader:
         return Placement(self.towers, operations, [self._crossing(node) for node in sends])
 
     def _tower(self, name: str) -> str | None:
-        """That of the layer in its name; a sum of gradients has none and belongs to the tower that uses it."""
+        """The tower of the layer in its name; a sum of gradients has no layer and belongs to the tower that uses it."""
         parts = name.split("/")
         # Of a name that was used before TensorFlow appends _1.
         marked = next((self.scopes[p] for part in parts for p in (part, _unnumbered(part)) if p in self.scopes), None)
@@ -181,7 +181,7 @@ class _Reader:
             operation = self.traced.get_operation_by_name(name)
         except KeyError:
             return None
-        number = int(output or 0)  # an operation that took in its neighbor may have outputs that it had not when traced
+        number = int(output or 0)  # a fused operation may have outputs that it did not have when traced
         if number >= len(operation.outputs) or not operation.outputs[number].shape.is_fully_defined():
             return None
         return operation.outputs[number].shape.as_list()
@@ -217,7 +217,7 @@ def _plain_type(op: str) -> str:
 
 
 def report_lines(placement: Placement) -> list[str]:
-    """The report as a text."""
+    """The report as lines of text."""
     lines = [f"tower a: {placement.towers.a}   tower b: {placement.towers.b}", ""]
     lines += _operation_table(placement)
     lines += ["", *_crossing_table(placement), ""]
@@ -269,7 +269,7 @@ def _crossing_table(placement: Placement) -> list[str]:
 
 
 def report_dict(placement: Placement) -> dict[str, Any]:
-    """The report for programs."""
+    """The report as a dictionary, for programs."""
     counts = Counter((op.tower, op.phase, op.type, op.device) for op in placement.operations)
     crossings = [asdict(crossing) for crossing in placement.crossings if crossing.kind != "control"]
     return {

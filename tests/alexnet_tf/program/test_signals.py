@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from alexnet_tf.program.errors import STOPPED_AFTER_SAVING, StoppedBySignal, Use
 from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.training.run_files import metrics, steps_of
 from tests.narrow_nets import NARROW_COMMAND
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
@@ -36,7 +36,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(
 
     process = start("train.epochs=1000", "train.checkpoint_every=100000")
     try:
-        wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process)
+        wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process, seconds=600)
         with pytest.raises(UserError, match=r"is being trained by another process"):
             train.main(arguments(run, "train.epochs=1000"))
         process.send_signal(signal.SIGTERM)
@@ -69,12 +69,3 @@ def test_signal_at_any_moment_is_saved_first(
         run_training(runs / "run", "train.steps=4")
     step = int(re.search(r"saved at step (\d+)", str(stopped.value))[1])
     assert step in steps_of(runs / "run")
-
-
-def wait_until(happened: Callable[[], object], process: subprocess.Popen) -> None:
-    for _ in range(6000):
-        if happened():
-            return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    raise AssertionError("nothing happened in ten minutes")

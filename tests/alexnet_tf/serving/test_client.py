@@ -26,6 +26,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving import transport
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.servers import ROOT, Server
+from tests.alexnet_tf.serving.test_answers import NO_FILE
 from tests.closeness import WHOLE_NETWORK, assert_close
 
 PROTOCOLS = ["--grpc", "--rest"]
@@ -79,7 +80,7 @@ def test_a_bad_picture_is_told_and_the_others_are_named(
     assert list(json.loads(printed.out)) == pictures[:2]
     assert sorted(printed.err.splitlines()) == sorted([
         f"error: picture {missing} cannot be read: No such file or directory; correct the path, or restore the file",
-        f"error: picture {pipe} is a named pipe, no regular file; name a file",
+        f"error: picture {pipe} cannot be read: {NO_FILE}",
         f"error: picture {notes}: no JPEG, PNG or GIF file",
     ])  # fmt: skip
 

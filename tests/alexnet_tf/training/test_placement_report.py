@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from alexnet_tf import devices
 from alexnet_tf.networks.winograd import TILE_ROWS
-from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
