@@ -75,7 +75,7 @@ def check_same_experiment(run: Path, checkpoint: Path, saved: Experiment, now: E
     if saved.data is not None and now.data is not None and saved.exif != now.exif:
         raise UserError(
             f"{config.data.dir} was converted with --exif {now.exif}, and checkpoint {checkpoint} was trained on data "
-            f"converted with --exif {saved.exif}; use its own or another --run"
+            f"converted with --exif {saved.exif}; convert with that again, use its own data or another --run"
         )
 
 
