@@ -9,22 +9,27 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from alexnet_tf.program.arguments import command_parser
 from alexnet_tf.program.errors import DONE, run_command
-from alexnet_tf.training.new_configs import write_new_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes it. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="alexnet-tf new-config", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("data", type=Path, metavar="DATA", help="folder of converted pictures")
-    add("--from", type=Path, metavar="RUN", dest="run", help="fine-tune: begin with this run's weights")
-    add("--out", type=Path, metavar="FILE.yaml", help="file to write, never over another (default: stdout)")
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
+
+    from alexnet_tf.training.new_configs import write_new_config
+
     write_new_config(arguments.data, arguments.run, arguments.out)
     return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("new-config", __doc__)
+    add = parser.add_argument
+    add("data", type=Path, metavar="DATA", help="the folder of converted pictures")
+    add("--from", type=Path, metavar="RUN", dest="run", help="a run whose weights are begun with: fine-tuning")
+    add("--out", type=Path, metavar="FILE.yaml", help="the file to write, never over another one (default: stdout)")
+    return parser
 
 
 if __name__ == "__main__":

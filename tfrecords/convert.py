@@ -1,8 +1,8 @@
 """Pictures to TFRecord shards.
 
-    python -m tfrecords.convert folder --train DIR --val DIR --out DATA
-    python -m tfrecords.convert ilsvrc2012 --train-tar F --val-tar F --devkit F --out DATA
-    python -m tfrecords.convert tfds --name NAME --out DATA
+    alexnet-tf convert folder --train DIR --val DIR --out DATA
+    alexnet-tf convert ilsvrc2012 --train-tar F --val-tar F --devkit F --out DATA
+    alexnet-tf convert tfds --name NAME --out DATA
 
 The start of an image's path: a source lists the pictures (sources.py), the training list is
 shuffled across classes and cut into shards (plan.py), worker processes write them (workers.py,
@@ -15,7 +15,6 @@ JPEG of quality 95, unless --encoding raw.
 """
 
 import hashlib
-import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -42,7 +41,7 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 """Those whose version may change the bytes of a record."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status."""
     outlive_readers()
     options = parse_arguments(argv)
@@ -56,13 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         options.max_unreadable,
         options.exif,
     )
-    # SIGTERM ends it like Ctrl-C: unfinished shards are removed, and the status says that it can be run again.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        refuse_no_text("--out", options.out)
-        convert(make_source(options), options.out, settings, options.workers, tell=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    refuse_no_text("--out", options.out)
+    convert(make_source(options), options.out, settings, options.workers, tell=True)
     return DONE
 
 

@@ -112,7 +112,7 @@ def load_manifest(data_dir: Path) -> Manifest:
     """
     path = Path(data_dir) / MANIFEST_FILE
     if not Path(data_dir).is_dir():
-        raise UserError(f"no data folder {data_dir}: make it with python -m tfrecords.convert")
+        raise UserError(f"no data folder {data_dir}: make it with alexnet-tf convert")
     if path.is_fifo():
         raise UserError(f"{path} is a named pipe, no file; convert again")
     try:
@@ -121,7 +121,7 @@ def load_manifest(data_dir: Path) -> Manifest:
         if (Path(data_dir) / "checkpoints").is_dir():
             raise UserError(f"{data_dir} is a run, no converted data; give the data folder itself") from None
         raise UserError(
-            f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
+            f"{path} is missing, so {data_dir} is no finished conversion: make it with alexnet-tf convert"
         ) from None
     try:
         manifest = Manifest.model_validate_json(text)
@@ -166,7 +166,7 @@ def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: 
       manifest: what `load_manifest` returned.
       split: `train` or `val`.
       hash_below: bytes; a split smaller than this is hashed as well. A full ImageNet is not, so
-        that its training starts without reading 30 GB first; `tfrecords.verify` always hashes.
+        that its training starts without reading 30 GB first; `verify` always hashes.
 
     Raises:
       UserError: names the first shard that is missing, cut or changed, or a split without pictures.

@@ -1,6 +1,6 @@
 """A quick look at converted data: a few records of shards all over, and a contact sheet of them.
 
-`python -m tfrecords.verify DATA --sample` takes seconds where the whole check reads everything.
+`alexnet-tf verify DATA --sample` takes seconds where the whole check reads everything.
 """
 
 import math
@@ -17,8 +17,6 @@ from tfrecords.manifest import Manifest, Shard, shard_problem
 from tfrecords.record_check import CheckedRecord, check_record, one_line
 from tfrecords.sources import draw
 
-SAMPLE = 40
-SHEET_FILE = "contact_sheet.png"
 COLUMNS = 8
 
 

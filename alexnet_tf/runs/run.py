@@ -121,8 +121,8 @@ def no_run(path: Path) -> str:
     if any((folder / "saved_model.pb").exists() for folder in (path, *path.glob("[0-9]*"))):
         return f"{path} is no run but an exported model: give it with --model, or the run that it came from"
     if (path / MANIFEST_FILE).exists():
-        return f"{path} is no run but a folder of converted data: train.py with data.dir={path} --run makes one from it"
-    return f"{path} is no run: it has no {CONFIG_FILE} (train.py --run makes one)"
+        return f"{path} is no run but a folder of converted data: alexnet-tf train --run with data.dir={path} makes one"
+    return f"{path} is no run: it has no {CONFIG_FILE} (alexnet-tf train --run makes one)"
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -168,7 +168,7 @@ def _config_remedy(path: Path) -> str:
     latest = latest_record(Checkpoints(path.parent))
     if latest and latest[1].experiment is None:
         return "restore it"  # nothing else tells the settings
-    return "restore it; train.py writes it anew if you delete it and give the command that the run was trained with"
+    return "restore it; or delete it and give the command that the run was trained with, which writes it anew"
 
 
 def _warn(line: str) -> None:

@@ -34,8 +34,10 @@ def read_picture(path: Path) -> bytes:
 def add_form(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose the `form` of answers."""
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON instead of a table")
-    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print CSV, a class a line")
+    form.add_argument("--json", dest="form", action="store_const", const="json",
+        help="print JSON instead of a table; probabilities from 0 to 1")  # fmt: skip
+    form.add_argument("--csv", dest="form", action="store_const", const="csv",
+        help="print CSV: a class of a file a line, probabilities from 0 to 1")  # fmt: skip
     parser.set_defaults(form="table")
 
 

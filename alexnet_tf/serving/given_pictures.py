@@ -5,7 +5,7 @@ PNG files, by the converter's own code, with their pixels and EXIF orientation a
 """
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
@@ -15,18 +15,18 @@ from tfrecords.picture_kinds import CONVERTER_ONLY, HEIF_KINDS, kind_of
 from tfrecords.picture_structure import UnreadablePicture
 
 
-def picture_paths(given: Iterable[Path], faults: list[str]) -> Iterator[Path]:
+def picture_paths(given: Iterable[Path], report: Callable[[str], None]) -> Iterator[Path]:
     """The files that paths, folders and patterns stand for, in the order in which they are given.
 
     Args:
       given: a folder stands for all in it at any depth, but what is hidden or left by a system, sorted. A path that is
         not there and holds `*`, `?` or `[` is a pattern; `**` in it stands for folders at any depth.
-      faults: gets a line for each that stands for nothing.
+      report: gets a line for each that stands for nothing.
     """
     for path in given:
         fitting = _fitting(path)
         if not fitting:
-            faults.append(f"no file fits {path}: correct the path or pattern")
+            report(f"no file fits {path}: correct the path or pattern")
         for one in fitting:
             if not one.is_dir():
                 yield one  # what is not there is told when it is read
@@ -34,10 +34,10 @@ def picture_paths(given: Iterable[Path], faults: list[str]) -> Iterator[Path]:
             try:
                 names = sorted(files_below(one))
             except UserError as fault:
-                faults.append(str(fault))
+                report(str(fault))
                 continue
             if not names:
-                faults.append(f"folder {one} holds no picture: name another one, or put some into it")
+                report(f"folder {one} holds no picture: name another one, or put some into it")
             yield from (one / name for name in names)
 
 

@@ -32,7 +32,7 @@ def write_metadata(
     (folder / ASSETS).mkdir(exist_ok=True)
     (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
     model = {
-        "made_by": MAKER,  # without it, `export.py --keep` leaves the folder alone
+        "made_by": MAKER,  # without it, `alexnet-tf export --keep` leaves the folder alone
         "classes": runs[0].num_classes,
         "nets": [_net(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)],
         "exif": exif,

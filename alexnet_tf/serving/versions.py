@@ -83,14 +83,13 @@ def newest_version(model: Path) -> Path:
 def how_to_get_one(model: Path) -> str:
     """What helps where a path holds no exported model."""
     if _is_run(model):
-        return (
-            f"it is a run: export it with export.py --run {model} --out models/alexnet and give --model models/alexnet"
-        )
-    return f"make one with export.py --out {model}"
+        out = "models/alexnet"
+        return f"it is a run: export it with alexnet-tf export --run {model} --out {out} and give --model {out}"
+    return f"make one with alexnet-tf export --out {model}"
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder is one that train.py made."""
+    """Whether a folder is one that a training made."""
     return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir()
 
 
@@ -168,11 +167,11 @@ def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) ->
             ) from fault
     if others:
         named = ", ".join(path.name for path in others)
-        report(f"left alone and not counted, for export.py did not make it as it stands: {named} in {out}")
+        report(f"left alone and not counted, for alexnet-tf export did not make it as it stands: {named} in {out}")
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether it is a version that `export.py` made, of the name that it gave, with nothing of anybody else in it."""
+    """Whether it is a version that an export made, of the name that it gave, with nothing of anybody else in it."""
     if folder.name != str(int(folder.name)) or folder.is_symlink() or not (folder / PROTO).is_file():
         return False
     try:
@@ -188,7 +187,7 @@ def _is_export(folder: Path) -> bool:
 
 
 def _holds_only_an_export(folder: Path) -> bool:
-    """Whether a folder holds nothing but what `export.py` writes, whole or in part."""
+    """Whether a folder holds nothing but what an export writes, whole or in part."""
     known = {PROTO, "fingerprint.pb", "variables", "assets", str(ASSETS)}
     known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, WARM_UP_FILE)}
     for parent, folders, files in os.walk(folder):

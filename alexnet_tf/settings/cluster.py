@@ -118,8 +118,8 @@ def own_index(workers: tuple[str, ...], timeout: float) -> int:
     here = workers_here(workers, "distribute.workers", timeout)
     if len(here) > 1:
         raise UserError(
-            f"distribute.workers: {len(here)} workers are on this machine; start them with python -m "
-            "alexnet_tf.start_workers, or set distribute.index for each"
+            f"distribute.workers: {len(here)} workers are on this machine; start them with alexnet-tf "
+            "start-workers, or set distribute.index for each"
         )
     return here[0]
 

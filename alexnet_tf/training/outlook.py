@@ -47,7 +47,7 @@ def overview(trainer: "Trainer", settings: list[Setting]) -> Iterator[str]:
     yield f"devices: tower a on {_device(towers.a)}, tower b on {_device(towers.b)}" + (
         f"; {workers} workers, {config.data.batch_size // workers} pictures of a step each" if workers > 1 else ""
     )
-    yield "settings by where they come from (train.py --show-config tells their meaning):"
+    yield "settings by where they come from (alexnet-tf train --show-config tells their meaning):"
     yield from (f"  {line}".replace("\n", "\n  ") for line in by_origin(settings))
     yield from doubts(config, manifest)
 

@@ -1,7 +1,7 @@
 """The placement report: where the runtime really put every operation of a training step.
 
 Read from the graphs that TensorFlow runs, one per device, after all of its optimizations: not from what was asked for.
-`alexnet_tf.devices` prints it.
+The command `devices` prints it.
 """
 
 import math
@@ -12,11 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.networks.network import named_layers
-from alexnet_tf.towers import Towers
+from alexnet_tf.settings.config import Config
+from alexnet_tf.towers import Towers, set_up_towers
 from alexnet_tf.training.step import TrainingStep
+from tfrecords.manifest import MANIFEST_FILE, load_manifest
+from tfrecords.statistics import Statistics
 
 PHASES = ("forward", "gradient", "update")
 GRADIENT_ROOTS = ("gradients", "gradient_tape")
@@ -79,6 +83,17 @@ class Placement:
         return lines + [
             f"{c.tensor} crosses from {c.source} to {c.target}" for c in self.crossings if c.kind == "stray"
         ]
+
+
+def placement_of(config: Config) -> Placement:
+    """Where a config's training step runs; the data's classes are counted where the data are there, else 1000."""
+    towers = set_up_towers(config.devices)
+    data = config.data.dir
+    num_classes = load_manifest(data).num_classes if (data / MANIFEST_FILE).exists() else 1000
+    statistics = None
+    if config.data.augment_on == "device":  # the numbers do not matter here
+        statistics = Statistics.of_mean_image(np.zeros(config.preset.network.stored_shape))
+    return measure_placement(TrainingStep(config.preset, num_classes, towers, config.train.seed, statistics))
 
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:

@@ -76,7 +76,7 @@ class PixelCheck:
         if contrast < 3:
             return (
                 f"warning: the first {self.pictures} pictures spread over {contrast:.2g} gray levels only, photographs "
-                "over 40 to 70; look at some with python -m tfrecords.verify --sample"
+                "over 40 to 70; look at some with alexnet-tf verify --sample"
             )
         if abs(mean) > 90:
             return (

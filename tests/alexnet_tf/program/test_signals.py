@@ -14,6 +14,7 @@ import train
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
 from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.training.run_files import metrics, steps_of
+from tests.heard_signals import hear_signals
 from tests.narrow_nets import NARROW_COMMAND
 from tests.waiting import wait_until
 
@@ -50,6 +51,22 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert steps_of(run)[-1] == step + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_tensorflow_is_loaded(tmp_path: Path, number: signal.Signals) -> None:
+    """Commands load it once their arguments are read; a signal may come anywhere on the way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alexnet_tf", "predict", "--model", str(tmp_path), "x.jpg"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: "libtensorflow" in Path(f"/proc/{process.pid}/maps").read_text(), process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, "interrupted; nothing was left half-written\n")
 
 
 @pytest.mark.usefixtures("small_net")
