@@ -88,8 +88,8 @@ def test_gray_stays_as_it_is() -> None:
     assert np.array_equal(picture_from_file(tf.constant(file), (16, 16, 1)).numpy()[..., 0], gray)
 
 
-def test_conversion_begun_in_color_is_not_gone_on_with_in_gray_nor_turned(tmp_path: Path) -> None:
-    """Nor one of a version that knew neither, which did not tell."""
+def test_conversion_begun_in_color_is_not_gone_on_with_in_gray(tmp_path: Path) -> None:
+    """Nor turned pictures with others; nor one of a version that knew neither, which did not tell."""
     begun: dict = {"options": {"size": 28}, "pictures": {}, "libraries": {}}
     out = tmp_path / "data"
     (out / WORK_FOLDER).mkdir(parents=True)
