@@ -56,7 +56,9 @@ class Finding:
             return SAME if self.difference <= 1 else DIFFERS
         if self.form in CONVERTER_ONLY and self.model == other_kind(self.form):
             return CONVERTER_READS if self.converter == OK else BOTH_REFUSE
-        if self.form in HEIF_KINDS and self.model == other_kind(self.form):  # with a package, the converter reads them
+        if self.form in HEIF_KINDS and self.model in map(
+            other_kind, HEIF_KINDS
+        ):  # with a package, the converter reads them
             return CONVERTER_READS if self.converter == OK else BOTH_REFUSE
         # The converter reads more kinds, so it says of what is none of them that it is of no known one.
         unknown = (self.converter, self.model) == ("no picture of a known format", UNKNOWN_KIND)
