@@ -1,11 +1,14 @@
-"""Exports a trained run, or several as an ensemble, as a numbered SavedModel version for TensorFlow Serving."""
+"""Exports a trained run, or several as an ensemble, as a numbered SavedModel version for TensorFlow Serving.
+
+With --format onnx or litert: the network alone, for other engines and for phones.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
 from alexnet_tf.program.arguments import at_least
-from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
 
@@ -24,11 +27,19 @@ def main(argv: list[str]) -> int:
         help="remove all other exports here but the highest and N more (default: keep all)",
     )
     parser.add_argument("--license", metavar="TEXT", help="of the weights; travels with the model")
+    parser.add_argument(
+        "--format", choices=("savedmodel", "onnx", "litert"), default="savedmodel",
+        help="savedmodel takes picture files, for servers; onnx and litert take prepared pictures, for other engines "
+        "and for phones (default: savedmodel)",
+    )  # fmt: skip
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
     for option, path in (*(("--run", run) for run in arguments.run), ("--out", arguments.out)):
         refuse_pattern(option, path)
 
+    if arguments.format != "savedmodel":
+        print(_export_other_format(arguments))
+        return DONE
     from alexnet_tf.runs.run import open_run
     from alexnet_tf.serving.export import export_run  # late, so that --help needs no TensorFlow
 
@@ -38,6 +49,18 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     print(version)
     return DONE
+
+
+def _export_other_format(arguments: argparse.Namespace) -> Path:
+    if len(arguments.run) > 1:
+        raise UserError(f"--format {arguments.format} is for one net; give a single --run")
+    from alexnet_tf.runs.run import open_run
+    from alexnet_tf.serving.other_formats import export_other_format
+
+    return export_other_format(
+        open_run(arguments.run[0]), arguments.out, arguments.format, arguments.version, arguments.checkpoint,
+        keep=arguments.keep, license_text=arguments.license, report=_tell,
+    )  # fmt: skip
 
 
 def _tell(line: str) -> None:

@@ -15,11 +15,9 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
-from alexnet_tf.runs.classes import Classes
-from alexnet_tf.serving.answers import answer_table, read_picture
+from alexnet_tf.serving.answers import answer_table, most_probable, readable_picture
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import OK
-from tfrecords.picture_structure import UnreadablePicture, essence
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +40,7 @@ def main(argv: list[str]) -> int:
     faults: list[UserError] = []
     for path in arguments.images:
         try:
-            answers[str(path)] = _top(_classify(model, path), model.classes, arguments.top)
+            answers[str(path)] = most_probable(_classify(model, path), model.classes, arguments.top)
         except UserError as fault:
             faults.append(fault)
     in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
@@ -54,23 +52,10 @@ def main(argv: list[str]) -> int:
 
 
 def _classify(model: ExportedModel, path: Path) -> np.ndarray:
-    file = read_picture(path)
-    try:
-        found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
-    except UnreadablePicture as fault:
-        raise UserError(f"picture {path}: {fault}") from fault
-    probabilities, status = model.answer(tf.constant([file if found.cut else found.file]))
+    probabilities, status = model.answer(tf.constant([readable_picture(path)]))
     if status.numpy()[0].decode() != OK:
         raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
     return probabilities.numpy()[0]
-
-
-def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
-    order = np.argsort(-probabilities, kind="stable")[:count]
-    return [
-        {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
-        for i in order
-    ]
 
 
 if __name__ == "__main__":

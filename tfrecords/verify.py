@@ -20,6 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
+from alexnet_tf.program.paths import AnyPath
 from tfrecords.command_line import whole_number
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.record_check import Stored, check_shard
@@ -78,8 +79,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 REMOVE_ONE = "in both splits: remove one of the two files, for converting alone does not part them"
 
 
-def find_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
+def find_faults(data_dir: AnyPath, manifest: Manifest) -> Iterator[str]:
     """Yields a line for each fault, naming the file and, within a shard, the record (from 0)."""
+    data_dir = Path(data_dir)
     total = sum(split.records for split in manifest.splits.values())
     # The small split first: its pictures are remembered while the large one is read.
     order = sorted(manifest.splits, key=lambda name: manifest.splits[name].records)

@@ -39,6 +39,13 @@ class Placed:
         self.device = device
         self.tower = tower
         self.is_named = name is not None
+        self.told_by_keras = False
+        """Whether calls pass over what they are told of training and seeds, while `keras_network` lays layers out."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.told_by_keras:
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "seed")}
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
     @property
     def config_name(self) -> str:
@@ -357,15 +364,18 @@ class Dropout2012(Placed, keras.layers.Layer):
     paper's initialization. The mask is a function of the seed and the layer's name alone, so a resumed run draws what
     the undisturbed run would have drawn.
 
-    Args of call: inputs of any shape; seed, int32 (2,), or None at test.
+    Args of call: inputs of any shape; seed, int32 (2,), or None at test; training, as Keras tells it: without a seed, a
+    mask that the global generator draws (`keras.utils.set_random_seed`).
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
 
-    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         with tf.device(self.device):
+            if seed is None and training:
+                seed = drawn_seed()
             if seed is None:
                 return inputs * (1.0 - self.rate)
             own_seed = tf.random.experimental.stateless_fold_in(seed, zlib.crc32(self.name.encode()) % 2**31)
@@ -379,8 +389,13 @@ class Dropout2012(Placed, keras.layers.Layer):
 class InvertedDropout(Dropout2012):
     """Dropout as in Caffe and PyTorch: what the mask leaves is divided by (1 - rate), and nothing is done at test."""
 
-    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
-        if seed is None:
+    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
+        if seed is None and not training:
             return inputs
         with tf.device(self.device):
-            return super().call(inputs, seed) / (1.0 - self.rate)
+            return super().call(inputs, seed, training) / (1.0 - self.rate)
+
+
+def drawn_seed() -> tf.Tensor:
+    """A seed of dropout, int32 (2,), that the global generator draws, for calls without one."""
+    return tf.random.uniform((2,), maxval=2**31 - 1, dtype=tf.int32)

@@ -3,19 +3,64 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.regular_files import read_regular
+from alexnet_tf.runs.classes import Classes
+from tfrecords.picture_structure import UnreadablePicture, essence
 
 LARGEST = 1_000_000_000
 """Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
 
 
-def read_picture(path: Path) -> bytes:
+def read_picture(path: AnyPath) -> bytes:
     """A picture file's bytes.
 
     Raises:
       UserError: it cannot be read, is no regular file, or is larger than any picture.
     """
+    path = Path(path)
     return read_regular(path, "picture", LARGEST)
+
+
+def readable_picture(path: AnyPath) -> bytes:
+    """A picture file as an exported model of any version may be given it; see `readable_picture_file`.
+
+    Raises:
+      UserError: it cannot be read, or it is no picture that may be read.
+    """
+    path = Path(path)
+    return readable_picture_file(read_picture(path), f"picture {path}")
+
+
+def readable_picture_file(file: bytes, name: str) -> bytes:
+    """A picture file without what nobody needs; exports of earlier versions do not judge it themselves.
+
+    Raises:
+      UserError: it is damaged, or takes too much work.
+    """
+    try:
+        found = essence(file, thorough=True)
+    except UnreadablePicture as fault:
+        raise UserError(f"{name}: {fault}") from fault
+    return file if found.cut else found.file
+
+
+def most_probable(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
+    """The `count` most probable classes of one picture, the most probable first; of equal ones the first in order.
+
+    Args:
+      probabilities: (classes,).
+      classes: in the same order.
+      count: how many at most.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [
+        {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
+        for i in order
+    ]
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

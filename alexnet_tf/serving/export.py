@@ -4,8 +4,6 @@ The graph holds the preprocessing of evaluation, by the same functions, and no d
 towers' devices, so the model loads on whatever the server has.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,9 +12,11 @@ from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.layers import Dense
 from alexnet_tf.networks.network import Network, named_variables
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.run import Run, Which
+from alexnet_tf.serving.exported_model import TRANSPOSED_KERNEL
+from alexnet_tf.serving.faults import faults_of
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
 from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
@@ -27,7 +27,7 @@ from alexnet_tf.towers import Towers
 
 def export_run(
     runs: list[Run],
-    out: Path,
+    out: AnyPath,
     version: int | None,
     which: Which = "best",
     *,
@@ -54,6 +54,7 @@ def export_run(
       UserError: the version exists, another export writes here, the disk is full, a run has no checkpoint, or the
         runs do not fit together.
     """
+    out = Path(out)
     _check_ensemble(runs)
     with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
@@ -63,20 +64,11 @@ def export_run(
         members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)
         signatures = net.signatures()
-        with _faults_of(finished):
+        with faults_of(finished):
             write_saved_model(folder, _joined(variables), signatures)
             write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], license_text)
             write_warm_up(folder, model_name(out), signatures)
     return finished
-
-
-@contextlib.contextmanager
-def _faults_of(folder: Path) -> Iterator[None]:
-    """Tells in one line why a folder could not be written."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as fault:
-        raise cannot_be_written(folder, fault) from fault
 
 
 def _check_ensemble(runs: list[Run]) -> None:
@@ -103,7 +95,7 @@ def _lay_out(model: Network) -> dict[str, tf.Variable]:
     for layer in model._flatten_layers():
         if isinstance(layer, Dense):
             del variables[f"{layer.name}/kernel"]
-            variables[f"{layer.name}/transposed_kernel"] = layer.transpose_kernel()
+            variables[f"{layer.name}/{TRANSPOSED_KERNEL}"] = layer.transpose_kernel()
     return variables
 
 

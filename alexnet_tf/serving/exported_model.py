@@ -4,15 +4,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
 from alexnet_tf.serving.metadata import read_model_file
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
 
+TRANSPOSED_KERNEL = "transposed_kernel"
+"""What an export calls a fully connected layer's kernel, which it holds transposed."""
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
 """By the number of views."""
 
@@ -24,11 +28,13 @@ class ExportedModel:
       UserError: there is none, files of it are missing, or it cannot be loaded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = Path(path)
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
-        self.signatures = _load(self.path).signatures
+        self._loaded = _load(self.path)
+        self.signatures = self._loaded.signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
 
@@ -47,6 +53,17 @@ class ExportedModel:
             return max(int(net["ten_view"]) for net in self.metadata["nets"])
         except (ValueError, KeyError, TypeError):
             return views
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Every variable of a single net by its name in the network, such as "conv1_a/kernel"."""
+        found = {}
+        for name, variable in self._loaded.weights.items():
+            layer, _, part = name.rpartition("/")
+            if part == TRANSPOSED_KERNEL:
+                found[f"{layer}/kernel"] = variable.numpy().T
+            else:
+                found[name] = variable.numpy()
+        return found
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
         """What is on pictures.

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.network import named_variables
 from alexnet_tf.networks.registry import build_network
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
@@ -16,7 +17,9 @@ from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
-def write_opinionated_run(folder: Path, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int) -> None:
+def write_opinionated_run(
+    folder: AnyPath, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int
+) -> None:
     """A run of one checkpoint with weights scaled to keep the size of the activations."""
     overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
                  f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
