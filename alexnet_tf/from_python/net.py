@@ -19,7 +19,7 @@ from alexnet_tf.runs.classes import Classes
 from alexnet_tf.serving.answers import most_probable
 from alexnet_tf.serving.exported_model import SIGNATURES
 from alexnet_tf.serving.picture_files import OK, read_files
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.statistics import Statistics
 
 FILES_AT_ONCE = 32
@@ -159,7 +159,7 @@ class Net:
 
         def of_files(files: tf.Tensor) -> Rows:
             views, status = prepared.views(files)
-            return network.side_by_side(network.features(views[:, 0], layer)), status
+            return network.concatenate_features(network.features(views[:, 0], layer)), status
 
         found = _rows(pictures, of_files)
         width = sum(int(np.prod(shape)) for shape in network.feature_shapes[layer])

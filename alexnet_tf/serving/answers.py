@@ -1,4 +1,4 @@
-"""Pictures in, a table of names and probabilities out: what predict and client share. No TensorFlow here."""
+"""Reading pictures and printing a table of names and probabilities, for predict and client. No TensorFlow here."""
 
 from pathlib import Path
 from typing import Any
@@ -6,23 +6,29 @@ from typing import Any
 import numpy as np
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.paths import AnyPath
-from alexnet_tf.program.regular_files import read_regular
+from alexnet_tf.program.whole_files import open_to_read
 from alexnet_tf.runs.classes import Classes
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture, essence
-
-LARGEST = 1_000_000_000
-"""Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
 
 
 def read_picture(path: AnyPath) -> bytes:
     """A picture file's bytes.
 
     Raises:
-      UserError: it cannot be read, is no regular file, or is larger than any picture.
+      UserError: it cannot be read, is a pipe or a device, or is larger than MAX_FILE_BYTES.
     """
     path = Path(path)
-    return read_regular(path, "picture", LARGEST)
+    try:
+        with open_to_read(path) as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as fault:
+        raise cannot_be_read(f"picture {path}", fault) from fault
+    if len(content) > MAX_FILE_BYTES:
+        raise UserError(f"picture {path}: {LARGE_FILE}")
+    return content
 
 
 def readable_picture(path: AnyPath) -> bytes:
@@ -49,7 +55,7 @@ def readable_picture_file(file: bytes, name: str) -> bytes:
 
 
 def most_probable(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
-    """The `count` most probable classes of one picture, the most probable first; of equal ones the first in order.
+    """The most probable classes of a picture: label, name and probability of each; of equal ones the first.
 
     Args:
       probabilities: (classes,).

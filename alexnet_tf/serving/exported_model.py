@@ -12,7 +12,9 @@ from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
+from alexnet_tf.serving.answers import most_probable, readable_picture
 from alexnet_tf.serving.metadata import read_model_file
+from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
 
 TRANSPOSED_KERNEL = "transposed_kernel"
@@ -36,7 +38,7 @@ class ExportedModel:
         self._loaded = _load(self.path)
         self.signatures = self._loaded.signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
-            raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
+            raise UserError(f"{self.path} was not made by alexnet-tf export: it has no signature {missing[0]}")
 
     @property
     def checkpoints(self) -> list[str]:
@@ -66,7 +68,7 @@ class ExportedModel:
         return found
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
-        """What is on pictures.
+        """The probabilities of pictures.
 
         Args:
           files: string (N,), picture files.
@@ -78,6 +80,25 @@ class ExportedModel:
         answer = self.signatures[SIGNATURES[views]](image_bytes=files)
         return answer["probabilities"], answer["status"]
 
+    def classify(self, path: AnyPath) -> np.ndarray:
+        """What is on a picture file: probabilities float32 (classes,), in label order.
+
+        Raises:
+          UserError: it cannot be read or used; names it and says why.
+        """
+        probabilities, status = self.answer(tf.constant([readable_picture(path)]))
+        if status.numpy()[0].decode() != OK:
+            raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
+        return probabilities.numpy()[0]
+
+    def top(self, path: AnyPath, count: int) -> list[dict[str, Any]]:
+        """The most probable classes of a picture file: label, name and probability of each; of equal ones the first.
+
+        Raises:
+          UserError: as `classify`.
+        """
+        return most_probable(self.classify(path), self.classes, count)
+
 
 def _load(folder: Path) -> Any:
     variables = folder / "variables"
@@ -87,7 +108,7 @@ def _load(folder: Path) -> Any:
             raise UserError(f"variables/{name} is missing from {folder}; copy the whole folder again, or export again")
     try:
         return tf.saved_model.load(str(folder))
-    except Exception as fault:  # damaged files raise what they like
+    except Exception as fault:  # damaged files may raise any exception
         if is_pattern(folder):
             raise UserError(
                 f"{folder} cannot be loaded: TensorFlow takes its path for a pattern and does not find the files; move "

@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import PRESETS, NetworkSettings
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import NetworkSettings
 
 
 def plain_settings(settings: NetworkSettings) -> dict[str, Any]:
@@ -18,17 +19,18 @@ def settings_from(plain: Any) -> NetworkSettings:
     """What `plain_settings` was given.
 
     Raises:
-      UserError: no preset here has a network of that kind, or its fields are others.
+      UserError: no preset here has such a network, or its fields are others.
     """
-    kind = plain.get("kind") if isinstance(plain, dict) else None
-    types = [type(preset.network) for preset in PRESETS.values() if preset.network.kind == kind]
+    name = plain.get("network_class") if isinstance(plain, dict) else None
+    # Only what a preset here names is ever imported, whatever a file says.
+    types = [type(preset.network) for preset in PRESETS.values() if preset.network.network_class == name]
     if not types:
-        raise UserError(f"a network of kind {kind!r} is unknown here; was the file written by a later version?")
+        raise UserError(f"a network {name!r} is unknown here; was the file written by another version?")
     try:
         return TypeAdapter(types[0]).validate_python(plain)
     except ValidationError as fault:
         field = ".".join(map(str, fault.errors()[0]["loc"]))
         raise UserError(
-            f"the settings of a network of kind {kind!r} have another {field} than this version knows; was the file "
-            "written by another version?"
+            f"the settings of network {name!r} have another {field} than this version knows; was the file written by "
+            "another version?"
         ) from fault

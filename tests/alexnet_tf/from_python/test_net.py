@@ -37,7 +37,7 @@ from tests.conftest import convert_folder
 from tfrecords.manifest import check_shards, load_manifest, shard_paths
 from tfrecords.schema import parse_example
 from tfrecords.statistics import Statistics
-from tfrecords.verify import find_faults
+from tfrecords.whole_check import find_faults
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_run_answers_as_evaluation_does(net: Net, folder: Path) -> None:
         assert_close(found, expected, WHOLE_NETWORK)
         assert np.ptp(found, axis=0).max() > 0.01  # the pictures are told apart
     for layer in net.feature_layers:
-        expected = network.side_by_side(network.features(net.prepare(files), layer))
+        expected = network.concatenate_features(network.features(net.prepare(files), layer))
         assert_close(net.features(files, layer), expected, WHOLE_NETWORK, name=layer)
 
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import alexnet_tf
-import export
+from alexnet_tf import export
 from alexnet_tf.from_python.net import Net
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.run import open_run
