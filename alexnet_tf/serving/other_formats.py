@@ -67,7 +67,7 @@ def export_other_format(
     with new_version(out, version, keep=keep, report=report, model_file=model_file) as (folder, finished):
         network, checkpoint = trained_network(run, Towers.unplaced(), which)
         report(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
-        content = convert(network)
+        content = _converted(convert, network, model_format)
         with faults_of(finished):
             folder.mkdir()
             (folder / model_file).write_bytes(content)
@@ -82,6 +82,19 @@ def _converter(model_format: OtherFormat) -> Callable[[Network], bytes]:
     if importlib.util.find_spec("tf2onnx") is None:
         raise UserError("--format onnx needs tf2onnx, which is not installed: pip install 'alexnet-tf[onnx]'")
     return _as_onnx
+
+
+def _converted(convert: Callable[[Network], bytes], network: Network, model_format: OtherFormat) -> bytes:
+    try:
+        return convert(network)
+    except MemoryError:
+        raise
+    except Exception as fault:  # converters raise what they like
+        maker = "tf2onnx" if model_format == "onnx" else "TensorFlow's converter"
+        raise UserError(
+            f"--format {model_format}: {maker} could not convert the network (--debug shows where); install another "
+            "version of it, or export in another format"
+        ) from fault
 
 
 def _as_onnx(network: Network) -> bytes:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,10 @@ def test_what_is_missing_is_named(gray_run: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError, match=r"needs tf2onnx, which is not installed: pip install 'alexnet-tf\[onnx\]'"):
         export.main(["--run", str(gray_run), "--out", str(tmp_path / "x"), "--format", "onnx"])
     assert not (tmp_path / "x").exists()
+    (tmp_path / "tf2onnx.py").write_text("raise TypeError('Descriptors cannot be created directly.')")  # as it happens
+    monkeypatch.undo()
+    monkeypatch.delitem(sys.modules, "tf2onnx", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="--format onnx: tf2onnx could not convert the network"):
+        export.main(["--run", str(gray_run), "--out", str(tmp_path / "x"), "--format", "onnx"])
+    assert [path for path in (tmp_path / "x").iterdir() if not path.name.startswith(".")] == []
