@@ -76,14 +76,16 @@ class Prepared:
     @functools.cached_property
     def _average(self) -> Callable[[tf.Tensor], tf.Tensor]:
         spec = tf.TensorSpec((None, None, *self.network.picture_shape), tf.float32)
-        return tf.function(functools.partial(view_average, self.network), input_signature=[spec])
+        return tf.function(functools.partial(view_average, self.network), input_signature=[spec], autograph=False)
 
 
 @functools.cache
 def _reader(stored_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], Rows]:
     """Takes picture files, string (N,), to pictures of that shape; one for all networks, for tracing takes seconds."""
     spec = tf.TensorSpec((None,), tf.string)
-    return tf.function(lambda files: read_files(files, stored_shape, tf.identity), input_signature=[spec])
+    return tf.function(
+        lambda files: read_files(files, stored_shape, tf.identity), input_signature=[spec], autograph=False
+    )
 
 
 class Net:

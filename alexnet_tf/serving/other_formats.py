@@ -119,7 +119,9 @@ def _as_litert(network: Network) -> bytes:
 
 def _probabilities(network: Network) -> tf.types.experimental.GenericFunction:
     spec = tf.TensorSpec((None, *network.picture_shape), tf.float32, name=INPUT)
-    return tf.function(lambda views: {OUTPUT: view_average(network, views[:, None])}, input_signature=[spec])
+    return tf.function(
+        lambda views: {OUTPUT: view_average(network, views[:, None])}, input_signature=[spec], autograph=False
+    )
 
 
 RUNNING = {
