@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from alexnet_tf.evaluation.figures import learning_curve, read_metrics
+from alexnet_tf.evaluation.drawing import our_style
+from alexnet_tf.evaluation.figures import learning_curve
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.whole_files import write_whole
-from alexnet_tf.runs.metrics import METRICS_FILE
+from alexnet_tf.runs.metrics import METRICS_FILE, rate_drops, read_metrics
 
 
 def main(argv: list[str]) -> int:
@@ -18,9 +19,10 @@ def main(argv: list[str]) -> int:
     training, validation = read_metrics(arguments.run / METRICS_FILE)
     if not training or not validation:
         raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
-    figure = learning_curve(training, validation, arguments.run.name)
     kind = arguments.out.suffix[1:] or "png"
-    write_whole(arguments.out, lambda file: figure.savefig(file, dpi=120, format=kind))
+    with our_style():
+        figure = learning_curve(training, validation, arguments.run.name, rate_drops(arguments.run / METRICS_FILE))
+        write_whole(arguments.out, lambda file: figure.savefig(file, dpi=120, format=kind))
     return DONE
 
 
