@@ -16,13 +16,13 @@ from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, evaluation_files
 from alexnet_tf.pictures.preparation import number_of_views
-from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
+from alexnet_tf.program.errors import DONE, FAULT, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.classes import Classes, how_they_differ
+from alexnet_tf.runs.classes import check_same_classes
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.settings.config import DevicesConfig
@@ -48,13 +48,13 @@ def main(argv: list[str]) -> int:
     data = arguments.data or runs[0].config.data.dir
     manifest = load_manifest(data)
     for run in runs:
-        _check_same_classes(f"run {run.path}", run.classes, data, manifest)
+        check_same_classes(f"run {run.path}", run.classes, data, manifest)
         check_pictures(data, manifest, run.config.preset.network, run.config.model.preset)
     check_shards(data, manifest, arguments.split)
     towers = set_up_towers(runs[0].config.devices if runs else DevicesConfig())
     models = [ExportedModel(path) for path in arguments.model]
     for model in models:
-        _check_same_classes(f"model {model.path}", model.classes, data, manifest)
+        check_same_classes(f"model {model.path}", model.classes, data, manifest)
         for line in model.checkpoints:
             print(line)
     total: np.ndarray | float = 0.0
@@ -104,14 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
     return parser
-
-
-def _check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
-    if manifest.class_keys != classes.keys:
-        raise UserError(
-            f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
-            "give the data it was trained on with --data"
-        )
 
 
 def _answers_of_run(
