@@ -24,6 +24,8 @@ CLASSES_FILE = ASSETS / "classes.json"
 CLASSES_REMEDY = "copy the whole folder again, or export again"
 MODEL_FILE = ASSETS / "model.json"
 """Where the model comes from, how good it is, under which license it may be used, and its limits."""
+CARD_FILE = ASSETS / "model_card.md"
+"""The same for people, with data, recipe and error rates of every net."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
 MAKER = "alexnet-tf"
 """The `made_by` of MODEL_FILE."""
@@ -190,7 +192,7 @@ def _is_export(folder: Path) -> bool:
 def _holds_only_an_export(folder: Path) -> bool:
     """Whether a folder holds nothing but what `export.py` writes, whole or in part."""
     known = {PROTO, "fingerprint.pb", "variables", "assets", str(ASSETS)}
-    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, WARM_UP_FILE)}
+    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, CARD_FILE, WARM_UP_FILE)}
     for parent, folders, files in os.walk(folder):
         inside = os.path.relpath(parent, folder)
         for name in [*folders, *files]:
