@@ -161,49 +161,86 @@ def _limits(run: Run, measured: Sequence[Measured]) -> list[str]:
     return limits
 
 
-def card_as_markdown(card: dict[str, Any], title: str = "Model card") -> str:
-    """The card as a text, from what `model_card` gives."""
+def with_error_rates(card: dict[str, Any], run: Run, measured: Sequence[Measured]) -> dict[str, Any]:
+    """The card with other error rates: measured since it was made."""
+    return {**card, "error_rates": [_with_intervals(one) for one in measured], "limits": _limits(run, measured)}
+
+
+@dataclass(frozen=True)
+class CardSection:
+    """A part of the card for people."""
+
+    title: str
+    lines: list[str]
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    """Of a table, which stands before the lines."""
+
+
+def card_sections(card: dict[str, Any]) -> list[CardSection]:
+    """The card in words, from what `model_card` gives."""
     data, training = card["data"], card["training"]
-    names = ", ".join(_plain(name) for name in data["class_names"])
     more = data["classes"] - len(data["class_names"])
     counts = [
         f"{data[key]:,} {what}" if data[key] is not None else f"{what}: unknown, the weights came from elsewhere"
         for key, what in (("training_pictures", "training pictures"), ("validation_pictures", "validation pictures"))
     ]
     epoch = "" if training["epoch"] is None else f", epoch {training['epoch']:.4g}"
-    lines = [
-        f"# {title}: {_plain(card['run'])}", "",
-        f"An image classifier of {data['classes']} classes, preset `{card['recipe']['preset']}` of alexnet-tf.", "",
-        "## Data", "",
-        f"- Folder `{data['folder']}`; {'; '.join(counts)}.",
-        f"- Pictures of {_size(data['stored_shape'])}, of which the network sees {_size(data['seen_shape'])}.",
-        f"- Classes: {names}{f' and {more:,} more' if more > 0 else ''}.", "",
-        "## Error rates", "",
+    sessions = [
+        f"Commit {session['commit'] or 'unknown'}, on {session['hardware'] or 'unknown hardware'}, TensorFlow "
+        f"{session['tensorflow'] or 'unknown'}."
+        for session in training["sessions"]
+    ]
+    if not sessions:
+        sessions = ["Commit and hardware are not on record: an import, or trained by an earlier version."]
+    rates = [
+        (one["split"], str(one["views"]), f"{one['images']:,}", *(_rate(one, name) for name in RATES), one["by"])
+        for one in card["error_rates"]
+    ]
+    measured = f"In brackets: {card['interval']}." if rates else "Not measured with these weights."
+    return [
+        CardSection(
+            "Data",
+            [
+                f"Folder {data['folder']}; {'; '.join(counts)}.",
+                f"Pictures of {_size(data['stored_shape'])}, of which the network sees {_size(data['seen_shape'])}.",
+                f"Classes: {', '.join(data['class_names'])}{f' and {more:,} more' if more > 0 else ''}.",
+            ],
+        ),
+        CardSection(
+            "Error rates", [measured],
+            ("split", "views", "images", "top-1 error", "top-5 error", "measured by") if rates else (), tuple(rates),
+        ),
+        CardSection(
+            "Recipe", [],
+            ("setting", "value"),
+            tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in card["recipe"].items()),
+        ),
+        CardSection("Training", [f"Step {training['step']:,}{epoch}.", *sessions]),
+        CardSection("Limits", card["limits"]),
     ]  # fmt: skip
-    if card["error_rates"]:
-        lines += ["| split | views | images | top-1 error | top-5 error | measured by |", "|---|---|---|---|---|---|"]
-    for rates in card["error_rates"]:
-        cells = [
-            rates["split"],
-            rates["views"],
-            f"{rates['images']:,}",
-            *(_rate(rates, name) for name in RATES),
-            rates["by"],
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += ["", f"In brackets: {card['interval']}."] if card["error_rates"] else ["Not measured with these weights."]
-    lines += ["", "## Recipe", ""]
-    lines += [f"- `{name}`: {json.dumps(value, ensure_ascii=False)}" for name, value in card["recipe"].items()]
-    lines += ["", "## Training", "", f"- Step {training['step']:,}{epoch}."]
-    for session in training["sessions"]:
-        lines.append(
-            f"- Commit {session['commit'] or 'unknown'}, on {session['hardware'] or 'unknown hardware'}, TensorFlow "
-            f"{session['tensorflow'] or 'unknown'}."
-        )
-    if not training["sessions"]:
-        lines.append("- Commit and hardware are not on record: an import, or trained by an earlier version.")
-    lines += ["", "## Limits", "", *(f"- {limit}" for limit in card["limits"]), ""]
+
+
+def card_as_markdown(card: dict[str, Any]) -> str:
+    """The card as a text, from what `model_card` gives."""
+    lines = [f"# Model card: {_plain(card['run'])}", "", in_a_sentence(card), ""]
+    for section in card_sections(card):
+        lines += [f"## {section.title}", ""]
+        if section.header:
+            lines += [_row(section.header), _row(["---"] * len(section.header)), *map(_row, section.rows), ""]
+        if section.lines:
+            lines += [*(f"- {_plain(line)}" for line in section.lines), ""]
     return "\n".join(lines)
+
+
+def in_a_sentence(card: dict[str, Any]) -> str:
+    """What it is, in a sentence."""
+    classes, preset = card["data"]["classes"], card["recipe"]["preset"]
+    return f"An image classifier of {classes:,} classes: a network of preset {preset}, trained with alexnet-tf."
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
 
 
 def _rate(rates: dict[str, Any], name: str) -> str:
@@ -217,5 +254,5 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name in one line of Markdown."""
+    """A text, which may hold a name, in one line of Markdown."""
     return " ".join(text.encode("utf-8", "replace").decode().split()).replace("|", "\\|").replace("<", "&lt;")

@@ -3,7 +3,9 @@
 import base64
 import html
 from collections.abc import Sequence
+from typing import Any
 
+from alexnet_tf.evaluation.model_card import card_sections, in_a_sentence
 from alexnet_tf.reporting.files import Chapter, SavedFigure, Table
 
 STYLE = """
@@ -22,12 +24,14 @@ table { border-collapse: collapse; font-size: .9rem; margin: .8rem 0; }
 th, td { border-bottom: 1px solid #e4e7eb; padding: .25rem .7rem .25rem 0; text-align: left; overflow-wrap: anywhere; }
 th { font-weight: 600; }
 .left-out { background: #fffaf0; border-left: 4px solid #dd6b20; padding: .5rem .8rem; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f7f9fb; padding: 1rem; font-size: .85rem; }
+h3 { font-size: 1.05rem; margin: 1.4rem 0 .3rem; }
 @media print { h2 { break-after: avoid; } figure { break-inside: avoid; } }
 """
 
 
-def page(title: str, about: Sequence[str], chapters: Sequence[Chapter], left_out: Sequence[str], card: str) -> bytes:
+def page(
+    title: str, about: Sequence[str], chapters: Sequence[Chapter], left_out: Sequence[str], card: dict[str, Any]
+) -> bytes:
     """The page as a file.
 
     Args:
@@ -35,7 +39,7 @@ def page(title: str, about: Sequence[str], chapters: Sequence[Chapter], left_out
       about: paragraphs behind it.
       chapters: in order.
       left_out: what could not be shown, and why.
-      card: the model card as a text, at the end.
+      card: from `evaluation.model_card`; it comes last.
     """
     parts = [
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
@@ -46,7 +50,7 @@ def page(title: str, about: Sequence[str], chapters: Sequence[Chapter], left_out
         '<nav aria-label="Contents"><ul>',
         *(f'<li><a href="#{_anchor(one)}">{_text(one)}</a></li>' for one in [*_titles(chapters), "Model card"]),
         "</ul></nav>", *(line for chapter in chapters for line in _chapter(chapter)),
-        _heading("Model card"), f"<pre>{_text(card)}</pre>", "</main>", "</body>", "</html>",
+        *_card(card), "</main>", "</body>", "</html>",
     ]  # fmt: skip
     return ("\n".join(parts) + "\n").encode("utf-8", "replace")
 
@@ -60,6 +64,17 @@ def _chapter(chapter: Chapter) -> list[str]:
         links = ", ".join(f'<a href="{_text(file)}">{_text(file)}</a>' for file in chapter.files)
         lines.append(f'<p class="files">The numbers, beside this page: {links}</p>')
     return lines
+
+
+def _card(card: dict[str, Any]) -> list[str]:
+    lines = [_heading("Model card"), f"<p>{_text(in_a_sentence(card))}</p>"]
+    for section in card_sections(card):
+        lines.append(f"<h3>{_text(section.title)}</h3>")
+        if section.header:
+            lines.append(_table(Table(section.header, section.rows)))
+        if section.lines:
+            lines += ["<ul>", *(f"<li>{_text(line)}</li>" for line in section.lines), "</ul>"]
+    return [*lines, '<p class="files">The same beside this page: <a href="model_card.md">model_card.md</a></p>']
 
 
 def _figure(figure: SavedFigure) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from alexnet_tf.evaluation.error_rates import ErrorRates, error_rates, shifted_labels
-from alexnet_tf.evaluation.model_card import Measured, card_as_markdown, model_card
+from alexnet_tf.evaluation.model_card import Measured, card_as_markdown, model_card, with_error_rates
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import Network
 from alexnet_tf.pictures.preparation import number_of_views
@@ -89,24 +89,22 @@ class Report:
         run, files = self.run, self.files
         placement = self._try("the placement", lambda: placement_chapter(run, self.towers, files, self.numbers))
         model, checkpoint = trained_network(run, self.towers, self.which)
+        # At once: of a run that is still trained the checkpoint may be gone by the end.
+        card, facts = model_card(run, checkpoint), CheckpointFacts.of(run, checkpoint)
         self._add("the learning curve", lambda: learning_chapter(run, files))
-        measured: list[Measured] | None = None
         if self.data is not None:
-            measured = [self._chapters_of_pictures(model, self.data)]
+            card = with_error_rates(card, run, [self._chapters_of_pictures(model, self.data)])
         self._add("the first filters", lambda: filters_chapter(model, files, self.numbers))
         self.chapters += [placement] if placement else []
-        card = model_card(run, checkpoint, measured)
-        card["report"] = {"commit": commit(), "hardware": hardware(gpu_names()), "tensorflow": tf.__version__}
-        text = card_as_markdown(card)
-        self.files.write("model_card.md", text.encode("utf-8", "replace"))
-        facts = CheckpointFacts.of(run, checkpoint)
-        self.numbers |= {"checkpoint": asdict(facts), "card": card, "left_out": self.left_out}
+        files.write("model_card.md", card_as_markdown(card).encode("utf-8", "replace"))
+        made_by = {"commit": commit(), "hardware": hardware(gpu_names()), "tensorflow": tf.__version__}
+        self.numbers |= {"checkpoint": asdict(facts), "card": card, "made_by": made_by, "left_out": self.left_out}
         files.json("report", self.numbers)
         about = [
             f"Network {run.config.model.preset}, {run.num_classes} classes; weights of {facts}.",
-            f"Made by commit {commit() or 'unknown'} on {hardware(gpu_names())}, TensorFlow {tf.__version__}.",
+            f"Made by commit {made_by['commit'] or 'unknown'} on {made_by['hardware']}, TensorFlow {tf.__version__}.",
         ]
-        files.write(PAGE, page(f"Report of run {run.path.resolve().name}", about, self.chapters, self.left_out, text))
+        files.write(PAGE, page(f"Report of run {run.path.resolve().name}", about, self.chapters, self.left_out, card))
         return files.folder / PAGE
 
     def _chapters_of_pictures(self, model: Network, data: Data) -> Measured:
