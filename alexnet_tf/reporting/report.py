@@ -104,7 +104,7 @@ class Report:
             f"Network {run.config.model.preset}, {run.num_classes} classes; weights of {facts}.",
             f"Made by commit {made_by['commit'] or 'unknown'} on {made_by['hardware']}, TensorFlow {tf.__version__}.",
         ]
-        files.write(PAGE, page(f"Report of run {run.path.resolve().name}", about, self.chapters, self.left_out, card))
+        files.write(PAGE, page(f"Report of {run.path.resolve().name}", about, self.chapters, self.left_out, card))
         return files.folder / PAGE
 
     def _chapters_of_pictures(self, model: Network, data: Data) -> Measured:
