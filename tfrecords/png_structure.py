@@ -2,8 +2,10 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from alexnet_tf.program.inflation import INFLATED, inflated
 from tfrecords import picture_limits as limits
 from tfrecords.essence import MAX_PALETTE, Essence, UnreadablePicture, judge_size
 from tfrecords.picture_kinds import APPLE_PNG, PNG_SIGNATURE, damaged
@@ -96,7 +98,7 @@ def _png_header(data: bytes) -> _PngHeader:
 
 
 def _check(data: bytes, start: int, end: int) -> None:
-    """Holds a chunk's checksum against its content."""
+    """Compares a chunk's checksum with its content."""
     if zlib.crc32(memoryview(data)[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
         kind = data[start + 4 : start + 8].decode("latin-1")
         raise UnreadablePicture(damaged(f"the checksum of the PNG file's {kind} chunk is wrong"))
@@ -109,33 +111,38 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
     if not whole and size <= 2 * spare:
         return
     few = size <= 2 * spare
-    inflated, ended = _inflate(compressed, header.raw_size, None if few else room, size if whole else spare)
-    if inflated > room and not few:
+    raw_size, ended = _inflate(compressed, header.raw_size, None if few else room, size if whole else spare)
+    if raw_size > room and not few:
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
-    if whole and (inflated < header.raw_size or not ended):
+    if whole and (raw_size < header.raw_size or not ended):
         raise UnreadablePicture(damaged("the compressed data of the PNG file are damaged or end too early"))
-
-
-PIECE = 1 << 20
 
 
 def _inflate(compressed: list[memoryview], needed: int, room: int | None, count: int) -> tuple[int, bool]:
     """Bytes behind the first `count` of a zlib stream, up to a few more than `room`; and whether its end was there.
 
-    Damage behind the `needed` bytes counts as its end: decoders stop before it.
+    Damage behind the `needed` bytes counts as its end: decoders stop before it. So the steps end there.
     """
-    stream, inflated = zlib.decompressobj(), 0
+    stream, size = zlib.decompressobj(), 0
+
+    def most() -> int:
+        return min(needed - size, INFLATED) if size < needed else 1 if size == needed else INFLATED
+
     try:
-        for piece in compressed:
-            left: bytes | memoryview = piece[: max(count, 0)]
-            count -= len(piece)
-            while left and not stream.eof and (room is None or inflated <= room):
-                step = needed - inflated if inflated < needed else 1 if inflated == needed else PIECE
-                inflated += len(stream.decompress(left, min(step, PIECE)))
-                left = stream.unconsumed_tail
+        for content in inflated(_first(compressed, count), stream, most):
+            size += len(content)
+            if room is not None and size > room:
+                break
     except zlib.error:
-        return inflated, inflated >= needed
-    return inflated, stream.eof
+        return size, size >= needed
+    return size, stream.eof
+
+
+def _first(pieces: list[memoryview], count: int) -> Iterator[memoryview]:
+    """The first `count` bytes."""
+    for piece in pieces:
+        yield piece[:count]
+        count = max(count - len(piece), 0)
 
 
 def png_room(data: bytes) -> int:

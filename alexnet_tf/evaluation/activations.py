@@ -13,7 +13,7 @@ import tensorflow as tf
 from alexnet_tf.networks.keras_versions import tensorflow_variable
 from alexnet_tf.networks.network import Network, named_layers
 from alexnet_tf.pictures.preparation import prepare_evaluation
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.statistics import Statistics
 
 

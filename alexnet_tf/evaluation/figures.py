@@ -1,12 +1,16 @@
 """Charts of how a run learned and of what its network gets wrong, from numbers alone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alexnet_tf.evaluation.drawing import BLUE, GRAY, GREEN, INK, RED, Figure, shortened
+from alexnet_tf.evaluation.drawing import BLUE, GRAY, GREEN, INK, RED, Figure, our_style, shortened
 from alexnet_tf.evaluation.error_analysis import Calibration, ClassError, wilson_interval
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.runs.metrics import METRICS_FILE, rate_drops, read_metrics
 
 MOST_IN_MATRIX = 20
 """Classes that a confusion matrix shows; more would be too small to read."""
@@ -14,6 +18,23 @@ MOST_BARS = 40
 """Classes in the chart of errors."""
 NAME = 22
 """Letters of a class's name beside a chart."""
+
+
+def draw_learning_curve(run: Path, out: Path) -> None:
+    """Writes a run's learning curve as a picture, of the kind that the file's ending names; png where it has none.
+
+    Raises:
+      UserError: there is no finished epoch to draw, no such kind of picture, or the file cannot be written.
+    """
+    training, validation = read_metrics(run / METRICS_FILE)
+    if not training or not validation:
+        raise UserError(f"run {run} has not finished an epoch yet; nothing to draw")
+    with our_style():
+        figure = learning_curve(training, validation, run.name, rate_drops(run / METRICS_FILE))
+        kind, known = out.suffix[1:].lower() or "png", figure.canvas.get_supported_filetypes()
+        if kind not in known:
+            raise UserError(f"{out}: no picture is written as .{kind}; choose one of .{', .'.join(sorted(known))}")
+        write_whole(out, lambda file: figure.savefig(file, dpi=120, format=kind))
 
 
 def learning_curve(

@@ -80,9 +80,9 @@ def confusion_chapter(answers: Answers, names: Sequence[str], files: ReportFiles
     rows = [[names[truth], names[guess], str(wrong[truth, guess])] for truth, guess in pairs[:ROWS]]
     all_pairs = ([names[truth], names[guess], confusion[truth, guess]] for truth, guess in np.argwhere(confusion))
     file = files.table("confusion_matrix", ("class", "taken_for", "images"), all_pairs)
-    paragraphs = ["The table lists the most frequent confusions." if rows else "Not one picture was taken for another class."]
+    told = "The table lists the most frequent confusions." if rows else "Not one picture was taken for another class."
     table = Table(("class", "taken for", "pictures"), rows) if rows else None
-    return Chapter("Confusions", paragraphs, [figure], table, [file])
+    return Chapter("Confusions", [told], [figure], table, [file])
 
 
 def class_chapter(answers: Answers, names: Sequence[str], files: ReportFiles, numbers: dict[str, Any]) -> Chapter:

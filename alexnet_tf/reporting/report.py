@@ -37,7 +37,7 @@ from alexnet_tf.reporting.files import Chapter, ReportFiles
 from alexnet_tf.reporting.page import page
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.run import CONFIG_FILE, Run, Which
-from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import gpu_names, set_up_towers
 from tfrecords.manifest import MANIFEST_FILE
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.servers import b64, local_server
+from tests.waiting import wait_until
 
 PREDICT = "/v1/models/alexnet:predict"
 
@@ -74,11 +75,3 @@ def test_new_versions_fail_no_request_and_a_stop_finishes_what_is_open(
     close = [np.allclose(values, old, atol=2e-4) for values in given]
     assert close[0] and not close[-1] and np.allclose(given[-1], new, atol=2e-4)
     assert close == sorted(close, reverse=True) or sum(np.diff(np.array(close, int)) != 0) <= 5  # threads' own order
-
-
-def wait_until(happened: Any) -> None:
-    for _ in range(1200):
-        if happened():
-            return
-        time.sleep(0.05)
-    raise AssertionError("nothing happened in a minute")
