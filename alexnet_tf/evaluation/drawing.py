@@ -12,6 +12,7 @@ with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a bac
     from matplotlib import font_manager, rc_context
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
+    from matplotlib.patches import FancyBboxPatch as FancyBboxPatch
 
 BLUE, RED, GREEN, GRAY, INK = "#2b6cb0", "#c53030", "#2f855a", "#8a94a0", "#1f2933"
 TOWER_COLORS = {"a": BLUE, "b": "#b7791f"}

@@ -5,9 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from matplotlib.patches import FancyBboxPatch
-
-from alexnet_tf.evaluation.drawing import GRAY, INK, RED, TOWER_COLORS, Axes, Figure
+from alexnet_tf.evaluation.drawing import GRAY, INK, RED, TOWER_COLORS, Axes, FancyBboxPatch, Figure
 from alexnet_tf.networks.network import NetworkVariable
 from alexnet_tf.training.placement_report import Crossing, Placement, short_name
 
