@@ -174,7 +174,7 @@ def placement_chapter(run: Run, towers: Towers, files: ReportFiles, numbers: dic
     placement = measure_placement(step)
     numbers["placement"] = report_dict(placement)
     figure = files.figure(
-        "placement", "The layers by tower, and the bytes that cross for every picture of a training step.",
+        "placement", "The layers by tower, and what crosses for every picture, both ways together.",
         lambda: placement_figure(placement, network_variables(step.model), preset.network.layers),
     )  # fmt: skip
     header = ("tensor", "kind", "layer", "from", "to", "shape", "bytes")

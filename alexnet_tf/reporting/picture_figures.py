@@ -42,6 +42,7 @@ def mistakes_figure(pictures: Sequence[StoredPicture], probabilities: np.ndarray
     for axes, picture, row in zip(grid, pictures, probabilities, strict=False):
         show(axes, picture.pixels)
         axes.set_title(shortened(readable(picture.file_name), 26), fontsize=7, color=INK)
+        axes.set_xlabel("\n", fontsize=9.5)  # room for the two lines below, which differ in color
         guess = int(row.argmax())
         lines = (("is", names[picture.label], row[picture.label], GREEN), ("guess", names[guess], row[guess], RED))
         for place, (what, name, probability, color) in enumerate(lines):

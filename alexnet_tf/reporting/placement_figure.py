@@ -113,7 +113,7 @@ def _draw_meeting(axes: Axes, y: float, layer: str, crossings: Sequence[Crossing
     middle = (left + right) / 2
     gradient = sum(crossing.bytes for crossing in crossings if crossing.kind == "gradient")
     axes.text(middle, y + 0.12, f"input of {layer}", ha="center", fontsize=8.5, color=INK)
-    amounts = f"{_size(sum(one.bytes for one in forward))} there, {_size(gradient)} back"
+    amounts = f"{_size(sum(one.bytes for one in forward))} forward, {_size(gradient)} back"
     axes.text(middle, y - 0.16, amounts, ha="center", va="top", fontsize=7.5, color=INK)
 
 
