@@ -12,18 +12,18 @@ import pytest
 
 from alexnet_tf.local_server import served_model
 from alexnet_tf.local_server.served_model import ServedModel
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
+from tests.alexnet_tf.serving.conftest import export_of, program, quick_models  # noqa: F401
 from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def watched(
-    program: Exported,  # noqa: F811
+    quick_models: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[ServedModel, list[str]]]:
     """A model's folder with version 1, whose name has leading zeros, looked at 100 times a second."""
     folder = tmp_path_factory.mktemp("watched") / "alexnet"
-    shutil.copytree(program.models / "1", folder / "0001")
+    shutil.copytree(quick_models / "1", folder / "0001")
     model, told, stop = ServedModel("alexnet", folder), [], threading.Event()
     watcher = threading.Thread(target=model.watch, args=(stop, 0.01, told.append))
     watcher.start()

@@ -20,7 +20,7 @@ from alexnet_tf.local_server.served_model import ServedModel
 from alexnet_tf.local_server.server import serve, service_of
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.exported_model import ExportedModel
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
+from tests.alexnet_tf.serving.conftest import Exported, export_of, program, quick_models  # noqa: F401
 from tests.fuzzing.picture_recipes import RECIPES, Recipe
 from tests.fuzzing.request_recipes import CALLS, RAW_REQUESTS, REST_REQUESTS, Call, RawRequest, RestRequest
 from tests.fuzzing.rounds import bounded, run_rounds
@@ -98,9 +98,9 @@ class Here(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def here(program: Exported) -> Iterator[Here]:  # noqa: F811
+def here(quick_models: Path) -> Iterator[Here]:  # noqa: F811
     options = ServerOptions(grpc_port=0, max_body=1, max_memory=400, patience=3, grace=2)
-    model = ServedModel("alexnet", program.models)
+    model = ServedModel("alexnet", quick_models)
     listener = socket.create_server(("127.0.0.1", 0))
     last = threading.Timer(0, lambda: None)  # the command's ends its process
     told: list[str] = []
