@@ -111,7 +111,7 @@ class Report:
         run, files, names = self.run, self.files, self.run.classes.names
         answers = answers_of(run, model, data, self.views)
         rates = error_rates(answers.probabilities, answers.labels)
-        self._tell_rates(rates, answers)
+        self._note_rates(rates, answers)
         self.chapters += [
             confusion_chapter(answers, names, files),
             class_chapter(answers, names, files, self.numbers),
@@ -133,15 +133,15 @@ class Report:
         shown = number_of_views(self.views, run.config.preset.augment, data.manifest.size)
         return Measured(data.split, shown, rates.images, rates.top1_error, rates.top5_error, "this report")
 
-    def _tell_rates(self, rates: ErrorRates, answers: Answers) -> None:
+    def _note_rates(self, rates: ErrorRates, answers: Answers) -> None:
         self.numbers["error_rates"] = asdict(rates)
         if warning := shifted_labels(answers.probabilities, answers.labels):
             self._leave_out(warning)
 
     def _find_data(self, given: Path | None, split: str) -> Data | None:
-        if given is not None:
-            return Data.open(self.run, given, split)
         own = self.run.config.data.dir
+        if given is not None or split != "val":  # asked for by name
+            return Data.open(self.run, given or own, split)
         try:
             return Data.open(self.run, own, split)
         except UserError as fault:
