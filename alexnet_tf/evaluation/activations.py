@@ -81,12 +81,12 @@ def feature_function(model: Network, augment: Augmentation, statistics: Statisti
     """
     layer = model.settings.feature_layers[-1]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)], autograph=False)
     def features(pictures: tf.Tensor) -> tf.Tensor:
         views = model.on_each_tower(
             "views", lambda device: prepare_evaluation(pictures, 1, augment, statistics, device)[:, 0]
         )
-        return model.side_by_side(model.features(views, layer))
+        return model.concatenate_features(model.features(views, layer))
 
     return features
 
