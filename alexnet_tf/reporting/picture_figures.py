@@ -42,21 +42,11 @@ def mistakes_figure(pictures: Sequence[StoredPicture], probabilities: np.ndarray
     for axes, picture, row in zip(grid, pictures, probabilities, strict=False):
         show(axes, picture.pixels)
         axes.set_title(shortened(readable(picture.file_name), 26), fontsize=7, color=INK)
-        axes.set_xlabel("\n", fontsize=9.5)  # room for the two lines below, which differ in color
         guess = int(row.argmax())
-        lines = (("is", names[picture.label], row[picture.label], GREEN), ("guess", names[guess], row[guess], RED))
-        for place, (what, name, probability, color) in enumerate(lines):
-            text = f"{what}: {shortened(name, 18)}, {probability:.0%}"
-            axes.text(
-                0.5,
-                -0.04 - 0.11 * place,
-                text,
-                transform=axes.transAxes,
-                ha="center",
-                va="top",
-                fontsize=7.5,
-                color=color,
-            )
+        truth = f"is: {shortened(names[picture.label], 18)}, {row[picture.label]:.0%}"
+        axes.text(0.5, -0.04, truth, transform=axes.transAxes, ha="center", va="top", fontsize=7.5, color=GREEN)
+        told = f"guess: {shortened(names[guess], 18)}, {row[guess]:.0%}"
+        axes.set_xlabel(told, fontsize=7.5, color=RED, labelpad=15)
     return figure
 
 
