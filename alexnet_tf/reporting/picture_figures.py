@@ -137,7 +137,7 @@ def views_figure(
     whole.set_title(
         f"{shortened(names[picture.label], 28)}\n{shortened(readable(picture.file_name), 32)}", fontsize=8.5
     )
-    colors = (RED, BLUE, GREEN, "#b7791f", INK)
+    colors = (RED, BLUE, GREEN, "#b7791f", "#d53f8c")
     for number, (top, across) in enumerate(offsets):
         color = colors[-1] if crops == 1 else colors[number]
         corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) * (size - 1) + (across, top)
