@@ -64,6 +64,7 @@ class ReportFiles:
         with our_style():
             figure = make()
             png = _saved(figure, "png", {"Software": None})
+            figure.set_layout_engine("none")  # laid out it is now, and that takes longest
             self.write(f"{name}.png", png)
             self.write(f"{name}.svg", _saved(figure, "svg", {"Date": None}))
         return SavedFigure(name, caption, png)

@@ -20,7 +20,7 @@ def test_two_towers_against_pytorch(small_net: None, two_cpus: Towers, monkeypat
     for name, variable in variables.items():  # so that every layer has a say
         if name.endswith("/kernel"):
             variable.assign(variable * np.sqrt(2 / np.prod(variable.shape[:-1])) / np.std(variable))
-    images = np.random.default_rng(0).normal(0, 60, (3, 224, 224, 3)).astype(np.float32)
+    images = np.random.default_rng(0).normal(0, 60, (2, 224, 224, 3)).astype(np.float32)
     outputs, _ = convolution_outputs(model, tf.constant(images))
     heat, labels = grad_cam(model, tf.constant(images))
 
