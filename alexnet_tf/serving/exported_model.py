@@ -11,10 +11,11 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.serving.answers import read_picture
-from alexnet_tf.serving.metadata import read_model_file
+from alexnet_tf.serving.given_pictures import picture_for_model
+from alexnet_tf.serving.metadata import exif_of, read_model_file
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
+from tfrecords.exif import Exif
 from tfrecords.picture_structure import UnreadablePicture, essence
 
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
@@ -32,6 +33,8 @@ class ExportedModel:
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
+        self.exif: Exif = exif_of(self.metadata)
+        """Whether it turns picture files by their EXIF orientation."""
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by alexnet-tf export: it has no signature {missing[0]}")
@@ -71,12 +74,13 @@ class ExportedModel:
         Raises:
           UserError: it cannot be read or used; names it and says why.
         """
-        file = read_picture(path)
+        file = picture_for_model(path)
         try:
             found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
         except UnreadablePicture as fault:
             raise UserError(f"picture {path}: {fault}") from fault
-        probabilities, status = self.answer(tf.constant([file if found.cut else found.file]))
+        whole = found.cut or self.exif == "apply"  # which the rest does not tell any more
+        probabilities, status = self.answer(tf.constant([file if whole else found.file]))
         if status.numpy()[0].decode() != OK:
             raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
         return probabilities.numpy()[0]
