@@ -13,10 +13,9 @@ from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches
 from alexnet_tf.pictures.preparation import number_of_views
-from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.classes import Classes, how_they_differ
+from alexnet_tf.runs.classes import Classes, check_same_classes
 from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.settings.sections import DevicesConfig
@@ -55,12 +54,7 @@ class Net(abc.ABC):
         Raises:
           UserError: it does not, or pictures are of another kind than the net's.
         """
-        if pictures.manifest.class_keys != self.classes.keys:
-            difference = how_they_differ(self.classes.keys, pictures.manifest.class_keys)
-            raise UserError(
-                f"{self.name} knows {len(self.classes.keys)} classes, {pictures.data} {difference}; give the data it "
-                "was trained on with --data"
-            )
+        check_same_classes(self.name, self.classes, pictures.data, pictures.manifest)
 
     def tell_other_exif(self, exif: Exif, pictures: Pictures) -> None:
         """Warns where the net learned from pictures that were turned otherwise than these; `exif` is the net's."""

@@ -30,6 +30,19 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
+    """Makes sure that a label of the data means what it means to a net.
+
+    Raises:
+      UserError: the data have other classes, or another order of them.
+    """
+    if manifest.class_keys != classes.keys:
+        raise UserError(
+            f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
+            "give the data it was trained on with --data"
+        )
+
+
 def how_they_differ(own: list[str], others: list[str]) -> str:
     """How data differ whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
     missing = [key for key in own if key not in set(others)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from alexnet_tf.evaluation.figures import read_metrics
+from alexnet_tf.evaluation.model_card import card_as_markdown, model_card
 from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
@@ -16,11 +16,19 @@ from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.runs.metrics import METRICS_FILE
+from alexnet_tf.runs.metrics import METRICS_FILE, read_metrics
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
-from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, CLASSES_REMEDY, MAKER, MODEL_FILE, STATISTICS_COPY
+from alexnet_tf.serving.versions import (
+    ASSETS,
+    CARD_FILE,
+    CLASSES_FILE,
+    CLASSES_REMEDY,
+    MAKER,
+    MODEL_FILE,
+    STATISTICS_COPY,
+)
 from tfrecords.exif import Exif
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
@@ -46,6 +54,13 @@ def write_metadata(
     if len(runs) == 1:
         runs[0].statistics.save(folder / STATISTICS_COPY)
     (folder / MODEL_FILE).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    cards = [card_as_markdown(model_card(run, own)) for run, own in zip(runs, checkpoints, strict=True)]
+    exported = (
+        f"Exported {model['exported']} by commit {model['commit'] or 'unknown'} with TensorFlow {tf.__version__}. "
+        f"License: {model['license']}.\n"
+    )
+    text = "\n".join([*cards, exported])
+    (folder / CARD_FILE).write_text(text, encoding="utf-8", errors="replace")
 
 
 def read_metadata(folder: AnyPath) -> dict[str, Any]:

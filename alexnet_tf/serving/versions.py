@@ -31,6 +31,8 @@ MODEL_FILE = ASSETS / "model.json"
 """Where the model comes from, how good it is, under which license it may be used, and its limits."""
 STATISTICS_COPY = ASSETS / "statistics.npz"
 """The run's mean image and color axes."""
+CARD_FILE = ASSETS / "model_card.md"
+"""The same for people, with data, recipe and error rates of every net."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
 MAKER = "alexnet-tf"
 """The `made_by` of MODEL_FILE."""
@@ -220,7 +222,7 @@ def _is_export(folder: Path) -> bool:
 def _holds_only_an_export(folder: Path) -> bool:
     """Whether a folder holds nothing but what an export writes, whole or in part."""
     known = {*MODEL_FILES.values(), README_FILE, "fingerprint.pb", "variables", "assets", str(ASSETS)}
-    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, STATISTICS_COPY, WARM_UP_FILE)}
+    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, CARD_FILE, STATISTICS_COPY, WARM_UP_FILE)}
     for parent, folders, files in os.walk(folder):
         inside = os.path.relpath(parent, folder)
         for name in [*folders, *files]:

@@ -13,11 +13,10 @@ import pytest
 import yaml
 
 from alexnet_tf import evaluate, learning_curve
-from alexnet_tf.evaluation.figures import read_metrics
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.runs.metrics import read_lines
+from alexnet_tf.runs.metrics import read_lines, read_metrics
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.towers import Towers

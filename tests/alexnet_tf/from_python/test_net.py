@@ -16,13 +16,13 @@ from PIL import Image
 
 import alexnet_tf
 from alexnet_tf import predict
-from alexnet_tf.evaluation.figures import read_metrics
 from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.from_python.net import Net
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, training_batches
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import load_classes
+from alexnet_tf.runs.metrics import read_metrics
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.serving.exported_model import ExportedModel

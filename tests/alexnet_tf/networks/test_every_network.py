@@ -19,6 +19,7 @@ import tensorflow as tf
 
 import alexnet_tf
 from alexnet_tf import evaluate
+from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam
 from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.local_server.screening import run_screened
@@ -228,6 +229,21 @@ def test_split_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> No
         features = model.concatenate_features(model.features(images, layer))
         assert features.shape == (2, features.shape[1]) and features.shape[1] > 0
         assert_close(model.head(model.split_features(features, layer), layer), whole, WHOLE_NETWORK, name=layer)
+
+
+def test_what_is_inside_can_be_looked_at(trial: Trial) -> None:
+    model = trial.trained.step.model
+    images = tf.random.stateless_normal((2, *model.picture_shape), (3, 4)) * 60 / trial.preset.augment.color_divisors
+    outputs, logits = convolution_outputs(model, images)
+    assert_close(logits, model(images), WHOLE_NETWORK)
+    first = model.settings.layers[0]
+    assert len(outputs[first]) == model.number_of_towers and all(maps.shape.rank == 4 for maps in outputs[first])
+    layer, maps = [(name, maps) for name, maps in outputs.items() if min(maps[0].shape[1:3]) > 1][-1]
+    heat, labels = grad_cam(model, images)
+    assert heat.shape == (2, *maps[0].shape[1:3]) and (heat >= 0).all()
+    np.testing.assert_array_equal(labels, tf.argmax(logits, axis=1))
+    assert grad_cam(model, images, np.array([0, 1]))[1].tolist() == [0, 1]
+    assert layer in model.settings.layers and not any("call" in vars(one) for one in model._flatten_layers())
 
 
 def test_what_is_frozen_stands_still(trial: Trial) -> None:
