@@ -18,7 +18,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import open_to_read
 from tfrecords.label_list import SPLITS, read_label_list
-from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture
 from tfrecords.sources import NAMES_FILE, composed, draw, in_label_order, printable, read_names
 
@@ -53,7 +53,7 @@ class FolderItem:
         """
         with self._open() as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise UnreadablePicture(f"file larger than {MAX_FILE_BYTES >> 20} MiB")
+                raise UnreadablePicture(LARGE_FILE)
             return file.read()
 
     def _open(self) -> BinaryIO:

@@ -37,6 +37,7 @@ MAX_BLOCKS = 5000
 EQUAL_BLOCKS = 1024
 """A GIF file's data come in blocks of 255 bytes, the last one less."""
 
+LARGE_FILE = f"too large: a file of more than {MAX_FILE_BYTES >> 20} MiB"
 MANY_SCANS = f"too much work: more than {MAX_SCANS} scans"
 MUCH_SCANNED = f"too much work: scans of more than {MAX_SCANNED // 1_000_000} million pixels in all"
 MANY_SEGMENTS = f"too much work: more than {MAX_SEGMENTS} segments"

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfrecords import picture_limits as limits
@@ -116,7 +117,10 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
         raise UnreadablePicture(damaged("the compressed data of the PNG file are damaged or end too early"))
 
 
-PIECE = 1 << 20
+INFLATED = 1 << 20
+"""Bytes that one step gives at most."""
+GIVEN = 1 << 16
+"""Bytes that one step is given: what it leaves is copied for the next."""
 
 
 def _inflate(compressed: list[memoryview], needed: int, room: int | None, count: int) -> tuple[int, bool]:
@@ -126,16 +130,23 @@ def _inflate(compressed: list[memoryview], needed: int, room: int | None, count:
     """
     stream, inflated = zlib.decompressobj(), 0
     try:
-        for piece in compressed:
-            left: bytes | memoryview = piece[: max(count, 0)]
-            count -= len(piece)
+        for piece in _pieces(compressed, count):
+            left: bytes | memoryview = piece
             while left and not stream.eof and (room is None or inflated <= room):
-                step = needed - inflated if inflated < needed else 1 if inflated == needed else PIECE
-                inflated += len(stream.decompress(left, min(step, PIECE)))
+                step = needed - inflated if inflated < needed else 1 if inflated == needed else INFLATED
+                inflated += len(stream.decompress(left, min(step, INFLATED)))
                 left = stream.unconsumed_tail
     except zlib.error:
         return inflated, inflated >= needed
     return inflated, stream.eof
+
+
+def _pieces(compressed: list[memoryview], count: int) -> Iterator[memoryview]:
+    """The first `count` bytes, few at a time."""
+    for piece in compressed:
+        for start in range(0, min(len(piece), count), GIVEN):
+            yield piece[start : min(start + GIVEN, count)]
+        count -= len(piece)
 
 
 def png_room(data: bytes) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.text_files import read_text
-from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture
 
 NAMES_FILE = "synset_words.txt"
@@ -85,7 +85,7 @@ class FilePart:
             UnreadablePicture: larger than MAX_FILE_BYTES, or the file has become shorter.
         """
         if self.length > MAX_FILE_BYTES:
-            raise UnreadablePicture(f"file larger than {MAX_FILE_BYTES >> 20} MiB")
+            raise UnreadablePicture(LARGE_FILE)
         with open(self.path, "rb", buffering=0) as file:
             file.seek(self.offset)
             data = bytearray()

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.regular_files import read_regular
-
-LARGEST = 1_000_000_000
-"""Bytes of a picture file. The largest picture that is read has 716 MB uncompressed, at 16 bits and four samples."""
+from tfrecords.picture_limits import MAX_FILE_BYTES
 
 
 def read_picture(path: Path) -> bytes:
@@ -15,7 +13,7 @@ def read_picture(path: Path) -> bytes:
     Raises:
       UserError: it cannot be read, is no regular file, or is larger than any picture.
     """
-    return read_regular(path, "picture", LARGEST)
+    return read_regular(path, "picture", MAX_FILE_BYTES)
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

@@ -1,8 +1,8 @@
 """Hypothesis for a time instead of for a number of examples, with limits on what one example may cost.
 
 FUZZ_SECONDS is the time of each test (3), FUZZ_SEED where its drawing begins (0). What fails is shrunk, and told as
-Hypothesis does, with the round's number. Each test tells how many examples there were and what processor time they took:
-on a busy machine this is much less than the time that has passed.
+Hypothesis does, with the round's number. Each test tells how many examples there were and what processor time they
+took: on a busy machine this is much less than the time that has passed.
 """
 
 import itertools
