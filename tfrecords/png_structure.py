@@ -38,13 +38,19 @@ class _PngHeader(NamedTuple):
         return usual and self.depth in DEPTHS.get(self.color, ())
 
     @property
-    def raw_size(self) -> int:
-        """Bytes of all lines, each with the number of its filter before it."""
-        bits, size = self.depth * SAMPLES[self.color], 0
+    def passes(self) -> list[tuple[int, int]]:
+        """Of each pass over the picture its lines and the bytes of one, with the number of its filter before it."""
+        bits, found = self.depth * SAMPLES[self.color], []
         for x, y, across, down in ADAM7 if self.interlaced else ((0, 0, 1, 1),):
             wide, tall = -(-(self.width - x) // across), -(-(self.height - y) // down)
-            size += tall * (1 + (wide * bits + 7) // 8) if wide > 0 and tall > 0 else 0
-        return size
+            if wide > 0 and tall > 0:
+                found.append((tall, 1 + (wide * bits + 7) // 8))
+        return found
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of all lines."""
+        return sum(lines * size for lines, size in self.passes)
 
 
 def png_essence(data: bytes, thorough: bool) -> Essence:
@@ -110,7 +116,7 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
     if not whole and size <= 2 * spare:
         return
     few = size <= 2 * spare
-    inflated, ended = _inflate(compressed, header.raw_size, None if few else room, size if whole else spare)
+    inflated, ended = _inflate(compressed, header, None if few else room, size if whole else spare)
     if inflated > room and not few:
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
     if whole and (inflated < header.raw_size or not ended):
@@ -119,26 +125,44 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
 
 INFLATED = 1 << 20
 """Bytes that one step gives at most."""
+FULL_WINDOW = b"\x78"
+"""How data begin that may refer to what lies 32 KiB back; smaller windows have smaller numbers."""
 GIVEN = 1 << 16
 """Bytes that one step is given: what it leaves is copied for the next."""
 
 
-def _inflate(compressed: list[memoryview], needed: int, room: int | None, count: int) -> tuple[int, bool]:
+def _inflate(compressed: list[memoryview], header: _PngHeader, room: int | None, count: int) -> tuple[int, bool]:
     """Bytes behind the first `count` of a zlib stream, up to a few more than `room`; and whether its end was there.
 
-    Damage behind the `needed` bytes counts as its end: decoders stop before it.
+    Damage behind the picture's bytes counts as its end: decoders stop before it.
     """
-    stream, inflated = zlib.decompressobj(), 0
+    needed, inflated = header.raw_size, 0
+    narrow = bytes(compressed[0][:1]) < FULL_WINDOW if compressed else False
+    # Of the bytes that lie back further than the data's own window, libpng knows those of the same line alone.
+    stream = zlib.decompressobj(0 if narrow else zlib.MAX_WBITS)
+    ends = _line_ends(header) if narrow else iter([needed])
+    end = next(ends)
     try:
         for piece in _pieces(compressed, count):
             left: bytes | memoryview = piece
             while left and not stream.eof and (room is None or inflated <= room):
-                step = needed - inflated if inflated < needed else 1 if inflated == needed else INFLATED
+                step = end - inflated if inflated < needed else 1 if inflated == needed else INFLATED
                 inflated += len(stream.decompress(left, min(step, INFLATED)))
                 left = stream.unconsumed_tail
+                if inflated == end < needed:
+                    end = next(ends)
     except zlib.error:
         return inflated, inflated >= needed
     return inflated, stream.eof
+
+
+def _line_ends(header: _PngHeader) -> Iterator[int]:
+    """Up to which byte each line goes."""
+    end = 0
+    for lines, size in header.passes:
+        for _ in range(lines):
+            end += size
+            yield end
 
 
 def _pieces(compressed: list[memoryview], count: int) -> Iterator[memoryview]:

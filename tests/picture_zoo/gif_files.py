@@ -46,8 +46,8 @@ def gif_files() -> Files:
     for name, codes in {
         "growing tables": lzw_codes(indexes(8) * 4, 8),
         "a full table that is used on": lzw_codes(indexes(8) * 4, 8, clear_full=False),
-        "a clear code before each code": lzw(indexes(8), 8, step=1),
-        "clear codes in a row": lzw(indexes(8), 8, clears=3),
+        "a clear code before each code": lzw(indexes(8) * 4, 8, step=1),
+        "clear codes in a row": lzw(indexes(8) * 4, 8, clears=3),
     }.items():
         found["codes", name] = screen(8, height=4 * HEIGHT) + frame(8, height=4 * HEIGHT, data=codes) + END
     for height in range(1, 10):

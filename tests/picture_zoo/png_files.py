@@ -155,6 +155,7 @@ def _with_side_chunks() -> Files:
 def _compressed() -> Files:
     """The same pixels by other ways of compression, sound or not."""
     lines = scan_lines(samples(2, 8), 8)
+    far_back = zlib.compress(lines, 9)  # as some old programs have it
 
     def packed(level: int = 6, wbits: int = 15, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
         packer = zlib.compressobj(level, wbits=wbits, strategy=strategy)
@@ -166,7 +167,12 @@ def _compressed() -> Files:
         "fixed codes": png(data=packed(strategy=zlib.Z_FIXED)),
         "Huffman codes alone": png(data=packed(strategy=zlib.Z_HUFFMAN_ONLY)),
         "a window of 512 bytes": png(data=packed(wbits=9)),
-        "a window that is said to be smaller than it is": png(data=b"\x18\x19" + whole[2:]),
+        **{
+            f"a window said to be {256 << bits} bytes": png(
+                data=struct.pack(">H", (bits << 12 | 0x800) // 31 * 31 + 31) + far_back[2:]
+            )
+            for bits in range(6)
+        },
         "a window beyond 32 KiB": png(data=b"\x88\x1c" + whole[2:]),
         "a dictionary that is elsewhere": png(data=b"\x78\xbb" + bytes(4) + whole[2:]),
         "a wrong checksum of its header": png(data=b"\x78\x9d" + whole[2:]),
