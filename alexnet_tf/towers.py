@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.cluster import ALONE, Cluster
-from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.sections import DevicesConfig
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ class Figure:
     """One quantity, measured once a round.
 
     Attributes:
-        title: what it is, for people.
-        unit: may be empty.
-        rounds: the values in the order of the rounds.
+      title: what it is, for people.
+      unit: may be empty.
+      rounds: the values in the order of the rounds.
     """
 
     title: str
@@ -110,7 +110,7 @@ def parse_options(parser: argparse.ArgumentParser, argv: list[str] | None) -> ar
     """The options given; a --json that could not be written is refused before minutes of measuring.
 
     Raises:
-        UserError: names the folder.
+      UserError: names the folder.
     """
     options = parser.parse_args(argv)
     if options.json is not None and not options.json.absolute().parent.is_dir():
@@ -128,7 +128,7 @@ def write_report(
     """Everything as JSON.
 
     Raises:
-        UserError: the file cannot be written.
+      UserError: the file cannot be written.
     """
     report = {
         "benchmark": benchmark,

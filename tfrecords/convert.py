@@ -1,21 +1,20 @@
 """Pictures to TFRecord shards.
 
-    python -m tfrecords.convert folder --train DIR --val DIR --out DATA
-    python -m tfrecords.convert ilsvrc2012 --train-tar F --val-tar F --devkit F --out DATA
-    python -m tfrecords.convert tfds --name NAME --out DATA
+    alexnet-tf convert folder --train DIR --val DIR --out DATA
+    alexnet-tf convert ilsvrc2012 --train-tar F --val-tar F --devkit F --out DATA
+    alexnet-tf convert tfds --name NAME --out DATA
 
 The start of an image's path: a source lists the pictures (sources.py), the training list is
 shuffled across classes and cut into shards (plan.py), worker processes write them (workers.py,
 shards.py), and their exact sums become the mean image and the RGB covariance (statistics.py). The
 manifest comes last: a folder that has one is finished. The bytes depend neither on --workers nor on
-interruptions: the same command goes on with the shards that are not finished.
+interruptions: the same command resumes with the shards that are not finished.
 
 Departure from the paper, which trains on the raw pixels of 256x256 pictures: records hold them as
 JPEG of quality 95, unless --encoding raw.
 """
 
 import hashlib
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -41,7 +40,7 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 """Those whose version may change the bytes of a record."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status."""
     outlive_readers()
     options = parse_arguments(argv)
@@ -54,32 +53,27 @@ def main(argv: list[str] | None = None) -> int:
         options.shards,
         options.max_unreadable,
     )
-    # A polite kill ends like Ctrl-C: half-done shards removed, and a status that says "run me again".
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        refuse_no_text("--out", options.out)
-        convert(make_source(options), options.out, settings, options.workers, tell=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    refuse_no_text("--out", options.out)
+    convert(make_source(options), options.out, settings, options.workers, tell=True)
     return DONE
 
 
 def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell: bool = False) -> Manifest:
-    """Writes a data folder from a source, or goes on with one that was interrupted.
+    """Writes a data folder from a source, or resumes one that was interrupted.
 
     Args:
-        source: lists classes and pictures.
-        out: folder to write; absent, empty, or left unfinished by an earlier call.
-        settings: what shapes the output.
-        workers: number of processes; changes nothing in the output.
-        tell: print a summary at the end.
+      source: lists classes and pictures.
+      out: folder to write; absent, empty, or left unfinished by an earlier call.
+      settings: what shapes the output.
+      workers: number of processes; changes nothing in the output.
+      tell: whether to print a summary at the end.
 
     Returns:
-        The manifest, as written.
+      The manifest, as written.
 
     Raises:
-        UserError: bad input, too many unreadable pictures, `out` in use, disk full.
-        StoppedBySignal: by Ctrl-C; finished shards are kept.
+      UserError: bad input, too many unreadable pictures, `out` in use, disk full.
+      StoppedBySignal: by Ctrl-C; finished shards are kept.
     """
     started = time.monotonic()
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
@@ -92,7 +86,7 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
         _write_shards(todo, len(tasks), workers, settings, merged)
         manifest = _manifest(source, settings, merged)
         merged.sums.statistics().save(out / STATISTICS_FILE)
-        # Late, as it loads TensorFlow: a fault in the options should be told at once.
+        # Late, as it loads TensorFlow: a fault in the options should be reported at once.
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)
@@ -105,7 +99,7 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
 
 
 def _identity(source: Source, settings: Settings, tasks: Sequence[ShardTask]) -> Identity:
-    """What the bytes hang on, to be held against what an interrupted conversion was begun with."""
+    """What the bytes depend on, to be compared with what an interrupted conversion was begun with."""
     options = asdict(settings)
     del options["max_unreadable"]  # it may be raised half-way
     digest = hashlib.sha256(repr((source.kind, source.class_keys)).encode())
@@ -141,7 +135,7 @@ def _write_shards(todo: Sequence[ShardTask], shards: int, workers: int, settings
 
 @dataclass
 class _Merged:
-    """What the shards' results add up to, in whichever order they come."""
+    """The sum of the shards' results, in whichever order they come."""
 
     sums: PixelSums
     num_classes: int

@@ -8,7 +8,7 @@ ORIENTATION = 0x0112
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """How a camera was held, 1 to 8 as TIFF numbers it; None where the data do not say."""
+    """The orientation of the camera, 1 to 8 as TIFF numbers it; None where the data do not say."""
     exif = exif.removeprefix(EXIF)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:

@@ -1,4 +1,4 @@
-"""Records of finished shards, from which an interrupted conversion goes on.
+"""Records of finished shards, from which an interrupted conversion resumes.
 
 A shard that stands under its final name and has its record here is finished. The record is written
 after the shard was renamed, so a process killed in between leaves a shard that is written again.
@@ -24,7 +24,7 @@ def save_result(work_dir: Path, result: ShardResult) -> None:
     """Writes a shard's record, whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+      OSError: it cannot be written.
     """
     arrays: dict[str, Any] = {"summary": np.frombuffer(result.summary.model_dump_json().encode(), np.uint8)}
     if result.sums is not None:

@@ -28,10 +28,10 @@ class FolderItem:
     """A picture file.
 
     Attributes:
-        label: class index from 0.
-        file_name: from `folder` on; with `/` where the picture lies deeper.
-        folder: its class folder, or the folder that a list of labels is about.
-        class_key: to call it by in messages, where `folder` is no class folder.
+      label: class index from 0.
+      file_name: from `folder` on; with `/` where the picture lies deeper.
+      folder: its class folder, or the folder that a list of labels is about.
+      class_key: to call it by in messages, where `folder` is no class folder.
     """
 
     label: int
@@ -48,8 +48,8 @@ class FolderItem:
         """The file's bytes.
 
         Raises:
-            OSError: it cannot be opened or read, or it is a pipe or a device, which might never end.
-            UnreadablePicture: it is larger than MAX_FILE_BYTES, or this system cannot write its name.
+          OSError: it cannot be opened or read, or it is a pipe or a device, which might never end.
+          UnreadablePicture: it is larger than MAX_FILE_BYTES, or this system cannot write its name.
         """
         with self._open() as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
@@ -81,12 +81,12 @@ class FolderSource:
         """Lists the class folders.
 
         Raises:
-            UserError: a folder is missing or without classes, the two have different classes, or are one folder.
+          UserError: a folder is missing or without classes, the two have different classes, or are one folder.
         """
         if os.path.realpath(train) == os.path.realpath(val):
             raise UserError(
-                f"--train {train} and --val {val} are the same folder, so the pictures to learn from would judge what "
-                "was learned: give another one, or --val-fraction in place of --val"
+                f"--train {train} and --val {val} are the same folder, so training and validation would see the same "
+                "pictures: give another one, or --val-fraction in place of --val"
             )
         self._folders = {"train": _class_folders(train), "val": _class_folders(val)}
         self.class_keys = _in_label_order(train, self._folders["train"])
@@ -97,7 +97,7 @@ class FolderSource:
         """The pictures of a split, by class and then by file name.
 
         Raises:
-            UserError: names a class folder without files, or one that cannot be listed.
+          UserError: names a class folder without files, or one that cannot be listed.
         """
         return _pictures(self._folders[split], self.class_keys)
 
@@ -111,7 +111,7 @@ class DrawnFolderSource:
         """Lists the classes and divides the pictures.
 
         Raises:
-            UserError: the folder is missing or without classes, or a class cannot be divided.
+          UserError: the folder is missing or without classes, or a class cannot be divided.
         """
         folders = _class_folders(train)
         self.class_keys = _in_label_order(train, folders)
@@ -132,14 +132,14 @@ class LabelsSource:
         """Reads the list.
 
         Args:
-            labels: CSV with a line of column names: `file`, `label` and, unless a fraction is to
-                be drawn, `split` (`train` or `val`).
-            folders: per split what the files' paths start from.
-            val_fraction: of every class, to be drawn for validation.
-            seed: draws them.
+          labels: CSV with a line of column names: `file`, `label` and, unless a fraction is to
+            be drawn, `split` (`train` or `val`).
+          folders: per split what the files' paths start from.
+          val_fraction: of every class, to be drawn for validation.
+          seed: draws them.
 
         Raises:
-            UserError: names the file and the line.
+          UserError: names the file and the line.
         """
         in_one_folder = os.path.realpath(folders["train"]) == os.path.realpath(folders["val"])
         rows = read_label_list(labels, with_split=val_fraction is None, in_one_folder=in_one_folder)
@@ -172,12 +172,12 @@ class LabelsSource:
 def drawn_splits(
     items: list[FolderItem], class_keys: list[str], val_fraction: float, seed: int
 ) -> dict[str, list[FolderItem]]:
-    """Divides every class by lots that hang on seed, class and file name alone.
+    """Divides every class by draws that depend on seed, class and file name only.
 
-    So they fall alike on every machine, and a picture more moves hardly any other.
+    So the result is the same on every machine, and another picture moves hardly any other.
 
     Raises:
-        UserError: a class is too small to be divided.
+      UserError: a class is too small to be divided.
     """
     found: dict[str, list[FolderItem]] = {split: [] for split in SPLITS}
     by_class: dict[int, list[FolderItem]] = {}
@@ -187,8 +187,8 @@ def drawn_splits(
         pictures = by_class.get(label, [])
         if len(pictures) < 2:
             raise UserError(f"class {key} has a single picture: --val-fraction needs two; add some or remove it")
-        lots = sorted(pictures, key=lambda item: draw(seed, "val", key, item.file_name))
-        chosen = set(lots[: min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1)])
+        shuffled = sorted(pictures, key=lambda item: draw(seed, "val", key, item.file_name))
+        chosen = set(shuffled[: min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1)])
         for item in pictures:
             found["val" if item in chosen else "train"].append(item)
     return found
@@ -203,7 +203,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     """The class folders by key, which is their name in Unicode's composed form.
 
     Raises:
-        UserError: there are none, one has a name that cannot be shown, or two have the same name.
+      UserError: there are none, one has a name that cannot be shown, or two have the same name.
     """
     found: dict[str, Path] = {}
     for entry in _listing(folder):
@@ -227,7 +227,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """Whether it is a folder or a link to one.
 
     Raises:
-        UserError: what it leads to cannot be told.
+      UserError: the target of a link cannot be found.
     """
     try:
         return entry.is_dir()
@@ -270,7 +270,7 @@ def _pictures(folders: dict[str, Path], class_keys: list[str]) -> list[FolderIte
 def _file_names(folder: Path) -> Iterator[str]:
     """Everything at any depth, as a path from the class folder on; hidden files and folders are left out.
 
-    Pipes, devices and links that lead nowhere stay in the list, to be told as unreadable.
+    Pipes, devices and links that lead nowhere stay in the list, to be reported as unreadable.
     """
     below = [""]
     while below:

@@ -31,7 +31,7 @@ RARE_CODES = {
 COMPONENTS = (1, 3, 4)
 UNEVEN = "a component's sampling is no part of another's"
 MISSING_SCANS = "damaged: scans of the progressive JPEG file are missing"
-"""Decoders guess at what these would bring, and not alike."""
+"""What is left out of these scans decoders guess, each in its own way."""
 SMOOTHED = 9
 """Coefficients of a block, behind its mean, at which decoders guess."""
 
@@ -102,7 +102,7 @@ def jpeg_essence(data: bytes) -> Essence:
 
 
 class _Frame:
-    """The pixels of a JPEG file, and what its scans have brought of them."""
+    """The pixels of a JPEG file, and which of their bits its scans have given."""
 
     def __init__(self, progressive: bool, pixels: int, components: bytes) -> None:
         self.pixels = pixels
@@ -123,7 +123,7 @@ class _Frame:
 
     @property
     def lacks_scans(self) -> bool:
-        """Whether something is still left."""
+        """Whether scans are still missing."""
         return self._progressive and any(map(any, self._bits_left.values()))
 
 

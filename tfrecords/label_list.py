@@ -29,12 +29,12 @@ def read_label_list(path: Path, *, with_split: bool, in_one_folder: bool) -> lis
     """Reads a table with the columns `file`, `label` and perhaps `split`, between commas, semicolons or tabs.
 
     Args:
-        path: the table.
-        with_split: whether it must say `train` or `val`; without, everything is `train`.
-        in_one_folder: whether the files of both splits are in one folder, so that none may be in both.
+      path: the table.
+      with_split: whether it must say `train` or `val`; without, everything is `train`.
+      in_one_folder: whether the files of both splits are in one folder, so that none may be in both.
 
     Raises:
-        UserError: names the file and the line.
+      UserError: names the file and the line.
     """
     rows: list[LabelRow] = []
     seen: dict[tuple[str, str], int] = {}

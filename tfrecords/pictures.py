@@ -1,6 +1,6 @@
 """One picture: decode, resize, crop, encode. No TensorFlow here.
 
-Second stop in the path of an image, inside a worker process. Section 2 of the paper: the shorter
+Second station of an image, inside a worker process. Section 2 of the paper: the shorter
 side becomes 256, then the central 256x256 stays. What the paper leaves open is settled here:
 
 - Resizing is antialiased bicubic; the longer side becomes round(long * 256 / short).
@@ -70,17 +70,17 @@ def load_square(
     """Decodes a picture, resizes its shorter side to `size` and takes the central square.
 
     Args:
-        data: the picture file's bytes.
-        size: side of the square in pixels.
-        repairs: where given, what was out of the ordinary is added here, each in a few words.
-        file_name: only looked at for whether it fits the content, which is among the repairs.
-        channels: 3 for RGB, 1 for gray.
+      data: the picture file's bytes.
+      size: side of the square in pixels.
+      repairs: where given, what was out of the ordinary is added here, each in a few words.
+      file_name: only looked at for whether it fits the content, which is among the repairs.
+      channels: 3 for RGB, 1 for gray.
 
     Returns:
-        The square, of mode RGB or L.
+      The square, of mode RGB or L.
 
     Raises:
-        UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
+      UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
     """
     if not data:
         raise UnreadablePicture(NO_BYTES)
@@ -125,9 +125,9 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     """The bytes that go into the record.
 
     Args:
-        picture: of mode RGB or L.
-        encoding: `jpeg`, baseline with chroma, where there is any, at half resolution (4:2:0); or `raw`, row by row.
-        quality: JPEG quality 1-100; ignored for `raw`.
+      picture: of mode RGB or L.
+      encoding: `jpeg`, baseline with chroma, where there is any, at half resolution (4:2:0); or `raw`, row by row.
+      quality: JPEG quality 1-100; ignored for `raw`.
     """
     if encoding == "raw":
         return picture.tobytes()

@@ -102,13 +102,13 @@ def plan_shards(
     """One task a shard, of both splits, so that all workers stay busy to the end.
 
     Args:
-        items: per split the pictures, in the order of the records.
-        out: the data folder.
-        num_classes: how many labels there are.
-        settings: what shapes the output.
+      items: per split the pictures, in the order of the records.
+      out: the data folder.
+      num_classes: how many labels there are.
+      settings: what shapes the output.
 
     Raises:
-        UserError: more shards are asked for than there are training pictures.
+      UserError: more shards are asked for than there are training pictures.
     """
     training = len(items["train"])
     shards = settings.shards or _default_shards(training, settings)

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from alexnet_tf.program.inflation import INFLATED, inflated
 from tfrecords import picture_limits as limits
 from tfrecords.essence import MAX_PALETTE, Essence, UnreadablePicture, judge_size
 from tfrecords.picture_kinds import APPLE_PNG, PNG_SIGNATURE, damaged
@@ -103,7 +104,7 @@ def _png_header(data: bytes) -> _PngHeader:
 
 
 def _check(data: bytes, start: int, end: int) -> None:
-    """Holds a chunk's checksum against its content."""
+    """Compares a chunk's checksum with its content."""
     if zlib.crc32(memoryview(data)[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
         kind = data[start + 4 : start + 8].decode("latin-1")
         raise UnreadablePicture(damaged(f"the checksum of the PNG file's {kind} chunk is wrong"))
@@ -116,44 +117,49 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
     if not whole and size <= 2 * spare:
         return
     few = size <= 2 * spare
-    inflated, ended = _inflate(compressed, header, None if few else room, size if whole else spare)
-    if inflated > room and not few:
+    raw_size, ended = _inflate(compressed, header, None if few else room, size if whole else spare)
+    if raw_size > room and not few:
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
-    if whole and (inflated < header.raw_size or not ended):
+    if whole and (raw_size < header.raw_size or not ended):
         raise UnreadablePicture(damaged("the compressed data of the PNG file are damaged or end too early"))
 
 
-INFLATED = 1 << 20
-"""Bytes that one step gives at most."""
 FULL_WINDOW = b"\x78"
 """How data begin that may refer to what lies 32 KiB back; smaller windows have smaller numbers."""
-GIVEN = 1 << 16
-"""Bytes that one step is given: what it leaves is copied for the next."""
 
 
 def _inflate(compressed: list[memoryview], header: _PngHeader, room: int | None, count: int) -> tuple[int, bool]:
     """Bytes behind the first `count` of a zlib stream, up to a few more than `room`; and whether its end was there.
 
-    Damage behind the picture's bytes counts as its end: decoders stop before it.
+    Damage behind the picture's bytes counts as its end: decoders stop before it. So the steps end there.
     """
-    needed, inflated = header.raw_size, 0
-    narrow = bytes(compressed[0][:1]) < FULL_WINDOW if compressed else False
+    needed, size = header.raw_size, 0
+    narrow = bool(compressed) and bytes(compressed[0][:1]) < FULL_WINDOW
     # Of the bytes that lie back further than the data's own window, libpng knows those of the same line alone.
     stream = zlib.decompressobj(0 if narrow else zlib.MAX_WBITS)
     ends = _line_ends(header) if narrow else iter([needed])
     end = next(ends)
+
+    def most() -> int:
+        return min(end - size, INFLATED) if size < needed else 1 if size == needed else INFLATED
+
     try:
-        for piece in _pieces(compressed, count):
-            left: bytes | memoryview = piece
-            while left and not stream.eof and (room is None or inflated <= room):
-                step = end - inflated if inflated < needed else 1 if inflated == needed else INFLATED
-                inflated += len(stream.decompress(left, min(step, INFLATED)))
-                left = stream.unconsumed_tail
-                if inflated == end < needed:
-                    end = next(ends)
+        for content in inflated(_first(compressed, count), stream, most):
+            size += len(content)
+            if size == end < needed:
+                end = next(ends)
+            if room is not None and size > room:
+                break
     except zlib.error:
-        return inflated, inflated >= needed
-    return inflated, stream.eof
+        return size, size >= needed
+    return size, stream.eof
+
+
+def _first(pieces: list[memoryview], count: int) -> Iterator[memoryview]:
+    """The first `count` bytes."""
+    for piece in pieces:
+        yield piece[:count]
+        count = max(count - len(piece), 0)
 
 
 def _line_ends(header: _PngHeader) -> Iterator[int]:
@@ -163,14 +169,6 @@ def _line_ends(header: _PngHeader) -> Iterator[int]:
         for _ in range(lines):
             end += size
             yield end
-
-
-def _pieces(compressed: list[memoryview], count: int) -> Iterator[memoryview]:
-    """The first `count` bytes, few at a time."""
-    for piece in compressed:
-        for start in range(0, min(len(piece), count), GIVEN):
-            yield piece[start : min(start + GIVEN, count)]
-        count -= len(piece)
 
 
 def png_room(data: bytes) -> int:

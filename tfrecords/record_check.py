@@ -68,10 +68,10 @@ class CheckedRecord:
     """A record as far as it could be read.
 
     Attributes:
-        fault: in a few words; None where all is well.
-        label: class index from 0; None where there is no such class.
-        image: the picture's bytes as stored.
-        file_name: of the picture file that it was made from.
+      fault: in a few words; None where all is well.
+      label: class index from 0; None where there is no such class.
+      image: the picture's bytes as stored.
+      file_name: of the picture file that it was made from.
     """
 
     fault: str | None
@@ -84,8 +84,8 @@ def check_record(serialized: tf.Tensor, manifest: Manifest) -> CheckedRecord:
     """Reads a record and decodes its picture.
 
     Args:
-        serialized: scalar string, as the shard holds it.
-        manifest: what the record should be like.
+      serialized: scalar string, as the shard holds it.
+      manifest: what the record should be like.
     """
     try:
         record = parse_example(serialized)
@@ -108,7 +108,7 @@ def label_of(serialized: tf.Tensor) -> int:
 def one_line(fault: tf.errors.OpError) -> str:
     """The beginning of TensorFlow's message, without the names that its operations have."""
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(fault.message))
-    return " ".join(message.split())[:200] or "no reason told"
+    return " ".join(message.split())[:200] or "no reason given"
 
 
 def _picture_fault(image: tf.Tensor, manifest: Manifest) -> str | None:

@@ -20,9 +20,9 @@ def write_report(out: Path, manifest: Manifest, repaired: Sequence[Repaired]) ->
     """Writes the report whole or not at all.
 
     Args:
-        out: the data folder.
-        manifest: of the finished conversion; it knows the pictures left out.
-        repaired: pictures that are in, with what was odd about them.
+      out: the data folder.
+      manifest: of the finished conversion; it knows the pictures left out.
+      repaired: pictures that are in, with what was odd about them.
     """
     report = {
         "class_counts": {
@@ -46,11 +46,11 @@ def summary(out: Path, manifest: Manifest, repaired: Sequence[Repaired], picture
     """The lines that end a conversion.
 
     Args:
-        out: the data folder.
-        manifest: what was written.
-        repaired: the pictures of which the report lists repairs.
-        pictures_now: converted in this call; an earlier one may have done the others.
-        seconds: that this call took.
+      out: the data folder.
+      manifest: what was written.
+      repaired: the pictures of which the report lists repairs.
+      pictures_now: converted in this call; an earlier one may have done the others.
+      seconds: that this call took.
     """
     quality = f" of quality {manifest.quality}" if manifest.encoding == "jpeg" else ""
     side = f"{manifest.size}x{manifest.size}" + " gray" * (manifest.channels == 1)

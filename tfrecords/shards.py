@@ -1,6 +1,6 @@
 """One shard, written from its list of pictures; this is what a worker process runs.
 
-Third stop in the path of an image: bytes -> pictures.py -> record -> shard file, and on the way
+Third station of an image: bytes -> pictures.py -> record -> shard file, and on the way
 into the exact sums of statistics.py. Memory is one picture and one set of sums, however large the
 data set is.
 
@@ -34,7 +34,7 @@ def write_shard(task: ShardTask, report: Report) -> ShardResult:
     """Writes a shard in the work folder, renames it when it is whole, and leaves a record of it.
 
     Raises:
-        UserError: the file cannot be written (disk full, no permission).
+      UserError: the file cannot be written (disk full, no permission).
     """
     final = task.data_dir / task.file
     work = task.data_dir / WORK_FOLDER
@@ -99,7 +99,7 @@ class _Writing:
         return square
 
     def report_now(self) -> None:
-        """Tells what has been done since the last report."""
+        """Reports what has been done since the last report."""
         advance, self._advance = self._advance, Advance()
         self._reported = time.monotonic()
         self._report(advance)
@@ -123,5 +123,5 @@ def _finish(unfinished: Path, final: Path, records: int) -> Shard:
         bytes=unfinished.stat().st_size,
         sha256=file_sha256(unfinished),
     )
-    put_in_place(unfinished, final)  # the manifest must never outlive a shard that a power cut ate
+    put_in_place(unfinished, final)  # after a power cut the manifest must not exist without one of its shards
     return shard

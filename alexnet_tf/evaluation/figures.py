@@ -7,7 +7,8 @@ from typing import Any
 
 from alexnet_tf.program.environment import without
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.runs.metrics import read_lines
+from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.runs.metrics import METRICS_FILE, read_lines
 
 with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a backend that may not be installed here
     from matplotlib.figure import Figure
@@ -15,7 +16,23 @@ with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a bac
 FIGURES = {
     "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
 }  # fmt: skip
-"""What is drawn of a line, by its kind."""
+"""The fields of a line that are drawn, by its kind."""
+
+
+def draw_learning_curve(run: Path, out: Path) -> None:
+    """Writes a run's learning curve as a picture, of the kind that the file's ending names; png where it has none.
+
+    Raises:
+      UserError: there is no finished epoch to draw, no such kind of picture, or the file cannot be written.
+    """
+    training, validation = read_metrics(run / METRICS_FILE)
+    if not training or not validation:
+        raise UserError(f"run {run} has not finished an epoch yet; nothing to draw")
+    figure = learning_curve(training, validation, run.name)
+    kind, known = out.suffix[1:].lower() or "png", figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise UserError(f"{out}: no picture is written as .{kind}; choose one of .{', .'.join(sorted(known))}")
+    write_whole(out, lambda file: figure.savefig(file, dpi=120, format=kind))
 
 
 def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

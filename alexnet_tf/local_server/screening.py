@@ -173,8 +173,9 @@ def _ask_for_refused_row(version: LoadedVersion, signature: str) -> Arrays | Non
     (name, info), *others = version.signatures[signature].inputs.items()
     if others:
         return None
-    dtype = tf.dtypes.as_dtype(info.dtype).as_numpy_dtype
-    nothing = np.zeros((1, 0, 0, 3), dtype) if name == PIXELS else _objects([b""])
+    dtype, shape = tf.dtypes.as_dtype(info.dtype).as_numpy_dtype, info.tensor_shape.dim
+    channels = shape[-1].size if len(shape) == 4 and shape[-1].size > 0 else 3
+    nothing = np.zeros((1, 0, 0, channels), dtype) if name == PIXELS else _objects([b""])
     row = version.run(signature, {name: nothing})
     has_place = "status" in row or (signature == CLASSIFY and row.get("classes", nothing).ndim == 2)
     return row if has_place else None

@@ -20,7 +20,7 @@ from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.pictures.share import WHOLE, Share
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics
@@ -63,7 +63,7 @@ def training_batches(
       first_step: batches that were seen already.
       share: this worker's part.
       augment_on: whether pictures are prepared here or by the device that is given them.
-      keep_pixels: how many of the first pictures come with their pixels as stored, too, where they are prepared here.
+      keep_pixels: how many of the first pictures also come with their stored pixels, where they are prepared here.
 
     Yields:
       (PreparedPictures of batch_size pictures, or with augment_on "device" StoredPictures; labels int64 (batch_size,)).
@@ -76,7 +76,7 @@ def training_batches(
     specs = StoredPictures.specs(batch_size, manifest.picture_shape)
 
     def draw(epochs: tf.Tensor, positions: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, Draws]:
-        """What chance decides for each picture."""
+        """The random choices for each picture."""
         of_run = functools.partial(draw_augmentation, augment, axes, seed, stored_size=manifest.size)
         drawn = tf.numpy_function(of_run, (epochs, positions), [spec.dtype for spec in specs.draws], stateful=False)
         return records, Draws(*map(tf.ensure_shape, drawn, (spec.shape for spec in specs.draws)))
@@ -88,7 +88,7 @@ def training_batches(
         return StoredPictures(tf.ensure_shape(pixels, specs.pixels.shape), draws), examples[KEY_LABEL]
 
     def prepare(number: tf.Tensor, decoded: tuple[StoredPictures, tf.Tensor]) -> tuple[PreparedPictures, tf.Tensor]:
-        """Cropped, mirrored, less the mean, and colored."""
+        """The picture cropped, mirrored, minus the mean, and with color noise."""
         pictures, labels = decoded
         images = prepare_training(pictures, augment, statistics, CPU)
         kept = tf.where(number * batch_size < keep_pixels, batch_size, 0)

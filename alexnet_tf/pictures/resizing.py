@@ -5,14 +5,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 LUMINANCE = (19595 / 2**16, 38470 / 2**16, 7471 / 2**16)
-"""What red, green and blue count in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
+"""The weights of red, green and blue in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
 
 RADIUS = 2.0
 """How far the cubic reaches, in pixels of the smaller of the two pictures."""
 BLOCK = 8
 """Lines worked out together: the weights of a block of them are a small matrix, those of all would be mostly zeros."""
 WEIGHT_BITS, MOST_BITS = 15, 22
-"""Of the converter's resizer: its weights are whole numbers of so many bits, as parts of at most 2**21."""
+"""As in the converter's resizer: weights are integers of so many bits, over a denominator of at most 2**21."""
 
 
 def picture_from_file(encoded: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
@@ -38,8 +38,10 @@ def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) 
     cubic reaches beyond 0 and 255 between its passes.
 
     Args:
-      picture: (height, width, 3), uint8 or float32 on the 0-255 scale.
-      stored_shape: height, width and channels (1 or 3) of the stored ones; gray is made last, as by the converter.
+      picture: (height, width, 3), or (height, width, 1) where the stored ones are gray; uint8 or float32 on the 0-255
+        scale.
+      stored_shape: height, width and channels (1 or 3) of the stored ones; gray is made of colors last, as by the
+        converter.
 
     Returns:
       float32 of that shape, whole numbers from 0 to 255.
@@ -51,8 +53,10 @@ def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) 
     left, right = across.starts[0], across.starts[-1] + tf.shape(across.weights)[2]
     lines = _resized(picture, down, left, right)
     columns = _resized(tf.transpose(lines[:side], (1, 0, 2)), across._replace(starts=across.starts - left), 0, side)
-    colored = tf.transpose(columns, (1, 0, 2))[:side, :side]
-    return colored if channels == 3 else tf.round(tf.reduce_sum(colored * LUMINANCE, axis=-1, keepdims=True))
+    resized = tf.transpose(columns, (1, 0, 2))[:side, :side]
+    if picture.shape[-1] == channels:
+        return resized
+    return tf.round(tf.reduce_sum(resized * LUMINANCE, axis=-1, keepdims=True))
 
 
 class _Weights(NamedTuple):
@@ -61,27 +65,27 @@ class _Weights(NamedTuple):
     starts: tf.Tensor
     """The first line that each block needs, int32 (blocks,)."""
     weights: tf.Tensor
-    """Of the lines from there on, float32 (blocks, BLOCK, lines), as whole numbers."""
+    """The weights of the lines from there on, float32 (blocks, BLOCK, lines), whole numbers."""
     parts: tf.Tensor
-    """How many make one, float32 scalar."""
+    """Their denominator, float32 scalar."""
 
 
 def _resized(picture: tf.Tensor, how: _Weights, left: tf.Tensor | int, right: tf.Tensor | int) -> tf.Tensor:
     """Resizes along the first axis, takes the central lines, and of the second axis what is from `left` to `right`.
 
-    From (length, n, 3) to float32 (side, right - left, 3).
+    From (length, n, channels) to float32 (side, right - left, channels).
     """
-    count = right - left
+    count, channels = right - left, picture.shape[-1]
 
     def block(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         start, weights = inputs
         lines = picture[start : start + tf.shape(weights)[1], left:right]
-        return tf.matmul(weights, tf.cast(tf.reshape(lines, (-1, count * 3)), tf.float32))
+        return tf.matmul(weights, tf.cast(tf.reshape(lines, (-1, count * channels)), tf.float32))
 
     # Block by block, so that only a part of a large picture is there as floating-point numbers.
     spec = tf.TensorSpec((BLOCK, None), tf.float32)
     sums = tf.map_fn(block, (how.starts, how.weights), fn_output_signature=spec, parallel_iterations=1)
-    whole = tf.floor(tf.reshape(sums, (-1, count, 3)) / how.parts + 0.5)
+    whole = tf.floor(tf.reshape(sums, (-1, count, channels)) / how.parts + 0.5)
     return tf.clip_by_value(whole, 0.0, 255.0)
 
 

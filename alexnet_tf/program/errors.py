@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from alexnet_tf.program.standard_streams import end_stdout, take_any_letter
 
@@ -15,6 +16,8 @@ DONE = 0
 FAULT = 1
 WRONG_USAGE = 2
 STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to resume
+EXTRAS = {"serve": ("grpc_health", "httpx", "prometheus_client", "starlette", "uvicorn")}
+"""Packages that not every installation has, by the extra of pyproject.toml that brings them."""
 
 
 class UserError(Exception):
@@ -29,6 +32,14 @@ class WorkerLost(Exception):
     """Another worker was lost; once all are started again, the work continues from what was saved."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """By SIGINT or SIGTERM.
+
+    Python ends a process as if it were killed where a KeyboardInterrupt itself has once passed code that an extension
+    module runs, as some do while they are imported, even if it was caught afterwards.
+    """
+
+
 def run_command(main: Callable[[list[str]], int]) -> None:
     """Runs a command's `main` on the command line's arguments and exits with its status.
 
@@ -38,7 +49,7 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = _debug_wanted()
     take_any_letter()
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    earlier = _answer_signals()
     try:
         status = main(arguments)
     except (StoppedBySignal, WorkerLost) as stopped:
@@ -58,12 +69,25 @@ def run_command(main: Callable[[list[str]], int]) -> None:
         print(f"error: {_unforeseen(fault)} (run again with --debug for the traceback)", file=sys.stderr)
         status = FAULT
     finally:
-        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
+        for number, handler in earlier.items():
+            signal.signal(number, handler or signal.SIG_DFL)
     reason = end_stdout()
     if reason and status == DONE:
         print(f"error: stdout cannot be written: {reason}", file=sys.stderr)
         status = FAULT
     sys.exit(status)
+
+
+def _answer_signals() -> dict[signal.Signals, Any]:
+    """Has SIGTERM, and SIGINT unless a shell had it ignored, raise Interrupted; returns the handlers before."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        numbers.append(signal.SIGINT)
+    return {number: signal.signal(number, interrupt) for number in numbers}
 
 
 def tell_in_one_line() -> None:
@@ -111,6 +135,11 @@ def _unforeseen(fault: Exception) -> str:
         where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, str | bytes) else ""
         more = "; raise the limit on open files (ulimit -n)" if fault.errno == errno.EMFILE else ""
         return f"{where}{fault.strerror}{more}"
+    if isinstance(fault, ModuleNotFoundError) and fault.name:
+        package = fault.name.partition(".")[0]
+        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+        named = f"'alexnet-tf[{extra}]'" if extra else package
+        return f"the Python package {package} is not installed: pip install {named}"
     if type(fault).__module__.startswith("tensorflow."):
         return "TensorFlow failed: " + " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*", "", first_line).split())
     return f"{type(fault).__name__}: {first_line}"

@@ -21,7 +21,7 @@ class Classes(BaseModel):
 
     @staticmethod
     def of(manifest: Manifest) -> "Classes":
-        """Those of a data set."""
+        """The classes of a data set."""
         return Classes(keys=manifest.class_keys, names=manifest.class_names)
 
     def digest(self) -> str:
@@ -30,7 +30,7 @@ class Classes(BaseModel):
 
 
 def how_they_differ(own: list[str], others: list[str]) -> str:
-    """What is said of data whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
+    """How data differ whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
     missing = [key for key in own if key not in set(others)]
     new = [key for key in others if key not in set(own)]
     found = f"has {len(others)}"
@@ -53,7 +53,7 @@ def load_classes(path: Path, remedy: str) -> Classes:
 
     Args:
       path: the file.
-      remedy: what helps where it is missing or broken; ends the message.
+      remedy: what helps where it is missing or broken; the end of the message.
 
     Raises:
       UserError: it is missing or broken, or cannot be read.

@@ -14,7 +14,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Every line as it stands, and what it says; None for one that says nothing, as half a line of a killed run.
+    """Every line with its fields; None for a line without any, such as half a line of a killed run.
 
     Raises:
       UserError: there is a file, but it cannot be read.
@@ -42,8 +42,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 class Metrics:
     """The file of a run that is being trained.
 
-    What is not taken, by a full disk or because a folder or a link to nowhere is in its place, waits in memory until it
-    is: figures to look at are no reason to end a training.
+    Lines that cannot be written, because of a full disk or a folder in the file's place, wait in memory until they can:
+    figures to look at are no reason to end a training.
 
     Args:
       path: the file.
@@ -56,9 +56,9 @@ class Metrics:
         self.step = step
         self.validated = validated
         self.broken = 0
-        """Lines that say nothing and were left out, but for half a line at the end, as a kill leaves it."""
+        """Lines that cannot be read and were left out, not counting half a line at the end, as a kill leaves it."""
         self.kinds: set[str] | None = None
-        """Of the lines that were there of this very step; None as long as the file cannot be used."""
+        """The kinds of lines that were there for this very step; None as long as the file cannot be used."""
         self._waiting = bytearray()
         self._file: FileIO | None = None
 
@@ -86,7 +86,7 @@ class Metrics:
         """Adds a line.
 
         Raises:
-          OSError, UserError: as `begin`, or as the file system has it; the line comes with the next one that is taken.
+          OSError, UserError: as `begin`, or from the file system; the line is written with the next one.
         """
         self._waiting += json.dumps(fields).encode() + b"\n"
         self._write()
@@ -103,7 +103,7 @@ class Metrics:
         """Ends the file.
 
         Raises:
-          OSError, UserError: as `log`; closed it is all the same.
+          OSError, UserError: as `log`; it is closed all the same.
         """
         try:
             if self._waiting:
@@ -113,7 +113,7 @@ class Metrics:
                 self._file.close()
 
     def _write(self) -> int:
-        """Writes what waits; the file's number."""
+        """Writes the lines that wait; returns the file descriptor."""
         if self._file is None:
             self.begin()
         assert self._file is not None

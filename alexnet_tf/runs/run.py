@@ -25,7 +25,7 @@ CLASSES_REMEDY = (
     "restore it from a copy, or move it away: the command that the run was trained with writes it anew from the data"
 )
 Which = Literal["best", "latest"]
-"""Which of a run's checkpoints: that of the lowest validation error, or the last."""
+"""Which of a run's checkpoints: the one with the lowest validation error, or the last."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the network tells apart."""
+        """The number of classes."""
         return len(self.classes.keys)
 
     def load_weights(self, variables: dict[str, tf.Variable], which: Which = "best") -> Path:
@@ -76,7 +76,7 @@ class Run:
         return checkpoint
 
     def _check_own(self, checkpoint: Path, saved: Experiment) -> None:
-        """Sees that the run's files are those that the checkpoint was saved beside."""
+        """Checks that the run's files are those that the checkpoint was saved with."""
         now = Experiment.of(self.config, self.classes, self.statistics, None)
         for name, before, value in changed_settings(saved.settings, now.settings):
             raise UserError(
@@ -108,15 +108,15 @@ def open_run(path: Path) -> Run:
 
 
 def no_run(path: Path) -> str:
-    """What is said of a path that should be a run's folder and is none."""
+    """The message about a path that should be a run's folder and is none."""
     if not path.exists():
         near = difflib.get_close_matches(path.name, _names_in(path.parent), 1)
         return f"{path} is no run: it does not exist" + (f"; is {path.parent / near[0]} meant?" if near else "")
     if any((folder / "saved_model.pb").exists() for folder in (path, *path.glob("[0-9]*"))):
         return f"{path} is no run but an exported model: give it with --model, or the run that it came from"
     if (path / MANIFEST_FILE).exists():
-        return f"{path} is no run but a folder of converted data: train.py with data.dir={path} --run makes one from it"
-    return f"{path} is no run: it has no {CONFIG_FILE} (train.py --run makes one)"
+        return f"{path} is no run but a folder of converted data: alexnet-tf train --run with data.dir={path} makes one"
+    return f"{path} is no run: it has no {CONFIG_FILE} (alexnet-tf train --run makes one)"
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -127,7 +127,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def unbound_line(checkpoint: Path) -> str:
-    """What is said of a checkpoint of an earlier version."""
+    """The message about a checkpoint of an earlier version."""
     return (
         f"checkpoint {checkpoint} was saved by an earlier version, which did not bind its settings, files and data to "
         "it; they are taken as they are"
@@ -162,7 +162,7 @@ def _config_remedy(path: Path) -> str:
     latest = latest_record(Checkpoints(path.parent))
     if latest and latest[1].experiment is None:
         return "restore it"  # nothing else tells the settings
-    return "restore it; train.py writes it anew if you delete it and give the command that the run was trained with"
+    return "restore it; or delete it and give the command that the run was trained with, which writes it anew"
 
 
 def _warn(line: str) -> None:

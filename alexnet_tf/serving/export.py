@@ -72,7 +72,7 @@ def export_run(
 
 @contextlib.contextmanager
 def _faults_of(folder: Path) -> Iterator[None]:
-    """Tells in one line why a folder could not be written."""
+    """Turns faults of writing a folder into one line."""
     try:
         yield
     except (OSError, tf.errors.OpError) as fault:

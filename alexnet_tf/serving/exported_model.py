@@ -4,14 +4,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
+from alexnet_tf.serving.answers import read_picture
 from alexnet_tf.serving.metadata import read_model_file
+from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
+from tfrecords.picture_structure import UnreadablePicture, essence
 
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
 """By the number of views."""
@@ -30,7 +34,7 @@ class ExportedModel:
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
         self.signatures = _load(self.path).signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
-            raise UserError(f"{self.path} was not made by export.py: it has no signature {missing[0]}")
+            raise UserError(f"{self.path} was not made by alexnet-tf export: it has no signature {missing[0]}")
 
     @property
     def checkpoints(self) -> list[str]:
@@ -49,7 +53,7 @@ class ExportedModel:
             return views
 
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
-        """What is on pictures.
+        """The probabilities of pictures.
 
         Args:
           files: string (N,), picture files.
@@ -61,6 +65,39 @@ class ExportedModel:
         answer = self.signatures[SIGNATURES[views]](image_bytes=files)
         return answer["probabilities"], answer["status"]
 
+    def classify(self, path: Path) -> np.ndarray:
+        """What is on a picture file: probabilities float32 (classes,), in label order.
+
+        Raises:
+          UserError: it cannot be read or used; names it and says why.
+        """
+        file = read_picture(path)
+        try:
+            found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
+        except UnreadablePicture as fault:
+            raise UserError(f"picture {path}: {fault}") from fault
+        probabilities, status = self.answer(tf.constant([file if found.cut else found.file]))
+        if status.numpy()[0].decode() != OK:
+            raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
+        return probabilities.numpy()[0]
+
+    def top(self, path: Path, count: int) -> list[dict[str, Any]]:
+        """The most probable classes of a picture file: label, name and probability of each; of equal ones the first.
+
+        Raises:
+          UserError: as `classify`.
+        """
+        probabilities = self.classify(path)
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return [
+            {
+                "label": self.classes.keys[i],
+                "name": self.classes.names[i],
+                "probability": round(float(probabilities[i]), 6),
+            }
+            for i in order
+        ]
+
 
 def _load(folder: Path) -> Any:
     variables = folder / "variables"
@@ -70,7 +107,7 @@ def _load(folder: Path) -> Any:
             raise UserError(f"variables/{name} is missing from {folder}; copy the whole folder again, or export again")
     try:
         return tf.saved_model.load(str(folder))
-    except Exception as fault:  # damaged files raise what they like
+    except Exception as fault:  # damaged files may raise any exception
         if is_pattern(folder):
             raise UserError(
                 f"{folder} cannot be loaded: TensorFlow takes its path for a pattern and does not find the files; move "

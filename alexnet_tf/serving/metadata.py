@@ -1,4 +1,4 @@
-"""What travels beside the graph in a version's `assets.extra`, where TensorFlow Serving leaves it alone."""
+"""The metadata beside the graph, in a version's `assets.extra`, which TensorFlow Serving ignores."""
 
 import json
 from datetime import datetime, timezone
@@ -28,7 +28,7 @@ def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], licen
     (folder / ASSETS).mkdir(exist_ok=True)
     (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
     model = {
-        "made_by": MAKER,  # without it, `export.py --keep` leaves the folder alone
+        "made_by": MAKER,  # without it, `alexnet-tf export --keep` leaves the folder alone
         "classes": runs[0].num_classes,
         "nets": [_net(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)],
         "commit": commit(),
@@ -41,7 +41,7 @@ def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], licen
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """What a version's folder tells of the model, for people: `classes` (keys and names) and `metadata`.
+    """The metadata in a version's folder, for people: `classes` (keys and names) and `metadata`.
 
     Either is None where the file is missing or broken: a model serves without them.
     """
@@ -53,7 +53,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def read_model_file(folder: Path) -> dict[str, Any] | None:
-    """What a version's model.json holds; None where it is missing or broken."""
+    """The content of a version's model.json; None where it is missing or broken."""
     try:
         metadata = json.loads(read_whole(folder / MODEL_FILE))
     except (OSError, ValueError, RecursionError):
@@ -66,6 +66,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     return {
         "preset": run.config.model.preset,
         "seed": run.config.train.seed,
+        "picture_shape": run.config.preset.network.picture_shape,
         "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),
         "checkpoint_step": step,
         "epoch": CheckpointFacts.of(run, checkpoint).epoch,

@@ -1,9 +1,9 @@
-"""Strangers' picture files, inside the graph: one bad file gets a status of its own and harms none of its neighbors.
+"""Untrusted picture files, inside the graph: a bad file gets a status of its own and harms no other in the batch.
 
-TensorFlow Serving joins the requests of strangers to one batch, and an operation that fails fails all of them. So every
-picture is read in a small tf.data pipeline of its own, whose errors turn into a status; its operations are ordinary
-kernels, which the C++ loader knows as well. Sizes are read from a file's header, and the work that it demands from its
-structure (`picture_structure.py`); both are judged before a pixel is decoded.
+TensorFlow Serving joins the requests of different users to one batch, and an operation that fails fails all of them. So
+every picture is read in a small tf.data pipeline of its own, whose errors turn into a status; its operations are
+ordinary kernels, which the C++ loader knows as well. Sizes are read from a file's header, and the work that it demands
+from its structure (`picture_structure.py`); both are judged before a pixel is decoded.
 """
 
 import functools

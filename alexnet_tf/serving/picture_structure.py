@@ -1,4 +1,4 @@
-"""A picture file's structure inside the graph, followed as the decoders follow it, before one of them is let at it.
+"""A picture file's structure inside the graph, followed as the decoders follow it, before one of them gets the file.
 
 The rules and limits are those of `tfrecords.picture_structure`, which gives the reasons. The loops over segments,
 chunks and blocks have as many turns as the limits allow, each of some microseconds.

@@ -1,17 +1,18 @@
-"""What an exported model answers to; every signature takes N pictures and gives N answers, N from 0.
+"""The signatures of an exported model; each takes N pictures and gives N answers, N from 0.
 
 | signature | input | outputs, N rows each |
 |---|---|---|
 | serving_default | image_bytes: string (N,) | classes, labels: string (N, 5); scores: float (N, 5); status (N,) |
 | probabilities | image_bytes | probabilities: float (N, classes), in label order; status |
 | ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 (or fewer) |
-| features | image_bytes | features: float (N, F), what the last feature layer puts out (fc7: F = 4096); status |
+| features | image_bytes | features: float (N, F), the outputs of the last feature layer (fc7: F = 4096); status |
 | view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
-| images | images: uint8 (N, height, width, 3), RGB | as probabilities |
-| float_images | images: float (N, height, width, 3), RGB from 0 to 255 | as probabilities |
+| images | images: uint8 (N, height, width, C) | as probabilities |
+| float_images | images: float (N, height, width, C), from 0 to 255 | as probabilities |
 | classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
-| network | views: float (N, size, size, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
+| network | views: float (N, size, size, C), prepared as evaluation_views does | probabilities: float (N, classes) |
 
+C is the network's number of channels: 3 (red, green and blue) or 1 (gray); files may be in color or gray for either.
 status is a string, "ok" or what is wrong with that picture; then its numbers are 0 and its other strings empty.
 TensorFlow Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a
 score of 0. `network`, for engines that know no files, is the bare net: no status, and N from 1.
@@ -47,7 +48,7 @@ class ServedNet:
     """
 
     nets = 1
-    """How many share in an answer."""
+    """How many networks an answer is the mean of."""
 
     def __init__(self, model: Network, run: Run) -> None:
         self.run = run
@@ -67,7 +68,7 @@ class ServedNet:
             return tf.function(function, input_signature=[spec])
 
         def pixels(dtype: tf.DType) -> tf.TensorSpec:
-            return tf.TensorSpec((None, None, None, 3), dtype, name="images")
+            return tf.TensorSpec((None, None, None, self.model.picture_shape[-1]), dtype, name="images")
 
         return {
             "serving_default": takes(FILES, self._serving_default),
@@ -151,7 +152,7 @@ class ServedNet:
     def _features_of(self, views: tf.Tensor) -> tf.Tensor:
         """Views of N pictures, of which the first counts, to features (N, F)."""
         features = self.model.features(views[:, 0], self.model.settings.feature_layers[-1])
-        return self.model.side_by_side(features)
+        return self.model.concatenate_features(features)
 
     def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
         return evaluation_views(picture, views, self.run.config.preset.augment, self.run.statistics)
@@ -169,8 +170,8 @@ class ServedNet:
 class ServedEnsemble(ServedNet):
     """Several nets that answer as one, with the mean of their probabilities (paper section 6.1, table 2).
 
-    Every net sees the picture prepared in its own way, so their views lie one net's behind the other's. All signatures
-    but `features` and `network`, which are one net's.
+    Every net sees the picture prepared in its own way, so the views of the nets are concatenated. It has all signatures
+    but `features` and `network`, which are those of a single net.
 
     Args:
       members: nets of the same classes and with crops of one size.

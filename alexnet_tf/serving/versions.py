@@ -1,8 +1,8 @@
 """A model's folder as TensorFlow Serving's base_path: one folder a version, named by its number. No TensorFlow here.
 
-Reading and removing go by different rules. What a server would load is read: any folder whose name is a number, with
-leading zeros or behind a symbolic link. Removed, and counted for it, is only what `export.py` made itself: a folder of
-the exact name that it gives, that says so in its metadata and holds nothing else.
+Reading and removing follow different rules. Any folder that a server would load is read: its name is a number, perhaps
+with leading zeros, or it is a symbolic link. Only what `export.py` made itself is counted and removed: a folder with
+the exact name that it gives, which says so in its metadata and holds nothing else.
 """
 
 import json
@@ -36,7 +36,7 @@ VARIABLES = re.compile(
 """TensorFlow's files in a version; the last two only where it was killed while it wrote."""
 
 _OLDER_METADATA = {"classes", "commit", "exported", "tensorflow", "license", "limits"}
-"""What MODEL_FILE held before it named its maker."""
+"""Keys that MODEL_FILE held in versions that did not write `made_by` yet."""
 
 Report = Callable[[str], None]
 
@@ -49,8 +49,8 @@ def model_name(model: Path) -> str:
 def version_folders(model: Path) -> dict[int, Path]:
     """The folders in a model's folder that TensorFlow Serving takes for versions, by ascending number.
 
-    `0007` is version 7; where `7` is there as well, that one is meant. Of a folder that vanishes meanwhile nothing is
-    told.
+    `0007` is version 7; where `7` is there as well, that one is meant. A folder that vanishes meanwhile is
+    ignored.
     """
     found: dict[int, Path] = {}
     for path in _numbered(model):
@@ -83,14 +83,13 @@ def newest_version(model: Path) -> Path:
 def how_to_get_one(model: Path) -> str:
     """What helps where a path holds no exported model."""
     if _is_run(model):
-        return (
-            f"it is a run: export it with export.py --run {model} --out models/alexnet and give --model models/alexnet"
-        )
-    return f"make one with export.py --out {model}"
+        out = "models/alexnet"
+        return f"it is a run: export it with alexnet-tf export --run {model} --out {out} and give --model {out}"
+    return f"make one with alexnet-tf export --out {model}"
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder is one that train.py made."""
+    """Whether a folder is one that a training made."""
     return (path / "config.yaml").is_file() and (path / "checkpoints").is_dir()
 
 
@@ -168,11 +167,11 @@ def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) ->
             ) from fault
     if others:
         named = ", ".join(path.name for path in others)
-        report(f"left alone and not counted, for export.py did not make it as it stands: {named} in {out}")
+        report(f"left alone and not counted, for alexnet-tf export did not make it as it stands: {named} in {out}")
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether it is a version that `export.py` made, of the name that it gave, with nothing of anybody else in it."""
+    """Whether it is a version that an export made, of the name that it gave, with nothing of anybody else in it."""
     if folder.name != str(int(folder.name)) or folder.is_symlink() or not (folder / PROTO).is_file():
         return False
     try:
@@ -188,7 +187,7 @@ def _is_export(folder: Path) -> bool:
 
 
 def _holds_only_an_export(folder: Path) -> bool:
-    """Whether a folder holds nothing but what `export.py` writes, whole or in part."""
+    """Whether a folder holds nothing but what an export writes, whole or in part."""
     known = {PROTO, "fingerprint.pb", "variables", "assets", str(ASSETS)}
     known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, WARM_UP_FILE)}
     for parent, folders, files in os.walk(folder):

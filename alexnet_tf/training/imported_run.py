@@ -1,4 +1,4 @@
-"""A run made of weights that were trained elsewhere, which evaluates, exports and trains on like any other."""
+"""A run made of imported weights, which evaluates, exports and continues to train like any other."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from tfrecords.statistics import Statistics
 def write_run(
     path: Path, config: Config, classes: Classes, statistics: Statistics, values: dict[str, np.ndarray]
 ) -> None:
-    """A run's folder as before its first step, whole or not at all.
+    """Writes a run's folder as it is before the first step, completely or not at all.
 
     Args:
       path: the run's folder, which is not there yet or empty.
@@ -50,7 +50,7 @@ def write_run(
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes the half runs that killed imports of the same name left; one that is locked is still being written."""
+    """Removes unfinished runs that killed imports of the same name left; one that is locked is still being written."""
     for old in path.parent.iterdir():
         number = old.name.removeprefix(f"{UNFINISHED}{path.name}-")
         if number != old.name and number.isdecimal() and (old / LOCK_FILE).is_file():

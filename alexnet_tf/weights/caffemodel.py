@@ -1,8 +1,8 @@
 """Reads and writes Caffe's binary files: trained nets (.caffemodel) and mean images (.binaryproto). No Caffe needed.
 
 Both are protocol buffers: a NetParameter and a BlobProto of Caffe's src/caffe/proto/caffe.proto. `_SCHEMA` states those
-fields of them that hold weights; protobuf steps over all others. Nets of two ages are read: with `layer`, as Caffe
-writes them since 2015, and with `layers` (V1LayerParameter) and blobs of four sides, as the published ones are.
+fields of them that hold weights; protobuf skips all others. Two versions of the format are read: with `layer`, as Caffe
+writes it since 2015, and with `layers` (V1LayerParameter) and blobs of four sides, as in the published files.
 """
 
 import math
@@ -22,7 +22,7 @@ FLOAT32 = np.dtype("<f4")
 FLOAT64 = np.dtype("<f8")
 
 # Message: (field number, name, type), the type with a star where the field is repeated. Packed numbers are declared as
-# bytes: on the wire the two are one and the same, and 60 million numbers need not become Python objects.
+# bytes: the encoding is the same, and 60 million numbers need not become Python objects.
 _SCHEMA = {
     "BlobShape": ((1, "dim", "int64*"),),
     "BlobProto": (
@@ -146,7 +146,7 @@ def _descriptors() -> descriptor_pool.DescriptorPool:
                 field.type, field.type_name = field_type.TYPE_MESSAGE, f".caffe.{kind.rstrip('*')}"
             else:
                 field.type = getattr(field_type, f"TYPE_{kind.rstrip('*').upper()}")
-    pool = descriptor_pool.DescriptorPool()  # one of its own: another package may know a caffe.proto, too
+    pool = descriptor_pool.DescriptorPool()  # a pool of its own: another package may have a caffe.proto, too
     pool.Add(file)
     return pool
 

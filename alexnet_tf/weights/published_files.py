@@ -11,7 +11,7 @@ TORCHVISION_NAMES = {
     "conv1": "features.0", "conv2": "features.3", "conv3": "features.6", "conv4": "features.8", "conv5": "features.10",
     "fc6": "classifier.1", "fc7": "classifier.4", "fc8": "classifier.6",
 }  # fmt: skip
-"""Of torchvision's modules, by our layers."""
+"""Names of torchvision's modules, by our layers."""
 
 
 def caffe_layers(path: Path, chosen: str | None) -> tuple[str, dict[str, LayerWeights]]:
@@ -19,10 +19,10 @@ def caffe_layers(path: Path, chosen: str | None) -> tuple[str, dict[str, LayerWe
 
     Args:
       path: a .caffemodel.
-      chosen: the preset for a file that does not tell where it normalizes.
+      chosen: the preset for a file that does not say where it normalizes.
 
     Raises:
-      UserError: the file is none, or that of another net, or its preset is not known.
+      UserError: it is no such file, of another net, or its preset is not known.
     """
     layers = read_caffemodel(path)
     weights = {}
@@ -51,7 +51,7 @@ def torchvision_layers(path: Path) -> dict[str, LayerWeights]:
     """The weights by layer, of a state dict that torchvision's alexnet takes.
 
     Raises:
-      UserError: the file is none, or that of another net.
+      UserError: it is no such file, or of another net.
     """
     # "module." is what DataParallel puts before each name.
     tensors = {name.removeprefix("module."): tensor for name, tensor in read_state_dict(path).items()}

@@ -51,7 +51,7 @@ class _Foreign(Exception):
 
 @dataclass
 class _Storage:
-    """A run of numbers that tensors are views of."""
+    """Consecutive numbers that tensors are views of."""
 
     kind: np.dtype
     count: int

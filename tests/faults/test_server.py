@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_grpc
 
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program, stored_pictures  # noqa: F401
+from tests.alexnet_tf.serving.conftest import export_of, program, quick_models, stored_pictures  # noqa: F401
 from tests.alexnet_tf.serving.grpc_requests import one_for_all, predict_request, status_of
 from tests.alexnet_tf.serving.servers import Server, b64, local_server
 from tests.faults.hostile_pictures import noisy_png
@@ -34,10 +34,10 @@ REFUSED = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 
 
 @pytest.fixture(scope="module")
-def server(program: Exported) -> Iterator[Server]:  # noqa: F811
+def server(quick_models: Path) -> Iterator[Server]:  # noqa: F811
     """One server with small limits for all of this file; the last test stops it."""
     limits = [f"--max-memory={MEMORY}", "--max-batch=4", "--max-body=4", "--patience=1.5", "--grace=1", "--poll=0.2"]
-    with local_server(program.models, *limits) as started:
+    with local_server(quick_models, *limits) as started:
         yield started
 
 

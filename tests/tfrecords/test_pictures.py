@@ -23,7 +23,7 @@ from tests.tfrecords.odd_pictures import (
     unmarked_cmyk_jpeg,
     ycck_jpeg,
 )
-from tfrecords import pictures
+from tfrecords import pictures, png_structure
 from tfrecords.pictures import UnreadablePicture, encode_picture, load_picture, load_square
 
 
@@ -305,3 +305,24 @@ def test_encodings() -> None:
         assert [layer[1:3] for layer in picture.layer] == [(2, 2), (1, 1), (1, 1)]
         # Quality 95 divides the standard's first luminance step, 16, by ten.
         assert picture.quantization[0][0] == 2
+
+
+def test_long_data_of_a_png_file_are_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What zlib leaves of its input is copied for the next step: of one long chunk that was quadratic."""
+    raw = np.random.default_rng(0).integers(0, 256, 5_000_000, np.uint8).tobytes()
+    compressed, fed, decompressobj = zlib.compress(raw, 0), [], zlib.decompressobj
+
+    class Counting:
+        def __init__(self) -> None:
+            self.stream = decompressobj()
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            fed.append(len(data))
+            return self.stream.decompress(data, most)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.stream, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    assert png_structure._inflate([memoryview(compressed)], len(raw), None, len(compressed)) == (len(raw), True)
+    assert sum(fed) < 1.5 * len(compressed)

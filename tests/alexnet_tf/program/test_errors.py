@@ -62,6 +62,11 @@ def test_fault_is_told_in_one_line(
             "x/y: Too many open files; raise the limit on open files (ulimit -n)",
         ),
         (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn.config"),
+            "the Python package uvicorn is not installed: pip install 'alexnet-tf[serve]'",
+        ),
+        (ModuleNotFoundError("No module named 'yaml'", name="yaml"), "the Python package yaml is not installed"),
         (MemoryError(), "there is not enough memory: lower data.batch_size"),
         (
             tf.errors.ResourceExhaustedError(None, None, "{{function_node f}} OOM when allocating tensor [Op:x]"),

@@ -190,7 +190,7 @@ def test_an_older_number_with_keep_stays_and_is_told(models: Path, program: Expo
     assert told.out.strip() == str(models / "4") and versions(models) == [4, 7, 10]
     assert told.err.splitlines() == [
         f"weights of run {program.run.path}: step 1, epoch unknown, not validated",
-        f"left alone and not counted, for export.py did not make it as it stands: 7 in {models}",
+        f"left alone and not counted, for alexnet-tf export did not make it as it stands: 7 in {models}",
         f"a server loads version 10 of {models}, the highest number there, and not 4",
     ]
     assert ExportedModel(models / "4").classes.keys == program.run.classes.keys

@@ -11,6 +11,7 @@ from alexnet_tf import predict
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.picture_files import OK
 from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.test_answers import NO_FILE
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.faults.hostile_pictures import many_scans
 from tests.picture_zoo.jpeg_files import mpo
@@ -53,8 +54,8 @@ def test_bad_files_take_no_answer_from_the_good_ones(
         f"error: picture {paths['hostile.jpg']}: {MUCH_SCANNED}",
         f"error: picture {paths['missing.jpg']} cannot be read: No such file or directory; correct the path, or "
         "restore the file",
-        f"error: picture {paths['pipe']} is a named pipe, no regular file; name a file",
-        f"error: picture {paths['endless']} is a device, no regular file; name a file",
+        f"error: picture {paths['pipe']} cannot be read: {NO_FILE}",
+        f"error: picture {paths['endless']} cannot be read: {NO_FILE}",
     ]
     assert predict.main(command) == 1
     lines = capsys.readouterr().out.splitlines()
