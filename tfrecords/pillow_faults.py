@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import functools
 
-from PIL import Image
+from PIL import _imaging
 
 from tfrecords.picture_kinds import damaged
 
@@ -42,7 +42,7 @@ def silence_libtiff() -> None:
     Where Pillow has been built so that the library cannot be found, nothing is changed.
     """
     with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(Image.core.__file__)  # loaded long since; the libraries that it needs are searched, too
+        library = ctypes.CDLL(_imaging.__file__)  # loaded long since; the libraries that it needs are searched, too
         for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetErrorHandlerExt):
             set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
             set_handler(None)
