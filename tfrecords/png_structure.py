@@ -134,7 +134,7 @@ def _inflate(compressed: list[memoryview], header: _PngHeader, room: int | None,
     Damage behind the picture's bytes counts as its end: decoders stop before it. So the steps end there.
     """
     needed, size = header.raw_size, 0
-    narrow = bool(compressed) and bytes(compressed[0][:1]) < FULL_WINDOW
+    narrow = next((bytes(piece[:1]) for piece in compressed if len(piece)), FULL_WINDOW) < FULL_WINDOW
     # Of the bytes that lie back further than the data's own window, libpng knows those of the same line alone.
     stream = zlib.decompressobj(0 if narrow else zlib.MAX_WBITS)
     ends = _line_ends(header) if narrow else iter([needed])

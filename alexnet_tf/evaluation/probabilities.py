@@ -69,7 +69,7 @@ def prediction_function(
     The pictures are uint8 (n, *stored_shape), as the network's settings tell their size.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)], autograph=False)
     def probabilities(pictures: tf.Tensor) -> tf.Tensor:
         return view_average(
             model,

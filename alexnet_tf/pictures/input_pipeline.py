@@ -132,9 +132,10 @@ def ordered_records(
         start, end = share.range_in_epoch(epoch, per_epoch)
         records = _shuffled_records(files, seed, epoch, shuffle_buffer, start, end)
         positions = tf.data.Dataset.range(start, tf.int64.max)  # the records end an epoch: so all of them are counted
-        return tf.data.Dataset.zip((positions, records)).skip(skipped).map(lambda p, record: (epoch, p, record))
+        numbered = tf.data.Dataset.zip((positions, records)).skip(skipped)
+        return numbered.map(_as_it_is(lambda position, record: (epoch, position, record)))
 
-    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(_as_it_is(one_epoch))
 
 
 def evaluation_batches(
@@ -181,12 +182,16 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
         return tf.io.encode_png(picture), example[KEY_LABEL]
 
     files = RecordFiles.of_split(data_dir, manifest, split)
-    return RecordBatches(files, stored_records(files).map(file).batch(batch_size).prefetch(1))
+    return RecordBatches(files, stored_records(files).map(_as_it_is(file)).batch(batch_size).prefetch(1))
+
+
+_as_it_is = tf.autograph.experimental.do_not_convert
+"""No stage has a Python branch on a tensor; AutoGraph would rewrite them all the same, which takes a second."""
 
 
 def _on_every_core(batches: tf.data.Dataset, stage: Callable[..., Any]) -> tf.data.Dataset:
     """Batches after one more stage, in order."""
-    return batches.map(stage, num_parallel_calls=len(os.sched_getaffinity(0)), deterministic=True)
+    return batches.map(_as_it_is(stage), num_parallel_calls=len(os.sched_getaffinity(0)), deterministic=True)
 
 
 def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:

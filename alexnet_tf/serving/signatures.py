@@ -56,16 +56,19 @@ class ServedNet:
         crop = model.picture_shape
         self.stored_shape = model.settings.stored_shape
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
-        self._one_view = tf.function(lambda files: self._read(files, self._center_view), input_signature=[FILES])
+        self._one_view = tf.function(
+            lambda files: self._read(files, self._center_view), input_signature=[FILES], autograph=False
+        )
         several = [tf.TensorSpec((None, None, *crop), tf.float32)]
-        self._probabilities = tf.function(self._average, input_signature=several)
-        self._last_features = tf.function(self._features_of, input_signature=several)
+        self._probabilities = tf.function(self._average, input_signature=several, autograph=False)
+        self._last_features = tf.function(self._features_of, input_signature=several, autograph=False)
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""
 
         def takes(spec: tf.TensorSpec, function: Callable[[tf.Tensor], Outputs]) -> Any:
-            return tf.function(function, input_signature=[spec])
+            # Nothing in it branches on a tensor, and AutoGraph would take half of the time of an export.
+            return tf.function(function, input_signature=[spec], autograph=False)
 
         def pixels(dtype: tf.DType) -> tf.TensorSpec:
             return tf.TensorSpec((None, None, None, self.model.picture_shape[-1]), dtype, name="images")

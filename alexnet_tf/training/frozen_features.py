@@ -110,7 +110,7 @@ class FrozenFeatures:
     def prediction_function(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A compiled function from features (n, F) to probabilities (n, classes)."""
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def probabilities(features: tf.Tensor) -> tf.Tensor:
             return tf.nn.softmax(self.model.head(self.model.split_features(features, self.layer), self.layer))
 
@@ -174,7 +174,7 @@ class FrozenFeatures:
                 raise UserError(f"{path} is a folder in the place of a {KIND}; move it out of there")
             remove(path)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def features(pictures: tf.Tensor) -> tf.Tensor:
             images = self.model.on_each_tower(
                 "views",

@@ -187,7 +187,7 @@ class ManyWorkers(OneWorker):
     def _from_first_worker(self, values: Mapping[str, tf.Tensor | tf.Variable]) -> list[tf.Tensor]:
         """The first worker's values, on the host; their names are the same on all workers."""
 
-        @tf.function
+        @tf.function(autograph=False)
         def sent_or_received() -> list[tf.Tensor]:
             with tf.device(HOST):
                 return [self._sent_or_received(f"first {name}", value) for name, value in values.items()]
@@ -203,7 +203,7 @@ class ManyWorkers(OneWorker):
             return tf.raw_ops.CollectiveBcastSendV2(input=tf.convert_to_tensor(value), **keys)
         return tf.raw_ops.CollectiveBcastRecvV2(T=value.dtype, shape=value.shape, **keys)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _total(self, numbers: tf.Tensor) -> tf.Tensor:
         with tf.device(HOST):
             return self._reduced(f"sum {numbers.shape}", numbers, "host", "Id")
