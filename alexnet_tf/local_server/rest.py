@@ -223,9 +223,12 @@ def _signature_name(document: dict[str, Any]) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    if text is not None and len(text.lstrip("0")) > MAX_DIGITS:
+    if text is None:
+        return None
+    digits = text.lstrip("0") or "0"  # Python reads no number of thousands of digits, zeros or not
+    if len(digits) > MAX_DIGITS:
         raise invalid(f"no version has a number of more than {MAX_DIGITS} digits")
-    return None if text is None else int(text)
+    return int(digits)
 
 
 def _status(service: Service, name: str, number: int | None) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class TestMemory:
                 b'{"signature_name":"images","instances":[[["' + b"x" * 500_000 + b'"' + b",1" * 500_000 + b"]]]}",
                 id="a long text among numbers",
             ),
+            pytest.param(b'{"instances":["' + b'\\"' * 1_900_000 + b'"]}', id="escaped quotes"),
             pytest.param(('{"instances":["\U0001f600' + "x" * 3_500_000 + '"]}').encode(), id="one wide letter"),
         ],
     )

@@ -38,6 +38,9 @@ PREDICT, CLASSIFY = "/v1/models/alexnet:predict", "/v1/models/alexnet:classify"
         ("/v1/models/alexnet/versions/" + "9" * 5000, None, 400),
         ("/v1/models/alexnet/versions/" + "9" * 5000 + ":predict", {"instances": ["x"]}, 400),
         ("/v1/models/alexnet/versions/99999999999999999999/metadata", None, 400),
+        ("/v1/models/alexnet/versions/" + "0" * 5000 + "1", None, 200),
+        (PREDICT, b'{"instances": ["' + b'[\\"' * 50 + b'"]}', 200),  # brackets in a text, behind escaped quotes
+        (PREDICT, b'{"instances": ["\\\\", ' + b"[" * 50 + b"]" * 50 + b"]}", 400),  # behind an escaped backslash
         ("/v1/models/alexnet/versions/%D9%A1", None, 400),  # an Arabic 1
     ],
 )
