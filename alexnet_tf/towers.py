@@ -65,6 +65,12 @@ def set_up_towers(config: DevicesConfig, cluster: Cluster = ALONE) -> Towers:
     return CHOICES[choice]
 
 
+def gpu_names() -> list[str]:
+    """What the GPUs that this process may use are called."""
+    gpus = tf.config.get_visible_devices("GPU")
+    return [str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)) for gpu in gpus]
+
+
 def _threads_inside_operations(choice: str) -> int:
     """Where there is a core for each tower and no more, each works by itself; 0 stands for TensorFlow's choice."""
     return 1 if choice == "two-cpus" and len(os.sched_getaffinity(0)) <= 2 else 0

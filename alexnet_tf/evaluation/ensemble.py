@@ -1,6 +1,7 @@
 """Error rates over every picture of a split: of one net, or of several whose probabilities are averaged (section 6)."""
 
 import abc
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import evaluation_batches
 from alexnet_tf.pictures.preparation import number_of_views
-from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.classes import Classes, how_they_differ
+from alexnet_tf.runs.classes import Classes, check_same_classes
 from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
+from tfrecords.exif import Exif
 from tfrecords.manifest import Manifest, check_shards
 
 Report = Callable[[str], None]
@@ -53,11 +54,16 @@ class Net(abc.ABC):
         Raises:
           UserError: it does not, or pictures are of another kind than the net's.
         """
-        if pictures.manifest.class_keys != self.classes.keys:
-            difference = how_they_differ(self.classes.keys, pictures.manifest.class_keys)
-            raise UserError(
-                f"{self.name} knows {len(self.classes.keys)} classes, {pictures.data} {difference}; give the data it "
-                "was trained on with --data"
+        check_same_classes(self.name, self.classes, pictures.data, pictures.manifest)
+
+    def tell_other_exif(self, exif: Exif, pictures: Pictures) -> None:
+        """Warns where the net learned from pictures that were turned otherwise than these; `exif` is the net's."""
+        own = pictures.manifest.exif
+        if exif != own:
+            print(
+                f"warning: {self.name} learned from data converted with --exif {exif}, {pictures.data} was converted "
+                f"with --exif {own}: pictures taken with the camera turned lie otherwise there",
+                file=sys.stderr,
             )
 
     def load(self, towers: Towers, report: Report) -> None:  # noqa: B027  not every net has something to do here
@@ -98,6 +104,7 @@ class EvaluatedRun(Net):
         config = self.run.config
         model, checkpoint = trained_network(self.run, self.towers, self.which)
         self.report(f"weights of {self.name}: {CheckpointFacts.of(self.run, checkpoint)}")
+        self.tell_other_exif(self.run.exif(checkpoint), pictures)
         batches = evaluation_batches(
             pictures.data, pictures.manifest, split=pictures.split, batch_size=pictures_at_once(config, views)
         )

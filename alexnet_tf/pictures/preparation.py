@@ -170,17 +170,18 @@ _compiled_evaluation_views = tf.function(evaluation_views, jit_compile=True, aut
 
 def number_of_views(views: int, augment: Augmentation, stored_size: int) -> int:
     """How many views ten really are: five where nothing may be mirrored, and one crop where that is the picture."""
-    crops = len(_offsets(views, stored_size, augment.crop_size))
+    crops = len(crop_offsets(views, stored_size, augment.crop_size))
     return 2 * crops if views == 10 and augment.mirror else crops
 
 
 def center_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
     """The central (..., size, size, channels) of (..., stored_size, stored_size, channels)."""
-    [(y, x)] = _offsets(1, picture.shape[-2], size)
+    [(y, x)] = crop_offsets(1, picture.shape[-2], size)
     return _crop(picture, y, x, size)
 
 
-def _offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
+def crop_offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
+    """Rows above and columns to the left of the center crop, or of the corners' and the center's, in this order."""
     far = stored_size - size
     center = (far // 2, far // 2)
     return [center] if views == 1 or far == 0 else [(0, 0), (0, far), (far, 0), (far, far), center]
@@ -188,7 +189,7 @@ def _offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
 
 def _crops(pictures: tf.Tensor, views: int, size: int) -> tf.Tensor:
     """(..., stored_size, stored_size, channels) to (..., 1 or 5, size, size, channels)."""
-    offsets = _offsets(views, pictures.shape[-2], size)
+    offsets = crop_offsets(views, pictures.shape[-2], size)
     return tf.stack([_crop(pictures, y, x, size) for y, x in offsets], axis=-4)
 
 

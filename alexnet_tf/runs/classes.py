@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from tfrecords.manifest import Manifest
 
@@ -29,6 +30,19 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
+    """Makes sure that a label of the data means what it means to a net.
+
+    Raises:
+      UserError: the data have other classes, or another order of them.
+    """
+    if manifest.class_keys != classes.keys:
+        raise UserError(
+            f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
+            "give the data it was trained on with --data"
+        )
+
+
 def how_they_differ(own: list[str], others: list[str]) -> str:
     """How data differ whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
     missing = [key for key in own if key not in set(others)]
@@ -48,7 +62,7 @@ def _a_few(keys: list[str], most: int = 5) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
-def load_classes(path: Path, remedy: str) -> Classes:
+def load_classes(path: AnyPath, remedy: str) -> Classes:
     """Reads a classes.json, of a run or of an exported model.
 
     Args:
@@ -58,6 +72,7 @@ def load_classes(path: Path, remedy: str) -> Classes:
     Raises:
       UserError: it is missing or broken, or cannot be read.
     """
+    path = Path(path)
     try:
         return Classes.model_validate_json(read_whole(path))
     except FileNotFoundError:

@@ -1,16 +1,25 @@
 """metrics.jsonl: a line of JSON every few steps, at every validation and at every checkpoint. No TensorFlow here."""
 
+import itertools
 import json
+import math
 import os
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole, write_whole
+from alexnet_tf.settings.recipe import is_bias
 
 METRICS_FILE = "metrics.jsonl"
+FIGURES = {
+    "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
+}  # fmt: skip
+"""What is drawn of a line, by its kind."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
@@ -27,6 +36,62 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
         raise cannot_be_read(path, fault) from fault
     for line in content.splitlines():
         yield line, _parsed(line)
+
+
+def read_metrics(path: AnyPath) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of a metrics.jsonl: those of training, those of validation; broken ones are passed over.
+
+    Raises:
+      UserError: the file is missing or cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} is missing; training writes it")
+    lines = [fields for _, fields in read_lines(path) if fields is not None]
+    training, validation = (
+        [line for line in lines if line["kind"] == kind and all(_is_figure(line.get(name)) for name in figures)]
+        for kind, figures in FIGURES.items()
+    )
+    return training, validation
+
+
+def _is_figure(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # more digits than any figure has
+        return False
+
+
+def rate_drops(path: Path) -> list[float]:
+    """The epochs, as fractions, after which the weights' learning rate fell: where the first step with less begins.
+
+    Raises:
+      UserError: the file is missing or cannot be read.
+    """
+    training, validation = read_metrics(path)
+    last = max((*training, *validation), key=lambda line: line["step"], default=None)
+    if last is None or not last["step"]:
+        return []
+    changes = [line for _, line in read_lines(path) if line is not None and line["kind"] == "rates"]
+    found, before = [], 0.0
+    for change in changes:
+        highest = _weight_rate(change.get("rates"))
+        if highest < before:
+            found.append((change["step"] - 1) * last["epoch"] / last["step"])
+        before = highest
+    if not changes:  # of an earlier version, which told rates every few steps alone: an epoch ends in between
+        found = [
+            float(min(math.ceil(before["epoch"]), after["epoch"]))
+            for before, after in itertools.pairwise(training)
+            if after["weight_rate"] < before["weight_rate"]
+        ]
+    return found
+
+
+def _weight_rate(rates: Any) -> float:
+    """The highest of a schedule's rates of weights, given by the variables' names."""
+    named = rates.items() if isinstance(rates, dict) else ()
+    return max((rate for name, rate in named if _is_figure(rate) and not is_bias(name)), default=0.0)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -106,6 +106,11 @@ class Recipe:
     """What training computes in, its validation too. Weights, velocities, logits and the update stay float32."""
 
 
+def is_bias(name: str) -> bool:
+    """Whether a variable is a layer's bias; the beta of a BatchNormalization is one, too."""
+    return name.rpartition("/")[2] in ("bias", "beta")
+
+
 @dataclass(frozen=True)
 class Preset:
     """One complete recipe."""

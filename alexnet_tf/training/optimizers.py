@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.keras_versions import decoupled_momentum
 from alexnet_tf.networks.network import NetworkVariable
-from alexnet_tf.settings.recipe import OptimizerName, Recipe
+from alexnet_tf.settings.recipe import OptimizerName, Recipe, is_bias
 
 
 class Optimizer(ABC):
@@ -154,8 +154,3 @@ def _rate(recipe: Recipe, layer: str, bias: bool, epoch: int, factor: float) -> 
 def count_drops(epoch: int, drop_epochs: tuple[int, ...]) -> int:
     """How often a schedule by listed epochs has lowered the rate in `epoch`; both count from 1."""
     return sum(listed <= epoch for listed in drop_epochs)
-
-
-def is_bias(name: str) -> bool:
-    """Whether a variable is a layer's bias; the beta of a BatchNormalization is one, too."""
-    return name.rpartition("/")[2] in ("bias", "beta")

@@ -13,10 +13,13 @@ from tqdm import tqdm
 from alexnet_tf.evaluation.error_rates import ErrorRates
 from alexnet_tf.evaluation.probabilities import Bar
 from alexnet_tf.program.activity import ACTIVITY
+from alexnet_tf.program.checkout import commit
+from alexnet_tf.program.machine import hardware
 from alexnet_tf.program.progress_lines import Lines, on_terminal, progress_bar
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
-from alexnet_tf.training.optimizers import is_bias
+from alexnet_tf.settings.recipe import is_bias
+from alexnet_tf.towers import gpu_names
 
 RECENT = 100
 """Steps over which the figures that the bar shows are averaged."""
@@ -43,6 +46,7 @@ class Progress:
         self.figures: deque[dict[str, float]] = deque(maxlen=RECENT)
         self.rates: dict[str, float] = {}
         folder.start_metrics(state)
+        folder.log(kind="start", step=state.step, **_surroundings())
         self.board = _board(folder)
         self.bar = progress_bar(last_step * batch_size, self.step * batch_size)
         self.restart_clock()
@@ -153,6 +157,11 @@ class Validation:
 
     def close(self) -> None:
         """Prints nothing: the result has a line of its own."""
+
+
+def _surroundings() -> dict[str, str | None]:
+    """What a training is to be known by later: commit, hardware and TensorFlow."""
+    return {"commit": commit(), "hardware": hardware(gpu_names()), "tensorflow": tf.__version__}
 
 
 def _board(folder: TrainingFolder) -> Any:
