@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import importlib.util
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -50,7 +49,7 @@ def main() -> None:
 
 def call(argv: Sequence[str]) -> int:
     """Calls the command that the first argument names with all the others; lists the commands without any."""
-    known = {command.name: command for command in commands()}
+    known = {command.name: command for command in COMMANDS}
     if not argv or argv[0] in ("-h", "--help"):
         print(overview())
         return DONE
@@ -64,14 +63,9 @@ def call(argv: Sequence[str]) -> int:
     return status
 
 
-def commands() -> list[Command]:
-    """Those whose modules are there."""
-    return [command for command in COMMANDS if importlib.util.find_spec(command.module)]
-
-
 def overview() -> str:
     """All commands, each with its sentence."""
-    listed = [f"  {command.name:15} {command.sentence}" for command in commands()]
+    listed = [f"  {command.name:15} {command.sentence}" for command in COMMANDS]
     about = "AlexNet (2012) on two devices, with today's TensorFlow. The commands, in the order of the work:"
     return "\n".join([
         f"usage: {PROGRAM} COMMAND ...", "", *textwrap.wrap(about, 100), "", *listed, "",

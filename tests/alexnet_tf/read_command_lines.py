@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from alexnet_tf.__main__ import commands
+from alexnet_tf.__main__ import COMMANDS
 from alexnet_tf.program.errors import UserError
 
 LATE = {
@@ -24,7 +24,7 @@ LATE = {
 
 def main() -> None:
     found: dict[str, Any] = {}
-    for command in commands():
+    for command in COMMANDS:
         module = importlib.import_module(command.module)
         found[command.name] = {
             "parsers": list(parsers(module)),

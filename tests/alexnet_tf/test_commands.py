@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from alexnet_tf.__main__ import COMMANDS, call, commands
+from alexnet_tf.__main__ import COMMANDS, call
 from alexnet_tf.program.errors import WRONG_USAGE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,11 +54,11 @@ def test_defaults_are_told(told: dict[str, Any]) -> None:
 
 def test_every_command_is_listed_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
     files = {path.stem for path in (ROOT / "alexnet_tf").glob("*.py")} - {"__init__", "__main__", "towers"}
-    modules = {command.module for command in COMMANDS}
-    assert files <= {module.removeprefix("alexnet_tf.") for module in modules}
+    modules = {command.module for command in COMMANDS if command.module.startswith("alexnet_tf.")}
+    assert {f"alexnet_tf.{file}" for file in files} == modules
     assert call([]) == 0
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
-    assert lines == [[command.name, command.sentence] for command in commands()]
+    assert lines == [[command.name, command.sentence] for command in COMMANDS]
     assert all(sentence.endswith(".") for _, sentence in lines)
     order = ["convert", "verify", "train", "evaluate", "export", "serve", "client"]
     assert [name for name, _ in lines if name in order] == order
