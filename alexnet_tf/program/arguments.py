@@ -33,7 +33,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         told = action.help
-        nothing = action.default is None or action.default in ([], argparse.SUPPRESS) or action.const is True
+        nothing = action.default is None or action.default in ([], argparse.SUPPRESS) or action.nargs == 0
         if not told or "default" in told or not action.option_strings or nothing:
             return told
         return f"{told} (default: %(default)s)"
