@@ -7,6 +7,7 @@ from typing import Any
 
 from alexnet_tf.program.environment import without
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.runs.metrics import METRICS_FILE, read_lines
 
@@ -35,12 +36,13 @@ def draw_learning_curve(run: Path, out: Path) -> None:
     write_whole(out, lambda file: figure.savefig(file, dpi=120, format=kind))
 
 
-def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_metrics(path: AnyPath) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of a metrics.jsonl: those of training, those of validation; broken ones are passed over.
 
     Raises:
       UserError: the file is missing or cannot be read.
     """
+    path = Path(path)
     if not path.exists():
         raise UserError(f"{path} is missing; training writes it")
     lines = [fields for _, fields in read_lines(path) if fields is not None]

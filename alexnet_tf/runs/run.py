@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
 from alexnet_tf.runs.records import Record, read_record
 from alexnet_tf.settings.config import Config, parse_config
+from tfrecords.exif import Exif
 from tfrecords.manifest import MANIFEST_FILE
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -75,6 +77,11 @@ class Run:
         check_files(checkpoint, record)
         return checkpoint
 
+    def exif(self, checkpoint: Path) -> Exif:
+        """Whether the pictures that a checkpoint was trained on were turned by their EXIF orientation."""
+        experiment = read_record(checkpoint).experiment
+        return experiment.exif if experiment else "ignore"
+
     def _check_own(self, checkpoint: Path, saved: Experiment) -> None:
         """Checks that the run's files are those that the checkpoint was saved with."""
         now = Experiment.of(self.config, self.classes, self.statistics, None)
@@ -92,12 +99,13 @@ class Run:
                 )
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: AnyPath) -> Run:
     """Opens a run's folder for reading.
 
     Raises:
       UserError: it is no run's folder, or one of its files is broken.
     """
+    path = Path(path)
     if not (path / CONFIG_FILE).exists():
         raise UserError(no_run(path))
     config = _read_config(path / CONFIG_FILE)
