@@ -112,7 +112,7 @@ def _marked() -> Files:
     }
     for name, numbers_ in {"1, 2, 3": (1, 2, 3), "R, G, B": b"RGB", "0, 1, 2": (0, 1, 2), "7, 5, 3": (7, 5, 3)}.items():
         for mark, segments in marks.items():
-            found[f"{name}; {mark}"] = with_segments(_numbered(three, bytes(numbers_)), *segments)
+            found[f"{name} ({mark})"] = with_segments(_numbered(three, bytes(numbers_)), *segments)
     for transform in range(4):
         found[f"three components, Adobe's {transform}"] = with_segments(three, adobe(transform))
         found[f"four components, Adobe's {transform}"] = with_segments(four, adobe(transform))
