@@ -4,7 +4,6 @@ alexnet-tf client cat.jpg dog.png --server localhost:8500
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from alexnet_tf.program.arguments import command_parser, positive_number, whole_number
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
-from alexnet_tf.serving.answers import answer_table
+from alexnet_tf.serving.answers import add_form, answers_in
 
 REST_PORT = "8501"
 """TensorFlow Serving's usual port for REST; at any other, gRPC is spoken unless told otherwise."""
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except UserError as fault:
             refused = fault  # what has been answered is printed first
     if answers or refused is None:
-        print(json.dumps(answers, indent=1, ensure_ascii=False) if arguments.json else answer_table(answers))
+        print(answers_in(arguments.form, answers))
     for line in faults:
         print(f"error: {line}", file=sys.stderr)
     if refused is not None:
@@ -52,7 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("client", __doc__)
     add = parser.add_argument
-    add("images", type=Path, nargs="+", metavar="IMAGE", help="a picture file of any size")
+    add(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="a picture file of any size, a folder of them, or a quoted pattern such as '*/*.jpg'",
+    )
     add("--server", required=True, metavar="HOST:PORT",
         help="where the server listens; TensorFlow Serving has port 8500 for gRPC and 8501 for REST")  # fmt: skip
     protocol = parser.add_mutually_exclusive_group()
@@ -70,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--retries", type=whole_number(0), default=4, metavar="N",
         help="further tries of a request that finds the server unavailable")  # fmt: skip
     add("--top", type=whole_number(1), default=5, metavar="N", help="how many classes to name of each picture, up to 5")
-    add("--json", action="store_true", help="print JSON instead of a table; probabilities from 0 to 1")
+    add_form(parser)
     return parser
 
 

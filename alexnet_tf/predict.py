@@ -1,13 +1,12 @@
-"""Names what is on pictures, with an exported model; prints a small table or JSON.
+"""Names what is on pictures, with an exported model; prints a small table, JSON or CSV.
 
-    alexnet-tf predict --model models/alexnet cat.jpg dog.png
+    alexnet-tf predict --model models/alexnet cat.jpg dog.png new_pictures/
 
 A file that cannot be read or used gets a line on stderr and makes the exit status 1; the others are answered.
 """
 
 import argparse
 import codecs
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
-from alexnet_tf.serving.answers import answer_table
+from alexnet_tf.serving.answers import add_form, answers_in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,20 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_pattern("--model", arguments.model)
 
     from alexnet_tf.serving.exported_model import ExportedModel
+    from alexnet_tf.serving.given_pictures import picture_paths
 
     model = ExportedModel(arguments.model)
     for line in model.checkpoints:
         print(line, file=sys.stderr)  # the answers alone go to stdout, for scripts
     answers: dict[str, list[dict[str, Any]]] = {}
-    faults: list[UserError] = []
-    for path in arguments.images:
+    faults: list[str] = []
+    for path in picture_paths(arguments.images, faults.append):
         try:
             answers[str(path)] = model.top(path, arguments.top)
         except UserError as fault:
-            faults.append(fault)
+            faults.append(str(fault))
     in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    text = json.dumps(answers, indent=1, ensure_ascii=in_ascii) if arguments.json else answer_table(answers)
-    print(text, flush=True)
+    print(answers_in(arguments.form, answers, in_ascii=in_ascii), flush=True)
     for told in faults:
         print(f"error: {told}", file=sys.stderr)
     return FAULT if faults else DONE
@@ -49,9 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="MODELS/alexnet",
         help="an exported model: its newest version, or the folder of one version")  # fmt: skip
-    add("images", type=Path, nargs="+", metavar="IMAGE", help="a picture file of any size")
+    add(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="a picture file of any size, a folder of them, or a quoted pattern such as '*/*.jpg'",
+    )
     add("--top", type=whole_number(1), default=5, metavar="N", help="how many classes to name of each picture")
-    add("--json", action="store_true", help="print JSON instead of a table; probabilities from 0 to 1")
+    add_form(parser)
     return parser
 
 

@@ -68,7 +68,7 @@ def test_it_converts_trains_and_exports_in_an_empty_folder(wheel: Path, tmp_path
     assert Path(where).is_relative_to(home)
 
     pictures = ("--train=pictures/train", "--val=pictures/val", "--out=data", "--size=28", "--channels=1")
-    assert "8 train" in run(program, "convert", "folder", *pictures, "--workers=2", folder=empty)
+    assert "train 8 images" in run(program, "convert", "folder", *pictures, "--workers=1", folder=empty)
     settings = ("data.dir=data", "data.batch_size=4", "train.epochs=1")
     trained = run(program, "train", "--config=lenet5-mnist", "--run=run", *settings, folder=empty)
     assert "config " in trained and (empty / "run/resolved.yaml").is_file()

@@ -4,9 +4,11 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from alexnet_tf.program.arguments import CommandParser, command_parser, fraction, whole_number
 from alexnet_tf.program.errors import UserError
+from tfrecords.exif import Exif
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
 from tfrecords.plan import Settings
 from tfrecords.sources import Source
@@ -39,7 +41,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = command_parser("convert", DESCRIPTION)
     sources = parser.add_subparsers(title="sources", metavar="SOURCE", required=True, dest="source")
     for add_options in (_add_folder, _add_ilsvrc2012, _add_tfds):
-        _add_output_options(add_options(sources))
+        _add_output_options(add_options(sources), "apply" if add_options is _add_folder else "ignore")
     options = parser.parse_args(argv)
     if options.source == "folder":
         _check_folder_options(parser, options)
@@ -119,8 +121,8 @@ def _add_tfds(sources: "argparse._SubParsersAction[CommandParser]") -> argparse.
     return tfds
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Options that every source shares."""
+def _add_output_options(parser: argparse.ArgumentParser, exif: Exif) -> None:
+    """Options that every source shares; `exif` is the default, for phones write an orientation into most pictures."""
     defaults = Settings()
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DATA",
@@ -134,6 +136,8 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     add("--channels", type=int, choices=(1, 3), default=defaults.channels, help="1 stores gray, 3 colors")
     add("--quality", type=whole_number(1, 100), default=defaults.quality, metavar="Q",
         help="quality of stored JPEG, from 1 to 100")  # fmt: skip
+    add("--exif", choices=get_args(Exif), default=exif,
+        help="turn pictures by their EXIF orientation, or take them as stored; models do the same")  # fmt: skip
     add("--seed", type=whole_number(0), default=defaults.seed, metavar="N",
         help="decides the order of the training pictures, and what --val-fraction draws")  # fmt: skip
     add("--shards", type=whole_number(1, 99_999), metavar="N",

@@ -17,7 +17,7 @@ JPEG of quality 95, unless --encoding raw.
 import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,13 +27,14 @@ from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import refuse_no_text
 from alexnet_tf.program.standard_streams import outlive_readers
 from tfrecords.command_line import make_source, parse_arguments
+from tfrecords.doubts import Digests, class_doubts, pictures_under_two_labels, two_label_doubts
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest
 from tfrecords.output_folder import Identity, unfinished_output
 from tfrecords.plan import Repaired, Settings, ShardResult, ShardTask, plan_shards
 from tfrecords.progress import Progress
 from tfrecords.report import summary, write_report
-from tfrecords.sources import Source, shuffled
+from tfrecords.sources import Source, class_counts, shuffled
 from tfrecords.statistics import STATISTICS_FILE, PixelSums
 from tfrecords.workers import run_shards
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.seed,
         options.shards,
         options.max_unreadable,
+        options.exif,
     )
     refuse_no_text("--out", options.out)
     convert(make_source(options), options.out, settings, options.workers, tell=True)
@@ -67,7 +69,7 @@ def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, t
       out: folder to write; absent, empty, or left unfinished by an earlier call.
       settings: what shapes the output.
       workers: number of processes; changes nothing in the output.
-      tell: whether to print a summary at the end.
+      tell: whether to print a summary at the end, and what is probably a mistake.
 
     Returns:
       The manifest, as written.
@@ -79,6 +81,8 @@ def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, t
     out = Path(out)
     started = time.monotonic()
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
+    if tell:
+        _tell(class_doubts(source.class_keys, class_counts(items["train"], len(source.class_keys))))
     tasks = plan_shards(items, out, len(source.class_keys), settings)
     with unfinished_output(out, _identity(source, settings, tasks)) as work:
         merged = _Merged(PixelSums(settings.size, settings.channels), len(source.class_keys))
@@ -92,12 +96,19 @@ def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, t
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)
-        write_report(out, manifest, merged.repaired)
+        doubles = merged.under_two_labels(tasks)
+        write_report(out, manifest, merged.repaired, doubles)
         write_manifest(out, manifest)
     if tell:
         pictures_now = sum(len(task.items) for task in todo)
         print(summary(out, manifest, merged.repaired, pictures_now, time.monotonic() - started))
+        _tell(two_label_doubts(doubles))
     return manifest
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 def _identity(source: Source, settings: Settings, tasks: Sequence[ShardTask]) -> Identity:
@@ -141,6 +152,7 @@ class _Merged:
 
     sums: PixelSums
     num_classes: int
+    digests: dict[str, Digests | None] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     shards: dict[str, list[Shard]] = field(default_factory=dict)
     class_counts: dict[str, list[int]] = field(default_factory=dict)
@@ -154,6 +166,7 @@ class _Merged:
     def collect(self, result: ShardResult) -> None:
         found = result.summary
         self.files.add(found.shard.file)
+        self.digests[found.shard.file] = result.digests
         self.shards.setdefault(found.split, []).append(found.shard)
         counts = self.class_counts.setdefault(found.split, [0] * self.num_classes)
         self.class_counts[found.split] = [sum(pair) for pair in zip(counts, found.class_counts, strict=True)]
@@ -161,6 +174,11 @@ class _Merged:
         self.repaired += found.repaired
         if result.sums is not None:
             self.sums.merge(result.sums)
+
+    def under_two_labels(self, tasks: Sequence[ShardTask]) -> list[list[str]]:
+        """Names of pictures that are the same and have different labels."""
+        known = [(task.split, task.items, self.digests[task.file]) for task in tasks]
+        return pictures_under_two_labels([(split, items, own) for split, items, own in known if own is not None])
 
 
 def _manifest(source: Source, settings: Settings, merged: _Merged) -> Manifest:
@@ -178,6 +196,7 @@ def _manifest(source: Source, settings: Settings, merged: _Merged) -> Manifest:
         channels=settings.channels,
         encoding=settings.encoding,
         quality=settings.quality if settings.encoding == "jpeg" else None,
+        exif=settings.exif,
         seed=settings.seed,
         class_keys=source.class_keys,
         class_names=source.class_names,

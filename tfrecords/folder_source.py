@@ -22,6 +22,15 @@ from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture
 from tfrecords.sources import NAMES_FILE, composed, draw, in_label_order, printable, read_names
 
+LEFT_BY_SYSTEMS = {
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.htt", "icon\r", "picasa.ini",
+    "zbthumbnail.info",
+}  # fmt: skip
+"""Files that Windows, macOS and viewers put beside pictures, in small letters. What begins with a dot, as .DS_Store and
+._*, is hidden and left out anyway."""
+FOLDERS_OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+"""Folders that macOS, Windows, Linux and network drives make, in small letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class FolderItem:
@@ -207,7 +216,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for entry in _listing(folder):
-        if entry.name.startswith(".") or not _is_folder(entry):
+        if not _is_anybodys(entry.name, FOLDERS_OF_SYSTEMS) or not _is_folder(entry):
             continue
         if not entry.name.isprintable():
             raise UserError(f"class folder {printable(entry.name)} in {folder} has an unprintable name: rename it")
@@ -221,6 +230,11 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     if not found:
         raise UserError(f"{folder} has no class folders: it must hold one folder of pictures per class")
     return found
+
+
+def _is_anybodys(name: str, of_systems: set[str]) -> bool:
+    """Whether a file or folder was put there by a person: neither hidden nor left by a system."""
+    return not name.startswith(".") and name.lower() not in of_systems
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -260,15 +274,15 @@ def _check_same_classes(train: Path, val: Path, found: dict[str, dict[str, Path]
 def _pictures(folders: dict[str, Path], class_keys: list[str]) -> list[FolderItem]:
     found: list[FolderItem] = []
     for label, key in enumerate(class_keys):
-        names = sorted(_file_names(folders[key]))
+        names = sorted(files_below(folders[key]))
         if not names:
             raise UserError(f"class folder {folders[key]} is empty: fill or remove it")
         found += [FolderItem(label, name, str(folders[key])) for name in names]
     return found
 
 
-def _file_names(folder: Path) -> Iterator[str]:
-    """Everything at any depth, as a path from the class folder on; hidden files and folders are left out.
+def files_below(folder: Path) -> Iterator[str]:
+    """Everything at any depth, as a path from the class folder on, but what is hidden or left by a system.
 
     Pipes, devices and links that lead nowhere stay in the list, to be reported as unreadable.
     """
@@ -276,9 +290,10 @@ def _file_names(folder: Path) -> Iterator[str]:
     while below:
         parent = below.pop()
         for entry in _listing(folder / parent):
-            if entry.name.startswith("."):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not _is_anybodys(entry.name, FOLDERS_OF_SYSTEMS if is_folder else LEFT_BY_SYSTEMS):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if is_folder:
                 below.append(f"{parent}{entry.name}/")
                 continue
             with contextlib.suppress(OSError):  # links that lead in a circle

@@ -13,7 +13,7 @@ MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 before another is filling, and 0xFF 0x00 is a byte of data."""
 UNKNOWN_MARKER = re.compile(rb"\xff[\x02-\xbf]")
 """Codes that mean nothing; a decoder gives up at them."""
-DHT, SOI, EOI, SOS, APP0, APP14, APP15, COM = 0xC4, 0xD8, 0xD9, 0xDA, 0xE0, 0xEE, 0xEF, 0xFE
+DHT, SOI, EOI, SOS, APP0, APP1, APP14, APP15, COM = 0xC4, 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 FRAMES = {code for code in range(0xC0, 0xD0) if code not in (DHT, 0xC8, 0xCC)}  # the others are JPG and DAC
 PROGRESSIVE = 0xC2
 READ_FRAMES = {0xC0, 0xC1, PROGRESSIVE}  # baseline, extended and progressive, with Huffman codes
@@ -91,7 +91,7 @@ def jpeg_essence(data: bytes) -> Essence:
             if scanned > limits.MAX_SCANNED:
                 raise UnreadablePicture(limits.MUCH_SCANNED)
         elif not scans and (code == COM or (APP0 <= code <= APP15 and length < NEEDED_MARKS.get(code, 1 << 16))):
-            if code == APP0 + 1 and exif is None and data.startswith(EXIF, place + 4):
+            if code == APP1 and exif is None and data.startswith(EXIF, place + 4):
                 exif = data[place + 4 + len(EXIF) : at]
             needed.append(data[copied:place])
             copied = at

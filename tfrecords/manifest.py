@@ -16,6 +16,7 @@ from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.program.whole_files import open_to_read, write_whole
+from tfrecords.exif import Exif
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""
@@ -76,6 +77,8 @@ class Manifest(_Part):
     encoding: Encoding
     quality: int | None = Field(ge=1, le=100)
     """JPEG quality; None for raw."""
+    exif: Exif = "ignore"
+    """Whether the pictures were turned by their EXIF orientation; those of earlier versions were not."""
     seed: int
     class_keys: list[str]
     """Names of the class folders, sorted, whole numbers as numbers; a record's label is the position here."""

@@ -26,7 +26,7 @@ SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
 
-BEFORE_IT_WAS_CHOSEN = {"channels": 3}
+BEFORE_IT_WAS_CHOSEN = {"channels": 3, "exif": "ignore"}
 """What an option had to be in a version that did not have it yet."""
 
 Identity = dict[str, dict[str, Any]]
@@ -90,9 +90,10 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
             earlier = then.get(name, BEFORE_IT_WAS_CHOSEN.get(name))
             if now[name] != earlier:
                 differs = f"{part}, {name} {earlier} instead of {now[name]}"
+                option = f" (perhaps with --{name} {earlier})" if part == "options" else ""
                 raise UserError(
                     f"--out {out} holds an unfinished conversion of other {differs}: "
-                    f"give the command that it was begun with, or remove {out}"
+                    f"give the command that it was begun with{option}, or remove {out}"
                 )
 
 

@@ -32,6 +32,8 @@ class Stored(NamedTuple):
     """Of its bytes."""
     name: str
     """Its class and the file that it was made from."""
+    label: int
+    """-1 where there is no such class."""
 
 
 def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
@@ -52,7 +54,8 @@ def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
             if record.image:
                 key = "?" if record.label is None else manifest.class_keys[record.label]
                 digest = hashlib.sha256(record.image).digest()[:16]
-                check.pictures[number] = Stored(digest, f"{key}/{printable(record.file_name)}")
+                name = f"{key}/{printable(record.file_name)}"
+                check.pictures[number] = Stored(digest, name, -1 if record.label is None else record.label)
             number += 1
     except tf.errors.OpError as fault:
         # The length of the next record is lost with this one, so the rest cannot be read.

@@ -8,6 +8,7 @@ TensorFlow writes the records: its start costs a worker some seconds, but the fr
 masked CRC-32C) stays TensorFlow's own instead of a copy of ours.
 """
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -65,14 +66,18 @@ class _Writing:
         self._unreadable: list[Unreadable] = []
         self._repaired: list[Repaired] = []
         self._sums = PixelSums(task.size, task.channels) if task.split == "train" else None
+        self._digests: list[int] = []
         self._advance = Advance()
         self._reported = time.monotonic()
 
     def add(self, item: Item, writer: tf.io.TFRecordWriter) -> None:
         """Takes one picture from file to record."""
         square = self._load(item)
-        if square is not None:
+        if square is None:
+            self._digests.append(0)
+        else:
             image = encode_picture(square, self._task.encoding, self._task.quality)
+            self._digests.append(int.from_bytes(hashlib.sha256(image).digest()[:8], "little"))
             writer.write(encode_example(image, item.label, item.file_name))
             self.class_counts[item.label] += 1
             self._advance.bytes += len(image)
@@ -87,7 +92,8 @@ class _Writing:
         """The picture, ready to be stored, or None where it has to be left out."""
         repairs: list[str] = []
         try:
-            square = load_square(item.read(), self._task.size, repairs, item.file_name, self._task.channels)
+            task = self._task
+            square = load_square(item.read(), task.size, repairs, item.file_name, task.channels, task.exif)
         except (UnreadablePicture, OSError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or str(fault) or type(fault).__name__
             entry = Unreadable(split=self._task.split, file=item.where, reason=reason)
@@ -113,7 +119,7 @@ class _Writing:
             unreadable=self._unreadable,
             repaired=self._repaired,
         )
-        return ShardResult(summary, self._sums)
+        return ShardResult(summary, self._sums, np.array(self._digests, np.uint64))
 
 
 def _finish(unfinished: Path, final: Path, records: int) -> Shard:

@@ -100,6 +100,14 @@ class FilePart:
 AnyItem = TypeVar("AnyItem", bound=Item)
 
 
+def class_counts(items: Sequence[Item], num_classes: int) -> list[int]:
+    """How many of the pictures each class has, in label order."""
+    counts = [0] * num_classes
+    for item in items:
+        counts[item.label] += 1
+    return counts
+
+
 def shuffled(items: Sequence[AnyItem], seed: int) -> list[AnyItem]:
     """The items in an order drawn by the seed, so that any run of them is a fair sample.
 

@@ -3,7 +3,8 @@
     alexnet-tf verify DATA [--sample]
 
 Every shard's presence, size and SHA-256, every record's checksum, label and picture, the counts, that no picture is in
-two splits, and that the statistics belong to the records. Each fault is one line that names the shard and the record.
+two splits or under two labels, and that the statistics belong to the records. Each fault is one line that names the
+shard and the record.
 For a quick look --sample takes a few records, and draws them.
 """
 
@@ -34,19 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     import tensorflow as tf
 
     from tfrecords.sample import look_at_sample
-    from tfrecords.whole_check import REMOVE_ONE, find_faults
+    from tfrecords.whole_check import NOTES, REMOVE_ONE, REMOVE_WRONG, find_faults
 
     with contextlib.suppress(RuntimeError):  # already in use, then so be it
         tf.config.set_visible_devices([], "GPU")  # decoding needs none, and a training may use it
+    notes: list[str] = []
     if options.sample is None:
-        found = find_faults(options.data, manifest)
+        found = find_faults(options.data, manifest, notes)
     else:
         found = look_at_sample(options.data, manifest, options.sample, sheet)
     faults = doubles = 0
     for fault in found:
         tqdm.write(fault)
         faults += 1
-        doubles += fault.endswith(REMOVE_ONE)
+        doubles += fault.endswith((REMOVE_ONE, REMOVE_WRONG))
     if faults:
         advice = "remove one picture of each pair named above, then convert again" if doubles else "convert again"
         print(f"error: {faults} fault{'s' * (faults > 1)} in {options.data}: {advice}", file=sys.stderr)
@@ -56,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.sample is not None:
         print(f"ok: a sample of {options.data}, sound; it should hold {counted} records; see {sheet}")
         return DONE
-    print(f"ok: {options.data} holds {counted} records of {manifest.num_classes} classes, all sound")
+    for note in notes[:NOTES]:
+        print(f"note: {note}", file=sys.stderr)
+    also = f"; {len(notes)} pictures are under different labels, as they were published" if notes else ""
+    print(f"ok: {options.data} holds {counted} records of {manifest.num_classes} classes, all sound{also}")
     for name, split in manifest.splits.items():
         print(f"  {name}: {min(split.class_counts)} to {max(split.class_counts)} images a class")
     return DONE

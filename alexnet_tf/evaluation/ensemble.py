@@ -1,6 +1,7 @@
 """Error rates over every picture of a split: of one net, or of several whose probabilities are averaged (section 6)."""
 
 import abc
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
+from tfrecords.exif import Exif
 from tfrecords.manifest import Manifest, check_shards
 
 Report = Callable[[str], None]
@@ -60,6 +62,16 @@ class Net(abc.ABC):
                 "was trained on with --data"
             )
 
+    def tell_other_exif(self, exif: Exif, pictures: Pictures) -> None:
+        """Warns where the net learned from pictures that were turned otherwise than these; `exif` is the net's."""
+        own = pictures.manifest.exif
+        if exif != own:
+            print(
+                f"warning: {self.name} learned from data converted with --exif {exif}, {pictures.data} was converted "
+                f"with --exif {own}: pictures taken with the camera turned lie otherwise there",
+                file=sys.stderr,
+            )
+
     def load(self, towers: Towers, report: Report) -> None:  # noqa: B027  not every net has something to do here
         """Called for every net before the first is evaluated, to tell early what can be told early."""
 
@@ -98,6 +110,7 @@ class EvaluatedRun(Net):
         config = self.run.config
         model, checkpoint = trained_network(self.run, self.towers, self.which)
         self.report(f"weights of {self.name}: {CheckpointFacts.of(self.run, checkpoint)}")
+        self.tell_other_exif(self.run.exif(checkpoint), pictures)
         batches = evaluation_batches(
             pictures.data, pictures.manifest, split=pictures.split, batch_size=pictures_at_once(config, views)
         )

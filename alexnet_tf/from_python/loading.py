@@ -72,7 +72,7 @@ def _what_it_is(path: Path) -> str:
 
 def _of_run(run: Run, which: Which) -> Net:
     network, checkpoint = trained_network(run, Towers.unplaced(), which)
-    prepared = Prepared(network, run.config.preset.augment, run.statistics)
+    prepared = Prepared(network, run.config.preset.augment, run.statistics, run.exif(checkpoint))
     return _of_prepared(f"run {run.path}, {CheckpointFacts.of(run, checkpoint)}", run.classes, prepared)
 
 
@@ -90,11 +90,11 @@ def _of_preset(preset: str, classes: int | Sequence[str] | None, seed: int) -> N
 
 
 def _of_prepared(description: str, classes: Classes, prepared: Prepared) -> Net:
-    return Net(description, classes, prepared.answer, lambda: prepared)
+    return Net(description, classes, prepared.answer, lambda: prepared, prepared.exif)
 
 
 def _of_export(model: ExportedModel) -> Net:
-    return Net(f"exported model {model.path}", model.classes, model.answer, lambda: _built_anew(model))
+    return Net(f"exported model {model.path}", model.classes, model.answer, lambda: _built_anew(model), model.exif)
 
 
 def _built_anew(model: ExportedModel) -> Prepared:
@@ -123,4 +123,4 @@ def _built_anew(model: ExportedModel) -> Prepared:
         raise UserError(f"the weights in {model.path} do not fit its settings; export the run again")
     for name, variable in variables.items():
         variable.assign(values[name])
-    return Prepared(network, config.preset.augment, statistics)
+    return Prepared(network, config.preset.augment, statistics, model.exif)

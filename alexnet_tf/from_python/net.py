@@ -20,6 +20,7 @@ from alexnet_tf.serving.answers import most_probable
 from alexnet_tf.serving.exported_model import SIGNATURES
 from alexnet_tf.serving.picture_files import OK, read_files
 from alexnet_tf.settings.recipe import Augmentation
+from tfrecords.exif import Exif
 from tfrecords.statistics import Statistics
 
 FILES_AT_ONCE = 32
@@ -62,10 +63,12 @@ class Prepared:
     network: Network
     augment: Augmentation
     statistics: Statistics
+    exif: Exif = "ignore"
+    """Whether picture files are turned by their EXIF orientation, as in training."""
 
     def views(self, files: tf.Tensor, views: int = 1) -> Rows:
         """From picture files, string (N,), to views, float32 (N, views, size, size, channels)."""
-        pictures, status = _reader(self.network.settings.stored_shape)(files)
+        pictures, status = _reader(self.network.settings.stored_shape, self.exif)(files)
         return evaluation_views(pictures, views, self.augment, self.statistics), status
 
     def answer(self, files: tf.Tensor, views: int) -> Rows:
@@ -80,11 +83,11 @@ class Prepared:
 
 
 @functools.cache
-def _reader(stored_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], Rows]:
+def _reader(stored_shape: tuple[int, int, int], exif: Exif) -> Callable[[tf.Tensor], Rows]:
     """Takes picture files, string (N,), to pictures of that shape; one for all networks, for tracing takes seconds."""
     spec = tf.TensorSpec((None,), tf.string)
     return tf.function(
-        lambda files: read_files(files, stored_shape, tf.identity), input_signature=[spec], autograph=False
+        lambda files: read_files(files, stored_shape, tf.identity, exif=exif), input_signature=[spec], autograph=False
     )
 
 
@@ -104,9 +107,12 @@ class Net:
       >>> net.keras_model.summary()
     """
 
-    def __init__(self, description: str, classes: Classes, answer: Answer, prepared: Callable[[], Prepared]) -> None:
+    def __init__(
+        self, description: str, classes: Classes, answer: Answer, prepared: Callable[[], Prepared], exif: Exif
+    ) -> None:
         self._description = description
         self._answer = answer
+        self._exif: Exif = exif
         self._prepared = functools.cache(prepared)
         self.classes = classes
         """`keys` (names of folders) and `names` of its classes, both in label order."""
@@ -126,7 +132,7 @@ class Net:
         """
         if views not in SIGNATURES:
             raise UserError(f"views is {views}: give 1 or 10")
-        found = _rows(pictures, lambda files: self._answer(files, views))
+        found = self._rows(pictures, lambda files: self._answer(files, views))
         probabilities = found if found is not None else np.zeros((0, len(self.classes.keys)), np.float32)
         best = probabilities.argmax(axis=1)
         return Predictions(
@@ -163,7 +169,7 @@ class Net:
             views, status = prepared.views(files)
             return network.concatenate_features(network.features(views[:, 0], layer)), status
 
-        found = _rows(pictures, of_files)
+        found = self._rows(pictures, of_files)
         width = sum(int(np.prod(shape)) for shape in network.feature_shapes[layer])
         return found if found is not None else np.zeros((0, width), np.float32)
 
@@ -177,7 +183,7 @@ class Net:
           UserError: a picture cannot be used.
         """
         prepared = self._prepared()
-        found = _rows(pictures, prepared.views)
+        found = self._rows(pictures, prepared.views)
         shape = prepared.network.picture_shape
         return found[:, 0] if found is not None else np.zeros((0, *shape), np.float32)
 
@@ -200,20 +206,19 @@ class Net:
         prepared = self._prepared()
         return KerasNetwork(prepared.network, divided=set(prepared.augment.color_divisors) != {1.0})
 
+    def _rows(self, pictures: Pictures, function: Callable[[tf.Tensor], Rows]) -> np.ndarray | None:
+        """What a function of picture files gives, a row a picture; None where there are none.
 
-def _rows(pictures: Pictures, function: Callable[[tf.Tensor], Rows]) -> np.ndarray | None:
-    """What a function of picture files gives, a row a picture; None where there are none.
-
-    Raises:
-      UserError: names every picture that cannot be used.
-    """
-    files = picture_files(pictures)
-    rows, faults = [], []
-    while some := list(itertools.islice(files, FILES_AT_ONCE)):
-        found, status = function(tf.constant([file.content for file in some]))
-        rows.append(found.numpy())
-        reasons = [reason.decode() for reason in status.numpy()]
-        faults += [f"{file.name}: {reason}" for file, reason in zip(some, reasons, strict=True) if reason != OK]
-    if faults:
-        raise UserError("; ".join(faults))
-    return np.concatenate(rows) if rows else None
+        Raises:
+          UserError: names every picture that cannot be used.
+        """
+        files = picture_files(pictures, self._exif)
+        rows, faults = [], []
+        while some := list(itertools.islice(files, FILES_AT_ONCE)):
+            found, status = function(tf.constant([file.content for file in some]))
+            rows.append(found.numpy())
+            reasons = [reason.decode() for reason in status.numpy()]
+            faults += [f"{file.name}: {reason}" for file, reason in zip(some, reasons, strict=True) if reason != OK]
+        if faults:
+            raise UserError("; ".join(faults))
+        return np.concatenate(rows) if rows else None

@@ -12,7 +12,8 @@ from PIL import Image
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.paths import AnyPath
-from alexnet_tf.serving.answers import readable_picture, readable_picture_file
+from alexnet_tf.serving.given_pictures import file_for_model, judged_picture, picture_for_model
+from tfrecords.exif import Exif
 
 Picture: TypeAlias = AnyPath | bytes | npt.NDArray[np.uint8] | Image.Image
 """A file's path or its bytes; uint8 pixels (H, W), (H, W, 1) or (H, W, 3); or one of Pillow's pictures."""
@@ -27,15 +28,19 @@ class NamedFile(NamedTuple):
     content: bytes
 
 
-def picture_files(pictures: Pictures) -> Iterator[NamedFile]:
+def picture_files(pictures: Pictures, exif: Exif) -> Iterator[NamedFile]:
     """Each picture as the bytes of a picture file, read when it is its turn.
 
     Pixels become a PNG file, which keeps every one of them.
 
+    Args:
+      pictures: one or several.
+      exif: of the network, as `judged_picture` takes it.
+
     Raises:
       UserError: a file cannot be read or holds no picture, or an array holds no uint8 pixels.
     """
-    return (_file(picture, f"picture {number}") for number, picture in enumerate(_one_by_one(pictures)))
+    return (_file(picture, f"picture {number}", exif) for number, picture in enumerate(_one_by_one(pictures)))
 
 
 def _one_by_one(pictures: Any) -> Iterable[Any]:
@@ -56,12 +61,12 @@ def _is_array(pictures: Any) -> bool:
     return hasattr(pictures, "__array__")
 
 
-def _file(picture: Any, name: str) -> NamedFile:
+def _file(picture: Any, name: str, exif: Exif) -> NamedFile:
     if isinstance(picture, str | os.PathLike):
         path = Path(picture)
-        return NamedFile(f"picture {path}", readable_picture(path))
+        return NamedFile(f"picture {path}", judged_picture(picture_for_model(path), f"picture {path}", exif))
     if isinstance(picture, bytes):
-        return NamedFile(name, readable_picture_file(picture, name))
+        return NamedFile(name, judged_picture(file_for_model(picture, name), name, exif))
     if isinstance(picture, Image.Image):
         return NamedFile(name, _png(picture.convert("RGB")))
     if _is_array(picture):

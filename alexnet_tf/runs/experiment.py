@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.settings.config import Config, by_name, in_force
+from tfrecords.exif import Exif
 from tfrecords.manifest import Manifest, Split
 from tfrecords.statistics import Statistics
 
@@ -60,6 +61,8 @@ class Experiment(BaseModel):
     """Digest."""
     data: dict[str, SplitDigest] | None
     """By split; None for weights that came from elsewhere and were trained on nothing here."""
+    exif: Exif = "ignore"
+    """Whether its pictures were turned by their EXIF orientation."""
 
     @staticmethod
     def of(config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None) -> "Experiment":
@@ -67,12 +70,18 @@ class Experiment(BaseModel):
         settings = deciding_settings(config)
         settings[WORKERS] = _number_of_workers(settings[WORKERS])
         data = {name: SplitDigest.of(split) for name, split in manifest.splits.items()} if manifest else None
-        return Experiment(settings=settings, classes=classes.digest(), statistics=statistics.digest(), data=data)
+        return Experiment(
+            settings=settings,
+            classes=classes.digest(),
+            statistics=statistics.digest(),
+            data=data,
+            exif=manifest.exif if manifest else "ignore",
+        )
 
 
 def same_experiment(before: Experiment, now: Experiment) -> bool:
     """Whether one can resume from the other's checkpoint."""
-    if (before.classes, before.statistics) != (now.classes, now.statistics):
+    if (before.classes, before.statistics, before.exif) != (now.classes, now.statistics, now.exif):
         return False
     if before.data is not None and now.data is not None and changed_data(before.data, now.data):
         return False

@@ -72,6 +72,11 @@ def check_same_experiment(run: Path, checkpoint: Path, saved: Experiment, now: E
             f"{config.data.dir} {change}: other data than checkpoint {checkpoint} was trained on; use its own or "
             "another --run"
         )
+    if saved.data is not None and now.data is not None and saved.exif != now.exif:
+        raise UserError(
+            f"{config.data.dir} was converted with --exif {now.exif}, and checkpoint {checkpoint} was trained on data "
+            f"converted with --exif {saved.exif}; convert with that again, use its own data or another --run"
+        )
 
 
 def check_unbound(run: Path, checkpoint: Path) -> None:

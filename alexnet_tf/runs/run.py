@@ -17,6 +17,7 @@ from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
 from alexnet_tf.runs.records import Record, read_record
 from alexnet_tf.settings.config import Config, parse_config
+from tfrecords.exif import Exif
 from tfrecords.manifest import MANIFEST_FILE
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -75,6 +76,11 @@ class Run:
             self._check_own(checkpoint, record.experiment)
         check_files(checkpoint, record)
         return checkpoint
+
+    def exif(self, checkpoint: Path) -> Exif:
+        """Whether the pictures that a checkpoint was trained on were turned by their EXIF orientation."""
+        experiment = read_record(checkpoint).experiment
+        return experiment.exif if experiment else "ignore"
 
     def _check_own(self, checkpoint: Path, saved: Experiment) -> None:
         """Checks that the run's files are those that the checkpoint was saved with."""

@@ -1,7 +1,11 @@
 """Reading pictures and printing a table of names and probabilities, for predict and client. No TensorFlow here."""
 
+import argparse
+import csv
+import io
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +15,8 @@ from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import open_to_read
 from alexnet_tf.runs.classes import Classes
 from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
-from tfrecords.picture_structure import UnreadablePicture, essence
+
+Form = Literal["table", "json", "csv"]
 
 
 def read_picture(path: AnyPath) -> bytes:
@@ -31,29 +36,6 @@ def read_picture(path: AnyPath) -> bytes:
     return content
 
 
-def readable_picture(path: AnyPath) -> bytes:
-    """A picture file as an exported model of any version may be given it; see `readable_picture_file`.
-
-    Raises:
-      UserError: it cannot be read, or it is no picture that may be read.
-    """
-    path = Path(path)
-    return readable_picture_file(read_picture(path), f"picture {path}")
-
-
-def readable_picture_file(file: bytes, name: str) -> bytes:
-    """A picture file without what nobody needs; exports of earlier versions do not judge it themselves.
-
-    Raises:
-      UserError: it is damaged, or takes too much work.
-    """
-    try:
-        found = essence(file, thorough=True)
-    except UnreadablePicture as fault:
-        raise UserError(f"{name}: {fault}") from fault
-    return file if found.cut else found.file
-
-
 def most_probable(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
     """The most probable classes of a picture: label, name and probability of each; of equal ones the first.
 
@@ -67,6 +49,40 @@ def most_probable(probabilities: np.ndarray, classes: Classes, count: int) -> li
         {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
         for i in order
     ]
+
+
+def add_form(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose the `form` of answers."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json",
+        help="print JSON instead of a table; probabilities from 0 to 1")  # fmt: skip
+    form.add_argument("--csv", dest="form", action="store_const", const="csv",
+        help="print CSV: a class of a file a line, probabilities from 0 to 1")  # fmt: skip
+    parser.set_defaults(form="table")
+
+
+def answers_in(form: Form, answers: dict[str, list[dict[str, Any]]], *, in_ascii: bool = False) -> str:
+    """The answers as text.
+
+    Args:
+      form: a table for people; JSON, by file a list of label, name and probability; or CSV, a class of a file a line.
+      answers: by the picture's path, the most probable class first.
+      in_ascii: whether JSON is to hold no other letters.
+    """
+    if form == "json":
+        return json.dumps(answers, indent=1, ensure_ascii=in_ascii)
+    return answer_csv(answers) if form == "csv" else answer_table(answers)
+
+
+def answer_csv(answers: dict[str, list[dict[str, Any]]]) -> str:
+    """A line for each class of each picture, behind a line of column names; no line end behind the last."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "rank", "label", "name", "probability"))
+    for path, top in answers.items():
+        for rank, one in enumerate(top, 1):
+            writer.writerow((path, rank, one["label"], one["name"], f"{one['probability']:.6f}"))
+    return text.getvalue().rstrip("\n")
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

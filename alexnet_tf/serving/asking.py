@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.serving.answers import read_picture
+from alexnet_tf.serving.given_pictures import picture_for_model, picture_paths
 from alexnet_tf.serving.transport import Transport
 
 
@@ -16,7 +16,7 @@ def ask(
 
     Args:
       transport: to the server.
-      paths: picture files.
+      paths: picture files, folders and patterns.
       count: pictures in a request at most.
       max_bytes: of a request on the wire at most.
       report: gets a line for each picture that cannot be read, sent or answered.
@@ -24,7 +24,8 @@ def ask(
     Raises:
       UserError: the server cannot be reached, or refuses a request.
     """
-    for batch in batches(_readable(paths, max_bytes, transport, report), count, max_bytes, transport):
+    files = _readable(picture_paths(paths, report), max_bytes, transport, report)
+    for batch in batches(files, count, max_bytes, transport):
         for (path, _), answer in zip(batch, transport.predict([file for _, file in batch]), strict=True):
             if answer.status != "ok":
                 report(f"picture {path}: {answer.status}")
@@ -39,7 +40,7 @@ def _readable(
     """The picture files that can be read and sent, each with its path."""
     for path in paths:
         try:
-            file = read_picture(path)
+            file = picture_for_model(path)
         except UserError as fault:
             report(str(fault))
             continue

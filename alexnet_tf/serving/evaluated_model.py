@@ -41,6 +41,7 @@ class EvaluatedModel(Net):
 
     def probabilities(self, pictures: Pictures, views: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Net`; from the stored files, which the model prepares itself."""
+        self.tell_other_exif(self.model.exif, pictures)
         files = evaluation_files(pictures.data, pictures.manifest, split=pictures.split, batch_size=FILES_AT_ONCE)
         bar = progress_bar(pictures.count, desc=str(self.path))
         return class_probabilities(lambda files: self.model.answer(files, views)[0], files, bar)

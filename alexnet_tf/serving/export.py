@@ -23,6 +23,7 @@ from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
 from alexnet_tf.serving.versions import Report, model_name, new_version
 from alexnet_tf.serving.warm_up import write_warm_up
 from alexnet_tf.towers import Towers
+from tfrecords.exif import Exif
 
 
 def export_run(
@@ -61,14 +62,27 @@ def export_run(
         for run, (_, checkpoint) in zip(runs, loaded, strict=True):
             report(f"weights of run {run.path}: {CheckpointFacts.of(run, checkpoint)}")
         variables = [_lay_out(model) for model, _ in loaded]
-        members = [ServedNet(model, run) for (model, _), run in zip(loaded, runs, strict=True)]
+        exif = _exif_of(runs, [checkpoint for _, checkpoint in loaded])
+        members = [ServedNet(model, run, exif) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)
         signatures = net.signatures()
         with faults_of(finished):
             write_saved_model(folder, _joined(variables), signatures)
-            write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], license_text)
+            write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], exif, license_text)
             write_warm_up(folder, model_name(out), signatures)
     return finished
+
+
+def _exif_of(runs: list[Run], checkpoints: list[Path]) -> Exif:
+    """What the model does about EXIF orientation: as the data that its nets were trained on."""
+    first, *others = [run.exif(checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)]
+    for run, other in zip(runs[1:], others, strict=True):
+        if other != first:
+            raise UserError(
+                f"--run {run.path} was trained on data converted with --exif {other}, {runs[0].path} with --exif "
+                f"{first}: they see a picture in different ways, so export each by itself"
+            )
+    return first
 
 
 def _check_ensemble(runs: list[Run]) -> None:

@@ -12,10 +12,12 @@ from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.serving.answers import most_probable, readable_picture
-from alexnet_tf.serving.metadata import read_model_file
+from alexnet_tf.serving.answers import most_probable
+from alexnet_tf.serving.given_pictures import judged_picture, picture_for_model
+from alexnet_tf.serving.metadata import exif_of, read_model_file
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
+from tfrecords.exif import Exif
 
 TRANSPOSED_KERNEL = "transposed_kernel"
 """What an export calls a fully connected layer's kernel, which it holds transposed."""
@@ -35,6 +37,8 @@ class ExportedModel:
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
+        self.exif: Exif = exif_of(self.metadata)
+        """Whether it turns picture files by their EXIF orientation."""
         self._loaded = _load(self.path)
         self.signatures = self._loaded.signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
@@ -86,7 +90,8 @@ class ExportedModel:
         Raises:
           UserError: it cannot be read or used; names it and says why.
         """
-        probabilities, status = self.answer(tf.constant([readable_picture(path)]))
+        file = judged_picture(picture_for_model(path), f"picture {path}", self.exif)
+        probabilities, status = self.answer(tf.constant([file]))
         if status.numpy()[0].decode() != OK:
             raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
         return probabilities.numpy()[0]

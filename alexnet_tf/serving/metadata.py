@@ -1,6 +1,7 @@
 """The metadata beside the graph, in a version's `assets.extra`, which TensorFlow Serving ignores."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
 from alexnet_tf.serving.versions import ASSETS, CLASSES_FILE, CLASSES_REMEDY, MAKER, MODEL_FILE, STATISTICS_COPY
+from tfrecords.exif import Exif
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
 
 
-def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], license_text: str | None) -> None:
+def write_metadata(
+    folder: Path, runs: list[Run], checkpoints: list[Path], exif: Exif, license_text: str | None
+) -> None:
     """Writes all of them into a version's folder: of a single net its statistics, too, to build it anew from Python."""
     (folder / ASSETS).mkdir(exist_ok=True)
     (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
@@ -32,6 +36,7 @@ def write_metadata(folder: Path, runs: list[Run], checkpoints: list[Path], licen
         "made_by": MAKER,  # without it, `alexnet-tf export --keep` leaves the folder alone
         "classes": runs[0].num_classes,
         "nets": [_net(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)],
+        "exif": exif,
         "commit": commit(),
         "exported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "tensorflow": tf.__version__,
@@ -64,6 +69,11 @@ def read_model_file(folder: AnyPath) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return metadata if isinstance(metadata, dict) else None
+
+
+def exif_of(metadata: Mapping[str, Any] | None) -> Exif:
+    """Whether a model of these metadata turns pictures by their EXIF orientation; those of earlier versions do not."""
+    return "apply" if metadata and metadata.get("exif") == "apply" else "ignore"
 
 
 def _net(run: Run, checkpoint: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from alexnet_tf.serving.faults import faults_of
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.versions import CLASSES_FILE, MODEL_FILES, README_FILE, STATISTICS_COPY, Report, new_version
 from alexnet_tf.towers import Towers
+from tfrecords.exif import Exif
 
 OtherFormat = Literal["onnx", "litert"]
 OPSET = 18
@@ -71,8 +72,10 @@ def export_other_format(
         with faults_of(finished):
             folder.mkdir()
             (folder / model_file).write_bytes(content)
-            write_metadata(folder, [run], [checkpoint], license_text)
-            (folder / README_FILE).write_text(_read_me(run, finished, model_format), encoding="utf-8")
+            write_metadata(folder, [run], [checkpoint], run.exif(checkpoint), license_text)
+            (folder / README_FILE).write_text(
+                _read_me(run, run.exif(checkpoint), finished, model_format), encoding="utf-8"
+            )
     return finished
 
 
@@ -141,7 +144,7 @@ NEEDS = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
 TITLES = {"onnx": "ONNX", "litert": "LiteRT"}
 
 
-def _read_me(run: Run, folder: Path, model_format: OtherFormat) -> str:
+def _read_me(run: Run, exif: Exif, folder: Path, model_format: OtherFormat) -> str:
     preset = run.config.preset
     network, augment = preset.network, preset.augment
     stored, crop = network.stored_size, network.image_size
@@ -154,6 +157,10 @@ def _read_me(run: Run, folder: Path, model_format: OtherFormat) -> str:
     gray = "" if network.channels == 3 else f'.convert("{colors}")'
     axis = "" if network.channels == 3 else "[..., None]"
     far = (stored - crop) // 2
+    applied = exif == "apply"
+    turned = "Turn it as its EXIF orientation says." if applied else "EXIF orientation is not applied."
+    opened = "ImageOps.exif_transpose(Image.open(path))" if applied else "Image.open(path)"
+    imported = "Image, ImageOps" if applied else "Image"
     return f"""\
 # {folder.parent.name}, version {folder.name}, as {TITLES[model_format]}
 
@@ -162,7 +169,7 @@ It gives `{OUTPUT}`, float32 (N, {run.num_classes}), in the order of `{CLASSES_F
 
 A picture is prepared like this, or the numbers are not those of the network:
 
-1. Decode it to RGB. EXIF orientation is not applied.
+1. Decode it to RGB. {turned}
 2. Resize it so that its shorter side has {stored} pixels: bicubic, with antialiasing.
    Take the central {stored}x{stored}.
 3. Pixels are {order}, from 0 to 255. Subtract the mean (`{STATISTICS_COPY}`); the result is {scale}.
@@ -172,7 +179,7 @@ A picture is prepared like this, or the numbers are not those of the network:
 import json
 
 import numpy as np
-from PIL import Image
+from PIL import {imported}
 
 mean = np.load("{STATISTICS_COPY}")["mean_image"].astype(np.float32)  # ({stored}, {stored}, {network.channels})
 with open("{CLASSES_FILE}", encoding="utf-8") as file:
@@ -180,7 +187,7 @@ with open("{CLASSES_FILE}", encoding="utf-8") as file:
 
 
 def prepare(path):
-    picture = Image.open(path).convert("RGB")
+    picture = {opened}.convert("RGB")
     size = [round(side * {stored} / min(picture.size)) for side in picture.size]
     left, top = [(side - {stored}) // 2 for side in size]
     picture = picture.resize(size, Image.Resampling.BICUBIC).crop((left, top, left + {stored}, top + {stored})){gray}

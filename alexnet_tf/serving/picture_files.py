@@ -12,9 +12,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.serving.exif_orientation import file_orientation
 from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_structure import OK as OK
 from alexnet_tf.serving.picture_structure import jpeg_status, png_essence, png_header_status
+from tfrecords.exif import Exif
 from tfrecords.picture_kinds import (
     DAMAGED,
     GIF_SIGN,
@@ -36,7 +38,11 @@ Map = Callable[[tf.Tensor], tf.Tensor]
 
 
 def read_files(
-    files: tf.Tensor, stored_shape: tuple[int, int, int], prepare: Map, unpack: Map = tf.identity
+    files: tf.Tensor,
+    stored_shape: tuple[int, int, int],
+    prepare: Map,
+    unpack: Map = tf.identity,
+    exif: Exif = "ignore",
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads every file that can be read, and says of the others what is wrong.
 
@@ -45,12 +51,13 @@ def read_files(
       stored_shape: height, width and channels to which a picture is brought first, those of the records.
       prepare: takes one such picture, float32, to what is wanted, of any fixed shape.
       unpack: takes one of `files` to the picture file in it; may fail like all the rest.
+      exif: whether pictures are turned by their EXIF orientation, as those of the records were.
 
     Returns:
       The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
     """
     nothing = tf.zeros_like(prepare(tf.zeros(stored_shape)))
-    read_file = _reader(stored_shape)
+    read_file = _reader(stored_shape, exif)
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, status = read_file(unpack(file))
@@ -67,16 +74,20 @@ def read_files(
 
 
 @functools.cache
-def _reader(stored_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def _reader(stored_shape: tuple[int, int, int], exif: Exif) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Takes a file to its picture, float32 of that shape, zeros where it cannot be used, and its status.
 
     Traced once for all signatures of all models, for there is much in it, and nothing that differs.
     """
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        file, status = inspect_file(file)
-        picture = tf.cond(status == OK, lambda: picture_from_file(file, stored_shape), lambda: tf.zeros(stored_shape))
-        return picture, status
+        needed, status = inspect_file(file)
+
+        def picture() -> tf.Tensor:
+            orientation = file_orientation(file) if exif == "apply" else None
+            return picture_from_file(needed, stored_shape, orientation)
+
+        return tf.cond(status == OK, picture, lambda: tf.zeros(stored_shape)), status
 
     return tf.function(read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 

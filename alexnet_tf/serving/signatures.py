@@ -29,6 +29,7 @@ from alexnet_tf.pictures.preparation import center_crop, evaluation_views
 from alexnet_tf.pictures.resizing import picture_from_pixels
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import OK, Map, judge_size, read_files
+from tfrecords.exif import Exif
 from tfrecords.schema import KEY_IMAGE
 
 TOP = 5
@@ -50,8 +51,10 @@ class ServedNet:
     nets = 1
     """How many networks an answer is the mean of."""
 
-    def __init__(self, model: Network, run: Run) -> None:
+    def __init__(self, model: Network, run: Run, exif: Exif = "ignore") -> None:
+        """Prepares the signatures; `exif` tells whether picture files are turned by their EXIF orientation."""
         self.run = run
+        self.exif: Exif = exif
         self.model = model
         crop = model.picture_shape
         self.stored_shape = model.settings.stored_shape
@@ -147,7 +150,7 @@ class ServedNet:
         return {"classes": tf.concat([first[:, None], names[:, 1:]], axis=1), "scores": scores}
 
     def _read(self, files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
-        return read_files(files, self.stored_shape, prepare, unpack)
+        return read_files(files, self.stored_shape, prepare, unpack, self.exif)
 
     def _answer(self, views: tf.Tensor, status: tf.Tensor) -> Outputs:
         probabilities = self._probabilities(_never_empty(views))[: tf.size(status)]
@@ -177,13 +180,13 @@ class ServedEnsemble(ServedNet):
     but `features` and `network`, which are those of a single net.
 
     Args:
-      members: nets of the same classes and with crops of one size.
+      members: nets of the same classes, with crops of one size and one way with EXIF orientation.
     """
 
     def __init__(self, members: list[ServedNet]) -> None:
         self.members = members
         self.nets = len(members)
-        super().__init__(members[0].model, members[0].run)
+        super().__init__(members[0].model, members[0].run, members[0].exif)
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""

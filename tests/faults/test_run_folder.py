@@ -201,6 +201,12 @@ class TestData:
         line = refusal(lambda: resume(run, f"data.dir={data}", steps=10))
         assert f"{data} holds other training records (24 now, 24 then)" in line
 
+    def test_pictures_that_were_turned_in_another_way(self, run: Path, resume: Resume, data: Path) -> None:
+        manifest = load_manifest(data)
+        write_manifest(data, manifest.model_copy(update={"exif": "ignore"}))
+        line = refusal(lambda: resume(run, f"data.dir={data}", steps=10))
+        assert f"{data} was converted with --exif ignore" in line and "with --exif apply" in line
+
     def test_another_validation_split(self, run: Path, resume: Resume, tiny_data: Path, tmp_path: Path) -> None:
         shutil.copytree(tiny_data.parent / "val", tmp_path / "fewer")
         for folder in (tmp_path / "fewer").iterdir():

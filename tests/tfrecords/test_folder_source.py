@@ -28,6 +28,11 @@ def make(root: Path, *paths: str) -> FolderSource:
 def test_lists_all_that_is_not_hidden_sorted(tmp_path: Path) -> None:
     source = make(tmp_path, "train/b/2.png", "train/b/10.png", "train/a/x.jpg", "val/a/1", "val/b/1")
     (tmp_path / "train/a/.DS_Store").write_bytes(b"hidden")
+    for left in ("Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX/._1.png", "deep/thumbs.DB"):
+        (tmp_path / "train/b" / left).parent.mkdir(exist_ok=True)
+        (tmp_path / "train/b" / left).write_bytes(b"left by a system")
+    (tmp_path / "train/__MACOSX").mkdir()
+    (tmp_path / "train/@eaDir").mkdir()
     (tmp_path / "train/a/folder").mkdir()
     (tmp_path / "train/.hidden").mkdir()
     (tmp_path / "train/readme.txt").write_text("not a class")

@@ -58,7 +58,7 @@ def _loaded(version: Path) -> object:
 
 @pytest.fixture(scope="session")
 def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
-    """The exported model of a preset, made once."""
+    """The exported model of a preset, made once; it turns pictures by their EXIF orientation."""
     root = tmp_path_factory.mktemp("exported")
 
     @functools.cache
@@ -68,11 +68,12 @@ def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPa
             update={
                 "class_keys": [f"n{number:08d}" for number in range(CLASSES)],
                 "class_names": [f"class {number}, größer" for number in range(CLASSES)],
+                "exif": "apply",
             }
         )
         with pytest.MonkeyPatch.context() as patch:
             shrink_net(patch)
-            write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3)
+            write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3, bound=True)
             run = open_run(folder / "run")
             net, _ = trained_network(run, Towers.unplaced())
             export_run([run], folder / "alexnet", None, license_text=LICENSE)

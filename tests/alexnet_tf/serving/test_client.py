@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from alexnet_tf import client
@@ -71,7 +72,10 @@ def test_a_bad_picture_is_told_and_the_others_are_named(
     (tmp_path / "notes.jpg").write_text("no picture")
     os.mkfifo(tmp_path / "pipe")
     notes, pipe, missing = (str(tmp_path / name) for name in ("notes.jpg", "pipe", "missing.jpg"))
-    images = [pictures[0], missing, notes, pipe, pictures[1]]
+    with Image.open(pictures[1]) as stored:
+        stored.save(tmp_path / "1.webp", lossless=True)
+    pictures[1] = str(tmp_path / "1.webp")  # which no server reads
+    images = [pictures[0], missing, notes, pipe, str(tmp_path / "*.webp")]
     assert client.main([*images, "--json", *address(any_server, protocol)]) == 1
     printed = capsys.readouterr()
     assert list(json.loads(printed.out)) == pictures[:2]

@@ -18,9 +18,9 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
 def write_opinionated_run(
-    folder: AnyPath, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int
+    folder: AnyPath, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int, *, bound: bool = False
 ) -> None:
-    """A run of one checkpoint with weights scaled to keep the size of the activations."""
+    """A run of one checkpoint with weights scaled to keep the size of the activations; `bound` to the data if asked."""
     overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
                  f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
     config = parse_config("", "test", overrides)
@@ -30,5 +30,8 @@ def write_opinionated_run(
         if name.endswith("/kernel"):
             fan_in = np.prod(variable.shape[:-1])
             variable.assign(variable * np.sqrt(2 / fan_in) / np.std(variable))
-    with TrainingFolder(folder, config, Classes.of(manifest), Statistics.load(data / STATISTICS_FILE)) as training:
+    known = manifest if bound else None
+    with TrainingFolder(
+        folder, config, Classes.of(manifest), Statistics.load(data / STATISTICS_FILE), known
+    ) as training:
         training.save(tf.train.Checkpoint(weights=variables), TrainingState(step=1))
