@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -172,6 +173,22 @@ def test_pictures_come_in_every_form(net: Net, files: list[Path], tmp_path: Path
     assert net.predict(sizes).probabilities.shape == (43, 3)
     assert net.predict([]).probabilities.shape == (0, 3) and net.features([], "f6").shape == (0, 84)
     assert net.prepare([]).shape == (0, 26, 26, 1)
+
+
+@pytest.mark.slow
+def test_pictures_are_turned_where_the_training_pictures_were(net: Net, tmp_path: Path) -> None:
+    upright = smooth("RGB")
+    lying, exif = upright.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6  # a quarter to the right brings it upright
+    lying.save(tmp_path / "phone.jpg", quality=100, subsampling=0, exif=exif)
+    lying.save(tmp_path / "phone.webp", lossless=True, exif=exif)
+    prepared = replace(net._prepared(), exif="apply")
+    turning = Net("", net.classes, prepared.answer, lambda: prepared, "apply")
+    paths = [tmp_path / "phone.jpg", tmp_path / "phone.webp"]
+    for path, (gray_levels, divisor) in zip(paths, ((4, 78.6), (0.1, 78.6)), strict=True):
+        upright_images, lying_images = (net.prepare(np.asarray(one)) for one in (upright, lying))
+        assert np.abs(turning.prepare(path) - upright_images).max() * divisor <= gray_levels
+        assert np.abs(net.prepare(path) - lying_images).max() * divisor <= gray_levels
 
 
 def test_bad_pictures_are_named(net: Net, files: list[Path], tmp_path: Path) -> None:
