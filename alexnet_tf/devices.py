@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_tf.program.errors import DONE, FAULT, run_command
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.towers import set_up_towers
 from alexnet_tf.training.placement_report import measure_placement, report_dict, report_lines
@@ -24,6 +24,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_args(argv)
     config = load_config(arguments.config, arguments.overrides)
+    if arguments.json:
+        check_place(arguments.json)
     towers = set_up_towers(config.devices)
 
     data = config.data.dir

@@ -20,7 +20,7 @@ from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import Classes, how_they_differ
 from alexnet_tf.runs.run import Run, open_run
@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int:
     for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
         for path in paths:
             refuse_pattern(option, path)
+    if arguments.json:
+        check_place(arguments.json)
     runs = [open_run(path) for path in arguments.run]
     if not runs and not (arguments.model and arguments.data):
         parser.error("give a --run, or a --model and its --data")

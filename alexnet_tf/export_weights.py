@@ -13,7 +13,7 @@ from alexnet_tf.networks.network import named_variables
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.caffe_net import NET_NAMES, caffe_layers, prototxt
@@ -35,6 +35,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     arguments = parser.parse_args(argv)
     refuse_pattern("--run", arguments.run)
+    files = [path for path in (arguments.caffemodel, arguments.prototxt, arguments.mean) if path]
+    for path in files:
+        check_place(path)
     run = open_run(arguments.run)
     preset = run.config.model.preset
     if preset not in NET_NAMES:
@@ -47,9 +50,8 @@ def main(argv: list[str]) -> int:
         write_whole(arguments.prototxt, prototxt(NET_NAMES[preset], layers).encode())
     if arguments.mean:
         write_mean_image(arguments.mean, run.statistics.mean_image)
-    for path in (arguments.caffemodel, arguments.prototxt, arguments.mean):
-        if path:
-            print(path)
+    for path in files:
+        print(path)
     return DONE
 
 

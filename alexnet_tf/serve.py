@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import uvicorn
 
 from alexnet_tf.program.arguments import at_least
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
+from alexnet_tf.program.interrupts import heard
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.serving.versions import model_name
 
@@ -99,7 +99,7 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     service = service_of(model, arguments, _report)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in heard():
         loop.add_signal_handler(number, service.stopping.set)
     await serve(service, listener, arguments, last, _report)
     return FAULT if service.batcher.fault else DONE

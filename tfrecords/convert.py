@@ -15,7 +15,6 @@ JPEG of quality 95, unless --encoding raw.
 """
 
 import hashlib
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -54,13 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         options.shards,
         options.max_unreadable,
     )
-    # A polite kill ends like Ctrl-C: half-done shards removed, and a status that says "run me again".
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        refuse_no_text("--out", options.out)
-        convert(make_source(options), options.out, settings, options.workers, tell=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    refuse_no_text("--out", options.out)
+    convert(make_source(options), options.out, settings, options.workers, tell=True)
     return DONE
 
 
@@ -91,7 +85,9 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
         todo = [task for task in tasks if task.file not in merged.files]
         _write_shards(todo, len(tasks), workers, settings, merged)
         manifest = _manifest(source, settings, merged)
-        merged.sums.statistics().save(out / STATISTICS_FILE)
+        statistics = merged.sums.statistics()
+        statistics.save(out / STATISTICS_FILE)
+        manifest = manifest.model_copy(update={"statistics": statistics.digest()})
         # Late, as it loads TensorFlow: a fault in the options should be told at once.
         from tfrecords.tfds_metadata import write_tfds_metadata
 

@@ -1,6 +1,5 @@
 """How a command ends: exit statuses, and faults told in one line instead of a traceback."""
 
-import errno
 import os
 import re
 import signal
@@ -9,6 +8,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from alexnet_tf.program.interrupts import hear_no_more, interrupt_once
 from alexnet_tf.program.standard_streams import end_stdout, take_any_letter
 
 DONE = 0
@@ -32,15 +32,19 @@ class WorkerLost(Exception):
 def run_command(main: Callable[[list[str]], int]) -> None:
     """Runs a command's `main` on the command line's arguments and exits with its status.
 
-    SIGTERM ends it as Ctrl-C does, unless `main` answers it in its own way: what is half-written is removed.
+    SIGTERM, and SIGHUP of a closed terminal, end it as Ctrl-C does, unless `main` answers them in its own way: what is
+    half-written is removed. Once `main` has ended, no signal changes the status any more.
     `--debug` anywhere on the line, or ALEXNET_DEBUG=1, lets a fault's traceback through.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = _debug_wanted()
     take_any_letter()
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     try:
-        status = main(arguments)
+        try:
+            status = main(arguments)
+        finally:
+            hear_no_more()
     except (StoppedBySignal, WorkerLost) as stopped:
         print(stopped, file=sys.stderr)
         status = STOPPED_AFTER_SAVING
@@ -55,10 +59,10 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     except Exception as fault:
         if debug:
             raise
-        print(f"error: {_unforeseen(fault)} (run again with --debug for the traceback)", file=sys.stderr)
+        known = isinstance(fault, OSError) and fault.filename is not None and _what_helps(fault)
+        more = "" if known else " (run again with --debug for the traceback)"
+        print(f"error: {_unforeseen(fault)}{more}", file=sys.stderr)
         status = FAULT
-    finally:
-        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
     reason = end_stdout()
     if reason and status == DONE:
         print(f"error: stdout cannot be written: {reason}", file=sys.stderr)
@@ -100,6 +104,12 @@ def _debug_wanted() -> bool:
     return "--debug" in sys.argv[1:] or os.environ.get("ALEXNET_DEBUG") == "1"
 
 
+def _what_helps(fault: OSError) -> str:
+    from alexnet_tf.program.file_faults import what_helps  # late: it needs this module
+
+    return what_helps(fault)
+
+
 def _unforeseen(fault: Exception) -> str:
     """What a fault is told as that nothing on the way up has put into words."""
     first_line = (str(fault).strip().splitlines() or ["no message"])[0]
@@ -109,8 +119,7 @@ def _unforeseen(fault: Exception) -> str:
         return f"stdout cannot be written: {fault.strerror}"
     if isinstance(fault, OSError) and fault.strerror:
         where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, str | bytes) else ""
-        more = "; raise the limit on open files (ulimit -n)" if fault.errno == errno.EMFILE else ""
-        return f"{where}{fault.strerror}{more}"
+        return f"{where}{fault.strerror}{_what_helps(fault)}"
     if type(fault).__module__.startswith("tensorflow."):
         return "TensorFlow failed: " + " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*", "", first_line).split())
     return f"{type(fault).__name__}: {first_line}"

@@ -13,6 +13,7 @@
 With it a run can be evaluated, exported and resumed, the first two without the training data.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -27,12 +28,13 @@ from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import UNFINISHED, hold, make_folder, write_whole
+from alexnet_tf.runs.binding import check_bound, check_same_experiment
 from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
-from alexnet_tf.runs.classes import Classes, how_they_differ, load_classes
-from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
+from alexnet_tf.runs.classes import Classes, load_classes
+from alexnet_tf.runs.experiment import Experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
 from alexnet_tf.runs.records import TrainingState, step_of
-from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, Run, latest_record, open_run, unbound_line
+from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, latest_record, open_run, unbound_line
 from alexnet_tf.settings.config import Config, dump_config
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -74,7 +76,8 @@ class TrainingFolder:
         try:
             self.checkpoints = make_checkpoints(path)
             self.experiment = Experiment.of(config, classes, statistics, manifest)
-            self._prepare(config, classes, statistics)
+            self._own = config, classes, statistics
+            self._prepare(*self._own)
         except BaseException:
             self._lock.close()
             raise
@@ -88,9 +91,12 @@ class TrainingFolder:
         self._check_nothing_in_the_way()
         self._restore_classes(classes)
         if (self.path / CONFIG_FILE).exists():
-            _check_same_experiment(open_run(self.path), config, classes, statistics)
+            check_same_experiment(open_run(self.path), config, classes, statistics)
         if self.latest is not None:
-            self._check_bound(config)
+            checkpoint, record = self.latest
+            check_bound(self.path, checkpoint, record, config, self.experiment)
+            if record.experiment is None:
+                self._say_once(unbound_line(checkpoint))
             self._mark_saved()
             self.checkpoints.best(self._say_once)
             self.checkpoints.write_best(self._say_once)
@@ -102,41 +108,6 @@ class TrainingFolder:
         if saved and saved.classes == classes.digest() and not os.path.lexists(path):
             self._say_once(f"{path} was missing and is written anew from the data")
             write_whole(path, classes.model_dump_json(indent=1).encode())
-
-    def _check_bound(self, config: Config) -> None:
-        """Sees that the latest checkpoint was saved in this experiment."""
-        assert self.latest is not None
-        checkpoint, record = self.latest
-        saved, now = record.experiment, self.experiment
-        if saved is None:
-            if not (self.path / CONFIG_FILE).exists():
-                raise UserError(
-                    f"{self.path / CONFIG_FILE} is missing, and checkpoint {checkpoint}, saved by an earlier version, "
-                    "does not tell the settings; restore the file"
-                )
-            self._say_once(unbound_line(checkpoint))
-            return
-        for name, before, value in changed_settings(saved.settings, now.settings):
-            raise UserError(
-                f"{name} was {before} when checkpoint {checkpoint} was saved and is {value} now; set it back, use "
-                "another --run or, if that checkpoint was copied from another run, move it out of there"
-            )
-        if saved.classes != now.classes:
-            raise UserError(
-                f"{config.data.dir} has other classes than checkpoint {checkpoint} was trained on; use its own data or "
-                "another --run"
-            )
-        if saved.statistics != now.statistics:
-            raise UserError(
-                f"{config.data.statistics or config.data.dir / STATISTICS_FILE} is not the one that checkpoint "
-                f"{checkpoint} was trained with; restore it, set data.statistics={self.path / STATISTICS_FILE} or use "
-                "another --run"
-            )
-        if saved.data is not None and now.data is not None and (change := changed_data(saved.data, now.data)):
-            raise UserError(
-                f"{config.data.dir} {change}: other data than checkpoint {checkpoint} was trained on; use its own "
-                "or another --run"
-            )
 
     def _check_nothing_in_the_way(self) -> None:
         """What bears the name of a checkpoint to come would end the run only when that is saved."""
@@ -199,10 +170,34 @@ class TrainingFolder:
         Raises:
           UserError: it cannot be written; those from before are still there.
         """
+        self._return_to_place(state)
         self.checkpoints.save(checkpoint, state, self.experiment)
         if self._metrics:
             self.log(kind="checkpoint", step=state.step)
         self._tidy()
+
+    def _return_to_place(self, state: TrainingState) -> None:
+        """Makes the folder anew where it was moved or removed meanwhile; another training may be in its place."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(self.path / LOCK_FILE), os.fstat(self._lock.fileno())):
+                return
+        moved = f"run {self.path} was moved, removed or replaced while it was trained"
+        make_folder(self.path)
+        lock = hold(
+            self.path / LOCK_FILE,
+            f"{moved}, and another process trains in its place; start this one again where it is now",
+        )
+        self._lock.close()
+        self._lock = lock
+        make_checkpoints(self.path)
+        self._prepare(*self._own)
+        if self.latest is not None and self.latest[1].step >= state.step:
+            raise UserError(f"{moved}: it is at step {self.latest[1].step} now; run the same command again to go on")
+        self._say_once(f"{moved}; it goes on under the same path, with what is saved from now on")
+        if self._metrics:
+            with contextlib.suppress(OSError, UserError):
+                self._metrics.close()
+            self.start_metrics(state)
 
     def add_validation(self, state: TrainingState, top1_error: float) -> None:
         """Adds to the checkpoint of `state.step` what its validation came to.
@@ -270,7 +265,8 @@ class TrainingFolder:
         if self._metrics.broken:
             self._say_once(f"{self._metrics.path}: {self._metrics.broken} broken lines were left out")
         kinds = self._metrics.kinds
-        if self.latest is not None and state.step and kinds is not None and "checkpoint" not in kinds:
+        saved = self.latest is not None and self.latest[1].step == state.step
+        if saved and state.step and kinds is not None and "checkpoint" not in kinds:
             self.log(kind="checkpoint", step=state.step)  # killed before it came
 
     def log(self, **fields: Any) -> None:
@@ -322,23 +318,6 @@ class OthersFolder(TrainingFolder):
 
     def log(self, **fields: Any) -> None:
         """The first worker logs."""
-
-
-def _check_same_experiment(run: Run, config: Config, classes: Classes, statistics: Statistics) -> None:
-    if run.classes.keys != classes.keys:
-        raise UserError(
-            f"run {run.path} was trained on {run.num_classes} classes, {config.data.dir} "
-            f"{how_they_differ(run.classes.keys, classes.keys)}; use its own data or another --run"
-        )
-    if run.statistics.digest() != statistics.digest():
-        raise UserError(
-            f"{config.data.dir} holds other training pictures than run {run.path} began with (another mean image or "
-            "other colors); use its own data or another --run"
-        )
-    for name, before, value in changed_settings(deciding_settings(run.config), deciding_settings(config)):
-        raise UserError(
-            f"{name} was {before} when run {run.path} began and is {value} now; set it back or use another --run"
-        )
 
 
 def _say(line: str) -> None:

@@ -16,13 +16,10 @@ from PIL import Image
 
 from alexnet_tf.program import checkout
 from tests.alexnet_tf.training.run_files import tensors
+from tests.faults.broken_runs import DROPPED, OTHERS_SETTINGS, OTHERS_VARIABLES, home_with
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
-OTHERS_SETTINGS = {"floatx": "float64", "epsilon": 1e-3, "backend": "jax", "image_data_format": "channels_first"}
-OTHERS_VARIABLES = {
-    "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "all of them", "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1",
-}  # fmt: skip
 SHOW_SETTINGS = """
 import sys
 from alexnet_tf.networks import alexnet
@@ -42,17 +39,10 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture
 def home(tmp_path: Path) -> Callable[[bytes | None], str]:
-    """Makes a home with a keras.json; None: a folder of that name, which no process can read as a file."""
-
-    def make(content: bytes | None) -> str:
-        file = tmp_path / "home/.keras/keras.json"
-        file.parent.mkdir(parents=True)
-        file.mkdir() if content is None else file.write_bytes(content)
-        return str(tmp_path / "home")
-
-    return make
+    return lambda content: home_with(tmp_path, content)
 
 
+@pytest.mark.slow  # what is killed in test_checkpoints.py runs so, too
 def test_training_under_anothers_settings_with_stdout_on_a_full_disk_has_the_same_bits(
     tmp_path: Path, config: Path, finished: Path, home: Callable[[bytes], str]
 ) -> None:
@@ -66,8 +56,7 @@ def test_training_under_anothers_settings_with_stdout_on_a_full_disk_has_the_sam
             stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    line = "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
-    assert ended.stderr.splitlines().count(line) == 1
+    assert ended.stderr.splitlines().count(DROPPED) == 1
     found, expected = tensors(run, steps), tensors(finished, steps)
     assert found.keys() == expected.keys()
     for name, value in expected.items():

@@ -2,15 +2,19 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from alexnet_tf import evaluate
+from alexnet_tf.program import text_files, whole_files
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
 from alexnet_tf.runs.metrics import Metrics, read_lines
 from alexnet_tf.runs.run import open_run
+from alexnet_tf.settings.config import load_config
 from tests.faults.broken_runs import assert_same_bits, back_to, checkpoint, refusal
 from tests.faults.time_limit import time_limit
 from tfrecords.manifest import MANIFEST_FILE, load_manifest
@@ -137,6 +141,64 @@ def test_what_bears_the_name_of_an_unfinished_file_is_not_written_into(tmp_path:
     write_whole(tmp_path / "file", b"ours")
     assert (tmp_path / "file").read_bytes() == b"ours" and not (tmp_path / "file").is_symlink()
     assert other.read_bytes() == b"theirs" and not unfinished.exists()
+
+
+def test_resolved_yaml_ends_no_run(
+    run_at_4: Path, resume: Resume, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_files, "READER_SECONDS", 0.1)
+    pipe_in_place_of(run_at_4 / "resolved.yaml")
+    resume(run_at_4)
+    assert f"{run_at_4 / 'resolved.yaml'} cannot be written" in capsys.readouterr().err
+    assert_same_bits(run_at_4, finished)
+
+
+class TestStreams:
+    """`--json /dev/stdout | jq`: the path's real name is that of no file."""
+
+    def test_into_a_pipe(self) -> None:
+        reader, writer = os.pipe()
+        write_whole(Path(f"/dev/fd/{writer}"), b"content")
+        os.close(writer)
+        assert os.read(reader, 100) == b"content"
+        os.close(reader)
+
+    def test_into_a_file_behind_what_was_printed(self, tmp_path: Path) -> None:
+        with (tmp_path / "out").open("wb", buffering=0) as out:
+            out.write(b"before, ")
+            write_whole(Path(f"/proc/self/fd/{out.fileno()}"), b"content, ")
+            out.write(b"after")
+        assert (tmp_path / "out").read_bytes() == b"before, content, after"
+
+    def test_one_that_is_not_open_is_named(self) -> None:
+        assert "/dev/fd/999 cannot be written: Bad file descriptor" in refusal(
+            lambda: write_whole(Path("/dev/fd/999"), b"content")
+        )
+
+    def test_a_reader_that_comes_a_little_later_is_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with ThreadPoolExecutor() as pool:
+            written = pool.submit(write_whole, tmp_path / "pipe", b"content")
+            time.sleep(0.3)
+            assert (tmp_path / "pipe").read_bytes() == b"content"
+            written.result()
+
+
+@pytest.mark.parametrize("place", ["gone/figures.json", "folder", "file/figures.json", "x" * 250])
+def test_figures_that_could_be_written_nowhere_are_told_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(evaluate, "open_run", lambda path: pytest.fail("the work has begun"))
+    line = refusal(lambda: evaluate.main(["--run", str(run), "--json", str(tmp_path / place)]))
+    assert line.startswith(f"{tmp_path / place} cannot be written: ")
+    assert not list(tmp_path.glob(".unfinished*"))
+
+
+def test_a_config_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MOST", 1000)
+    assert "config /dev/zero has more than 1000 bytes" in refusal(lambda: load_config(Path("/dev/zero")))
 
 
 def test_links_that_lead_in_a_circle_are_replaced(tmp_path: Path) -> None:

@@ -117,6 +117,32 @@ def test_ports_that_cannot_be(overrides: list[str], told: str) -> None:
     assert told in str(fault.value) and "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"cluster": {"chief": ["a:1"]}, "task": {"type": "worker"}}', "TF_CONFIG: index 1 is out of range"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}}', "TF_CONFIG: distribute.workers: a:1 is listed twice"),
+        ('{"cluster": {"worker": ["a:1", 5]}}', "TF_CONFIG: worker 5 must read host:port"),
+        ('{"cluster": {"worker": "a:1"}}', "TF_CONFIG: worker 'a' must read host:port"),
+        ('{"cluster": {"worker": {"0": "a:1", "1": "b:1"}}}', "TF_CONFIG: worker '0' must read"),
+        ('{"cluster": []}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": null}}', "TF_CONFIG cannot be read"),
+        ("5", "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": "x"}}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 1e999}}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": null}}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": ["worker"]}}', "TF_CONFIG: this program has no"),
+        ("[" * 100_000, "TF_CONFIG cannot be read"),
+    ],
+)
+def test_tf_config_that_cannot_be(text: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError) as fault:
+        find_cluster(parse_config("", "", []))
+    line = str(fault.value)
+    assert line.startswith(told) and "\n" not in line and "Error" not in line and len(line) < 500
+
+
 def test_a_free_port_for_the_watch_lets_workers_have_the_highest() -> None:
     overrides = ["distribute.workers=['a:65535', 'b:2']", "distribute.watch_port=3"]
     assert parse_config("", "some.yaml", overrides).distribute.watch_port == 3
@@ -284,6 +310,28 @@ class TestStopped:
             self._terminate_child(process)
             _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, told)
+
+    def test_signals_that_follow_each_other_disturb_no_cleaning_up(self, tmp_path: Path) -> None:
+        """Ctrl-C twice, a supervisor that is in a hurry, a terminal that closes: one end, one line, one status."""
+        code = (
+            "import sys, time; from pathlib import Path; from alexnet_tf.program.errors import run_command\n"
+            "def main(argv):\n"
+            "    try: print('ready', flush=True); time.sleep(60)\n"
+            "    finally: time.sleep(0.6); Path(argv[0]).touch()\n"
+            "run_command(main)"
+        )
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", code, tmp_path / "cleaned"]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear_signals
+        ) as process:
+            assert process.stdout.readline() == "ready\n"
+            for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                process.send_signal(number)
+                time.sleep(0.1)
+            _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, "interrupted; nothing was left half-written\n")
+        assert (tmp_path / "cleaned").exists()
 
     def _terminate_child(self, process: subprocess.Popen) -> None:
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
