@@ -178,17 +178,16 @@ class TrainingFolder:
 
     def _return_to_place(self, state: TrainingState) -> None:
         """Makes the folder anew where it was moved or removed meanwhile; another training may be in its place."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if os.path.samestat(os.stat(self.path / LOCK_FILE), os.fstat(self._lock.fileno())):
                 return
         moved = f"run {self.path} was moved, removed or replaced while it was trained"
         make_folder(self.path)
-        lock = hold(
+        self._lock.close()  # first: should the file be the same one after all, its lock is this process's own
+        self._lock = hold(
             self.path / LOCK_FILE,
             f"{moved}, and another process trains in its place; start this one again where it is now",
         )
-        self._lock.close()
-        self._lock = lock
         make_checkpoints(self.path)
         self._prepare(*self._own)
         if self.latest is not None and self.latest[1].step >= state.step:

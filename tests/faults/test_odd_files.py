@@ -1,5 +1,6 @@
 """Named pipes and links in the place of a run's files: no command waits at a pipe, none writes into another's file."""
 
+import json
 import os
 import shutil
 import time
@@ -14,6 +15,8 @@ from alexnet_tf.program import text_files, whole_files
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
 from alexnet_tf.runs.metrics import Metrics, read_lines
 from alexnet_tf.runs.run import open_run
+from alexnet_tf.serving.metadata import write_metadata
+from alexnet_tf.serving.versions import MODEL_FILE
 from alexnet_tf.settings.config import load_config
 from tests.faults.broken_runs import assert_same_bits, back_to, checkpoint, refusal
 from tests.faults.time_limit import time_limit
@@ -119,6 +122,14 @@ def test_nor_an_evaluation(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (run / "metrics.jsonl").mkdir()
     assert evaluate.main(["--run", str(run), "--checkpoint", "latest"]) == 0
     assert "not validated" in capsys.readouterr().out
+
+
+def test_nor_an_export(run: Path, tmp_path: Path) -> None:
+    """At the end of whose work the metadata are written."""
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    write_metadata(tmp_path, [open_run(run)], [checkpoint(run, 5)], None)
+    assert json.loads((tmp_path / MODEL_FILE).read_text())["nets"][0]["validation"] is None
 
 
 def test_lines_that_waited_for_a_folder_to_go_are_written(tmp_path: Path) -> None:
