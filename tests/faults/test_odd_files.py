@@ -1,5 +1,6 @@
 """Named pipes and links in the place of a run's files: no command waits at a pipe, none writes into another's file."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 
 from alexnet_tf import evaluate
 from alexnet_tf.program import text_files, whole_files
+from alexnet_tf.program.errors import run_command
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
 from alexnet_tf.runs.metrics import Metrics, read_lines
 from alexnet_tf.runs.run import open_run
@@ -20,6 +22,7 @@ from alexnet_tf.serving.versions import MODEL_FILE
 from alexnet_tf.settings.config import load_config
 from tests.faults.broken_runs import assert_same_bits, back_to, checkpoint, refusal
 from tests.faults.time_limit import time_limit
+from tests.heard_signals import signals_restored
 from tfrecords.manifest import MANIFEST_FILE, load_manifest
 
 Resume = Callable[..., None]
@@ -28,6 +31,7 @@ FILES = [
     "checkpoints/step-00000009/state.json", "checkpoints/step-00000009/variables.index",
 ]  # fmt: skip
 """Of a run, without which it cannot go on."""
+NOBODY = 54321
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +89,43 @@ class TestPipes:
         (tmp_path / "file").write_bytes(b"content")
         (tmp_path / "link").symlink_to(tmp_path / "file")
         assert read_whole(tmp_path / "file") == read_whole(tmp_path / "link") == b"content"
+
+
+@contextlib.contextmanager
+def as_nobody(run: Path) -> Iterator[None]:
+    """Meanwhile this process is another user, to whom the run belongs, though not the right to read all of it."""
+    if os.geteuid():
+        pytest.skip("NOT ROOT: only root may become another user")
+    for path in (run, *run.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    for folder in run.parents[:3]:
+        folder.chmod(0o755)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+class TestPermissions:
+    @pytest.mark.parametrize("name", ["checkpoints", "checkpoints/step-00000009", *FILES[:3], *FILES[4:]])
+    def test_what_this_user_may_not_read_is_named(self, run: Path, name: str) -> None:
+        (run / name).chmod(0)
+        with as_nobody(run):
+            line = refusal(lambda: open_run(run).checkpoint("latest"))
+        assert str(run / name) in line and "cannot be read: Permission denied; make it, and the folders above" in line
+
+    def test_a_folder_that_this_user_may_not_enter(
+        self, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["evaluate", "--run", str(run)])
+        run.chmod(0)
+        with as_nobody(run), signals_restored(), pytest.raises(SystemExit) as ended:
+            run_command(evaluate.main)
+        told = (
+            f"error: {run / 'config.yaml'}: Permission denied; let this user into it, and into the folders above it\n"
+        )
+        assert (ended.value.code, capsys.readouterr().err) == (1, told)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import gzip
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -21,8 +20,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_grpc
 
-from alexnet_tf.serving.versions import WARM_UP_FILE
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program, stored_pictures  # noqa: F401
+from tests.alexnet_tf.serving.conftest import export_of, program, quick_models, stored_pictures  # noqa: F401
 from tests.alexnet_tf.serving.grpc_requests import one_for_all, predict_request, status_of
 from tests.alexnet_tf.serving.servers import Server, b64, local_server
 from tests.faults.hostile_pictures import noisy_png
@@ -36,16 +34,10 @@ REFUSED = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 
 
 @pytest.fixture(scope="module")
-def server(
-    program: Exported,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
-    """One server with small limits for all of this file; the last test stops it. No signature is warmed up."""
-    models = tmp_path_factory.mktemp("served") / "alexnet"
-    shutil.copytree(program.models, models)
-    (models / "1" / WARM_UP_FILE).unlink()
+def server(quick_models: Path) -> Iterator[Server]:  # noqa: F811
+    """One server with small limits for all of this file; the last test stops it."""
     limits = [f"--max-memory={MEMORY}", "--max-batch=4", "--max-body=4", "--patience=1.5", "--grace=1", "--poll=0.2"]
-    with local_server(models, *limits) as started:
+    with local_server(quick_models, *limits) as started:
         yield started
 
 

@@ -235,9 +235,9 @@ class TestStandstill:
 
     def test_long_work_is_no_standstill(self, start: Start) -> None:
         workers = together(start, overrides=(self.STALL,))
-        for worker, work in zip(workers, ("compile 6", "steps 30", "wait"), strict=True):
+        for worker, work in zip(workers, ("compile 4", "steps 30", "wait"), strict=True):
             worker.say(work)
-        time.sleep(6)
+        time.sleep(4.5)
         assert [worker.process.poll() for worker in workers] == [None] * 3
 
     @pytest.mark.slow
@@ -259,7 +259,7 @@ def test_line_is_told_while_stderr_is_silent(start: Start) -> None:
 
 
 class TestSaves:
-    @pytest.mark.parametrize("by", ["another's death", "another's fault"])
+    @pytest.mark.parametrize("by", ["another's death", *slow("another's fault")])
     def test_what_ends_a_worker_lets_its_save_finish(self, start: Start, tmp_path: Path, by: str) -> None:
         first, other, third = together(start)
         first.say(f"save {tmp_path / 'file'} 4")
@@ -280,9 +280,7 @@ class TestSaves:
 class TestStopped:
     LINE = "stopped by SIGTERM before the first step; the same command starts again from where the run stands\n"
 
-    @pytest.mark.parametrize(
-        "number", [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGHUP, signal.SIGINT)])
     def test_while_gathering(self, start: Start, number: signal.Signals) -> None:
         first, other = start(0, 1)
         other.wait_for("gathering")
@@ -375,8 +373,8 @@ class TestStartWorkers:
         assert (tmp_path / "file").read_text() == "1 saved;0 saved;"
 
     @pytest.mark.parametrize(
-        "work", ["[time.sleep(0.1) or sum(range(3000000)) for _ in range(40)]",
-                 "[time.sleep(0.1) or open('/dev/null', 'wb').write(bytes(200000)) for _ in range(40)]"],
+        "work", ["[time.sleep(0.1) or sum(range(3000000)) for _ in range(25)]",
+                 "[time.sleep(0.1) or open('/dev/null', 'wb').write(bytes(200000)) for _ in range(25)]"],
         ids=["computing", "writing"],
     )  # fmt: skip
     def test_grace_counts_from_the_last_sign_of_work(
