@@ -62,7 +62,7 @@ def _run_in_processes(
     collect: Callable[[ShardResult], None],
 ) -> None:
     finished: queue.SimpleQueue[Future[ShardResult]] = queue.SimpleQueue()
-    with _telling_of_processes():
+    with _telling_of_processes(), _signals_held_back():  # from the process that keeps count of locks, too
         context = multiprocessing.get_context("spawn")
         reports: Any = context.Queue()
         stop = context.Event()
