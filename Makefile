@@ -10,7 +10,7 @@ export PYTHON
 .PHONY: help demo demo-addons test test-slow test-addons test-addons-slow fuzz lint clean distclean
 
 help:
-	@echo "make demo       draw pictures, then convert, train, evaluate, export and predict (6 minutes on 2 cores)"
+	@echo "make demo       draw pictures, then convert, train, evaluate, export, predict and report (7 minutes on 2 cores)"
 	@echo "make test       run the tests, less the slow ones"
 	@echo "make test-slow  run the slow tests"
 	@echo "make fuzz       send drawn pictures and requests through everything that reads them, for 10 minutes"
@@ -35,6 +35,7 @@ demo demo-addons:
 	$(PY) export.py --run $(DEMO)/run --out $(DEMO)/models/alexnet
 	$(PY) -m alexnet_tf.predict --model $(DEMO)/models/alexnet \
 		$(DEMO)/images/unseen/star.jpg $(DEMO)/images/unseen/checkerboard.jpg $(DEMO)/images/unseen/ring.jpg
+	$(PY) -m alexnet_tf.report --run $(DEMO)/run --out $(DEMO)/report
 
 test: .venv/test-installed
 	sh scripts/run_tests.sh $(PY)
@@ -52,7 +53,7 @@ test-addons-slow: .venv-addons/test-installed
 FUZZ_SECONDS ?= 100
 FUZZ_SEED ?= $(shell date +%s)
 fuzz: .venv/test-installed
-	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest tests/fuzzing
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest -rP tests/fuzzing
 
 lint: .venv/test-installed
 	$(PY) -m ruff check .

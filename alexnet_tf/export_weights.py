@@ -1,58 +1,52 @@
-"""Writes a run of preset "caffe" or "caffenet" as Caffe's own file, for Caffe, OpenCV and whatever else reads those.
+"""Writes a run of preset caffe or caffenet as Caffe's own files, for Caffe, OpenCV and whatever else reads those.
 
-    python -m alexnet_tf.export_weights --run RUN --caffemodel F [--prototxt F] [--mean F]
+    alexnet-tf export-weights --run RUN --caffemodel net.caffemodel --prototxt net.prototxt
 
 The other presets' networks have layers that Caffe has not: padding on two sides, LRN within a tower or inside maps.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.evaluation.trained_network import trained_network
-from alexnet_tf.networks.network import named_variables
-from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.arguments import command_parser
+from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
-from alexnet_tf.program.whole_files import check_place, write_whole
-from alexnet_tf.runs.run import open_run
-from alexnet_tf.towers import Towers
-from alexnet_tf.weights.caffe_net import NET_NAMES, caffe_layers, prototxt
-from alexnet_tf.weights.caffemodel import write_caffemodel, write_mean_image
-from alexnet_tf.weights.layouts import CAFFE, to_published
+from alexnet_tf.program.whole_files import check_place
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Writes the files and names them."""
     outlive_readers()
-    parser = argparse.ArgumentParser(
-        prog="python -m alexnet_tf.export_weights", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--run", type=Path, required=True, help="a run of preset caffe or caffenet")
-    parser.add_argument("--caffemodel", type=Path, required=True, metavar="F", help="the weights")
-    parser.add_argument("--prototxt", type=Path, metavar="F", help="the network, for images (N, 3, 227, 227), BGR")
-    parser.add_argument("--mean", type=Path, metavar="F", help="the mean image to subtract, as .binaryproto")
-    parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     refuse_pattern("--run", arguments.run)
-    files = [path for path in (arguments.caffemodel, arguments.prototxt, arguments.mean) if path]
-    for path in files:
-        check_place(path)
+    for path in (arguments.caffemodel, arguments.prototxt, arguments.mean):
+        if path:
+            check_place(path)
+
+    from alexnet_tf.runs.run import open_run
+    from alexnet_tf.serving.caffe_files import write_caffe_files
+
     run = open_run(arguments.run)
-    preset = run.config.model.preset
-    if preset not in NET_NAMES:
-        raise UserError(f"run {run.path} has preset {preset}; Caffe's layers can express caffe and caffenet only")
-    model, _ = trained_network(run, Towers.unplaced(), arguments.checkpoint)
-    values = {name: variable.numpy() for name, variable in named_variables(model).items()}
-    layers = caffe_layers(preset, to_published(values, CAFFE))
-    write_caffemodel(arguments.caffemodel, NET_NAMES[preset], layers)
-    if arguments.prototxt:
-        write_whole(arguments.prototxt, prototxt(NET_NAMES[preset], layers).encode())
-    if arguments.mean:
-        write_mean_image(arguments.mean, run.statistics.mean_image)
-    for path in files:
-        print(path)
+    write_caffe_files(run, arguments.checkpoint, arguments.caffemodel, arguments.prototxt, arguments.mean)
+    for path in (arguments.caffemodel, arguments.prototxt, arguments.mean):
+        if path:
+            print(path)
     return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("export-weights", __doc__)
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="RUN", help="a run of preset caffe or caffenet")
+    add("--caffemodel", type=Path, required=True, metavar="FILE", help="where the weights are written")
+    add("--prototxt", type=Path, metavar="FILE",
+        help="where the network is described, for images (N, 3, 227, 227) in the order blue, green, red")  # fmt: skip
+    add("--mean", type=Path, metavar="FILE", help="where the mean image to subtract is written, as .binaryproto")
+    add("--checkpoint", choices=("best", "latest"), default="best",
+        help="which weights: of the best validation error, or the last saved")  # fmt: skip
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,27 +1,33 @@
-"""Draws a run's metrics.jsonl: training loss, validation loss and error rates over the epochs."""
+"""Draws a run's learning curve: training loss, validation loss and error rates over the epochs.
+
+alexnet-tf learning-curve --run runs/paper --out curve.png
+"""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.evaluation.figures import learning_curve, read_metrics
-from alexnet_tf.program.errors import DONE, UserError, run_command
-from alexnet_tf.program.whole_files import write_whole
-from alexnet_tf.runs.metrics import METRICS_FILE
+from alexnet_tf.program.arguments import command_parser
+from alexnet_tf.program.errors import DONE, run_command
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Writes the picture."""
-    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.learning_curve", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    arguments = parser.parse_args(argv)
-    training, validation = read_metrics(arguments.run / METRICS_FILE)
-    if not training or not validation:
-        raise UserError(f"run {arguments.run} has not finished an epoch yet; nothing to draw")
-    figure = learning_curve(training, validation, arguments.run.name)
-    kind = arguments.out.suffix[1:] or "png"
-    write_whole(arguments.out, lambda file: figure.savefig(file, dpi=120, format=kind))
+    arguments = _parser().parse_args(argv)
+
+    from alexnet_tf.evaluation.figures import draw_learning_curve
+
+    draw_learning_curve(arguments.run, arguments.out)
     return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("learning-curve", __doc__)
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="RUN", help="the run's folder, whose metrics.jsonl is drawn")
+    add("--out", type=Path, required=True, metavar="FILE.png",
+        help="the picture to write; its ending says of which kind: .png, .svg, .pdf")  # fmt: skip
+    return parser
 
 
 if __name__ == "__main__":

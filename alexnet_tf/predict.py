@@ -1,76 +1,63 @@
-"""Names what is on pictures, with an exported model; prints a small table or JSON.
+"""Names what is on pictures, with an exported model; prints a small table, JSON or CSV.
+
+    alexnet-tf predict --model models/alexnet cat.jpg dog.png new_pictures/
 
 A file that cannot be read or used gets a line on stderr and makes the exit status 1; the others are answered.
 """
 
 import argparse
 import codecs
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
+from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
-from alexnet_tf.runs.classes import Classes
-from alexnet_tf.serving.answers import answer_table, read_picture
-from alexnet_tf.serving.exported_model import ExportedModel
-from alexnet_tf.serving.picture_files import OK
-from tfrecords.picture_structure import UnreadablePicture, essence
+from alexnet_tf.serving.answers import add_form, answers_in
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Prints the most probable classes of every picture."""
-    parser = argparse.ArgumentParser(prog="python -m alexnet_tf.predict", description=__doc__)
-    parser.add_argument(
-        "--model", type=Path, required=True, metavar="MODELS/alexnet", help="newest version, or one version"
-    )
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    parser.add_argument("--top", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    arguments = parser.parse_args(argv)
-    if arguments.top < 1:
-        parser.error("--top counts from 1")
+    arguments = _parser().parse_args(argv)
     refuse_pattern("--model", arguments.model)
+
+    from alexnet_tf.serving.exported_model import ExportedModel
+    from alexnet_tf.serving.given_pictures import picture_paths
+
     model = ExportedModel(arguments.model)
     for line in model.checkpoints:
         print(line, file=sys.stderr)  # the answers alone go to stdout, for scripts
     answers: dict[str, list[dict[str, Any]]] = {}
-    faults: list[UserError] = []
-    for path in arguments.images:
+    faults: list[str] = []
+    for path in picture_paths(arguments.images, faults.append):
         try:
-            answers[str(path)] = _top(_classify(model, path), model.classes, arguments.top)
+            answers[str(path)] = model.top(path, arguments.top)
         except UserError as fault:
-            faults.append(fault)
+            faults.append(str(fault))
     in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    text = json.dumps(answers, indent=1, ensure_ascii=in_ascii) if arguments.json else answer_table(answers)
-    print(text, flush=True)
+    print(answers_in(arguments.form, answers, in_ascii=in_ascii), flush=True)
     for told in faults:
         print(f"error: {told}", file=sys.stderr)
     return FAULT if faults else DONE
 
 
-def _classify(model: ExportedModel, path: Path) -> np.ndarray:
-    file = read_picture(path)
-    try:
-        found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
-    except UnreadablePicture as fault:
-        raise UserError(f"picture {path}: {fault}") from fault
-    probabilities, status = model.answer(tf.constant([file if found.cut else found.file]))
-    if status.numpy()[0].decode() != OK:
-        raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
-    return probabilities.numpy()[0]
-
-
-def _top(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
-    order = np.argsort(-probabilities, kind="stable")[:count]
-    return [
-        {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
-        for i in order
-    ]
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("predict", __doc__)
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="MODELS/alexnet",
+        help="an exported model: its newest version, or the folder of one version")  # fmt: skip
+    add(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="a picture file of any size, a folder of them, or a quoted pattern such as '*/*.jpg'",
+    )
+    add("--top", type=whole_number(1), default=5, metavar="N", help="how many classes to name of each picture")
+    add_form(parser)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Starts the workers of this machine, each as a process of its own, and ends them together.
 
-Put before `train.py`'s own command, it runs that command once a worker, with TF_CONFIG telling each which one it is:
+Put before the command that trains, it runs that command once a worker, with TF_CONFIG telling each which one it is:
 
-    python -m alexnet_tf.start_workers --local 4 -- python train.py --config ... --run ...
+    alexnet-tf start-workers --local 4 -- alexnet-tf train --config paper --run runs/paper
 
 Every line that a worker prints comes out with its index in front; where nobody reads them any more, the work continues.
 SIGINT and SIGTERM go to all workers, which then save and stop; SIGHUP, of a closed terminal, reaches them as SIGTERM.
@@ -11,20 +11,21 @@ status is that of the first to fail.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
-from alexnet_tf.program.arguments import at_least
+from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import UserError, run_command
 from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.stop_signals import STOP
 from alexnet_tf.settings.cluster import workers_here
-from alexnet_tf.settings.config import DistributeConfig
+from alexnet_tf.settings.sections import DistributeConfig
 from alexnet_tf.settings.values import WorkerAddress
 from alexnet_tf.workers.local_workers import LocalWorkers, free_addresses
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the workers to their end."""
     outlive_readers()
     arguments = _parser().parse_args(argv)
@@ -39,18 +40,14 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m alexnet_tf.start_workers", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("start-workers", __doc__)
+    parser.usage = "%(prog)s [-h] (--local N | --workers HOST:PORT,...) -- COMMAND ..."
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--local", type=at_least(1), metavar="N", help="N workers, all on this machine")
-    which.add_argument(
-        "--workers",
-        metavar="HOST:PORT,...",
-        help="all workers, those of other machines too; starts the ones of this one",
-    )
-    parser.add_argument("command", nargs="+", metavar="-- COMMAND", help="what each runs, as in python train.py ...")
+    which.add_argument("--local", type=whole_number(1), metavar="N", help="start N workers, all on this machine")
+    which.add_argument("--workers", metavar="HOST:PORT,...",
+        help="all workers, those of other machines too; those of this machine are started")  # fmt: skip
+    parser.add_argument("command", nargs="+", metavar="COMMAND",
+        help="what each worker runs, as in alexnet-tf train ... or python train.py ...")  # fmt: skip
     return parser
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.cluster import ALONE, Cluster
-from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.sections import DevicesConfig
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ def set_up_towers(config: DevicesConfig, cluster: Cluster = ALONE) -> Towers:
         if choice == "two-cpus" and len(tf.config.list_logical_devices("CPU")) < 2:
             raise
     return CHOICES[choice]
+
+
+def gpu_names() -> list[str]:
+    """What the GPUs that this process may use are called."""
+    gpus = tf.config.get_visible_devices("GPU")
+    return [str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)) for gpu in gpus]
 
 
 def _threads_inside_operations(choice: str) -> int:

@@ -27,9 +27,9 @@ class Network:
     """What has to travel, read off the network and its placed graph.
 
     Attributes:
-        parameters: how many weights and biases.
-        tower_parameters: those of the larger tower.
-        crossing_bytes: an image; of the forward and the backward pass the busier direction each, added up.
+      parameters: how many weights and biases.
+      tower_parameters: those of the larger tower.
+      crossing_bytes: an image; of the forward and the backward pass the busier direction each, added up.
     """
 
     parameters: int
@@ -63,12 +63,12 @@ class Cluster:
     """Machines, and how they are used.
 
     Attributes:
-        gpu: its name.
-        images_per_second: of one GPU that holds the whole network.
-        link: bytes/s each way between two GPUs of a host.
-        network: bytes/s each way of a host's network card.
-        gpus_per_host: so many share the card.
-        wire: the gradients' type on the way, a key of WIRE_BYTES.
+      gpu: its name.
+      images_per_second: of one GPU that holds the whole network.
+      link: bytes/s each way between two GPUs of a host.
+      network: bytes/s each way of a host's network card.
+      gpus_per_host: so many share the card.
+      wire: the gradients' type on the way, a key of WIRE_BYTES.
     """
 
     gpu: str
@@ -82,12 +82,12 @@ class Cluster:
         """One step on 1, 2, 4, 6... GPUs.
 
         Args:
-            gpus: 1, or a multiple of 2.
-            batch: images over all workers.
-            network: what travels.
+          gpus: 1, or a multiple of 2.
+          batch: images over all workers.
+          network: what travels.
 
         Raises:
-            ValueError: an odd number of GPUs.
+          ValueError: an odd number of GPUs.
         """
         if gpus == 1:  # both towers on it
             return Step(1, batch, batch / self.images_per_second, 0.0, 0.0)

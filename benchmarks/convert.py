@@ -5,7 +5,7 @@
 DIR holds picture files at any depth. Both sides take the same files in the same order in one
 process on one core. The converter's side is the very function that a worker process runs: reading,
 decoding, resizing, coding, the exact sums of the statistics, the TFRecord file with its checksums
-and its SHA-256. The loop's side reads, decodes, resizes, crops, codes and writes a file a picture.
+and its SHA-256. The loop's side reads, decodes, resizes, crops, codes and writes one file for each picture.
 The third side does of the conversion only what the loop does, and keeps nothing.
 
 Quality is how near the coded pictures come to those that evaluation and serving work with
@@ -79,7 +79,7 @@ def readable_items(folder: Path) -> list[FolderItem]:
     """Every picture below a folder that can be read.
 
     Raises:
-        UserError: there is none.
+      UserError: there is none.
     """
     items = [FolderItem(0, str(path.relative_to(folder)), str(folder)) for path in sorted(folder.rglob("*.*"))]
     found = []

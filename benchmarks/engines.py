@@ -1,6 +1,6 @@
 """One exported network in several engines: TensorFlow, ONNX Runtime, OpenCV DNN, PyTorch; each takes prepared views.
 
-Which of them take part is a matter of what is installed; who is missing is told.
+Those that are installed take part; a line names each that is missing.
 """
 
 import functools

@@ -53,13 +53,13 @@ class Published:
     """A published time, in the form in which its source states it.
 
     Attributes:
-        gpu: its name.
-        gpus: how many.
-        net: which AlexNet.
-        timed: which part of training.
-        batch: images a step, over all GPUs.
-        images: trained on in `seconds`.
-        source: key of SOURCES.
+      gpu: its name.
+      gpus: how many.
+      net: which AlexNet.
+      timed: which part of training.
+      batch: images a step, over all GPUs.
+      images: trained on in `seconds`.
+      source: key of SOURCES.
     """
 
     gpu: str

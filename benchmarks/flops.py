@@ -19,10 +19,10 @@ class LayerWork:
     """One layer of one tower.
 
     Attributes:
-        layer: its name, such as "conv1_a".
-        kernel: shape of its kernel, the last axis being the outputs'.
-        positions: places in the output at which the kernel is applied, for one image.
-        sees_image: whether its input is the image itself, whose gradient nobody needs.
+      layer: its name, such as "conv1_a".
+      kernel: shape of its kernel, the last axis being the outputs'.
+      positions: places in the output at which the kernel is applied, for one image.
+      sees_image: whether its input is the image itself, whose gradient nobody needs.
     """
 
     layer: str
@@ -48,7 +48,7 @@ def count_work(model: Network) -> list[LayerWork]:
     that no table has to be kept in step with the network.
 
     Raises:
-        ValueError: a kernel is used by no operation of the forward pass, or by several.
+      ValueError: a kernel is used by no operation of the forward pass, or by several.
     """
     outputs = _output_shapes(model)
     work = []

@@ -112,7 +112,7 @@ def summarize(sides: dict[str, Turns]) -> dict[str, Figure]:
     """The figures of a run; ratios are taken round by round.
 
     Args:
-        sides: by name; both ways, "pipeline" and "device", are compared with the others.
+      sides: by name; both ways, "pipeline" and "device", are compared with the others.
     """
 
     def percent(of: str, whole: str) -> list[float]:
@@ -195,7 +195,7 @@ def _side(batches: Iterable[object], turns: Turns, batch_size: int, seconds: flo
     iterator = iter(batches)
 
     def take_turn() -> None:
-        # The other side's threads come to rest meanwhile: their buffers are full by then.
+        # Meanwhile the other side's threads stop: their buffers are full by then.
         for _ in range(READY_BATCHES):
             next(iterator)
         wall, cpu, images = time.perf_counter(), time.process_time(), 0

@@ -16,7 +16,7 @@ import tensorflow as tf
 from alexnet_tf.pictures.augmentation import noise_axes
 from alexnet_tf.pictures.decoding import decode_jpeg, decode_picture
 from alexnet_tf.pictures.preparation import prepare_training
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest, shard_paths
 from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics

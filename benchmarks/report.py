@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.machine import processor
 from alexnet_tf.program.whole_files import write_whole
 
 
@@ -25,9 +26,9 @@ class Figure:
     """One quantity, measured once a round.
 
     Attributes:
-        title: what it is, for people.
-        unit: may be empty.
-        rounds: the values in the order of the rounds.
+      title: what it is, for people.
+      unit: may be empty.
+      rounds: the values in the order of the rounds.
     """
 
     title: str
@@ -74,7 +75,7 @@ def describe_machine() -> dict[str, Any]:
     """Hardware, versions, date, load and commit: what a figure means nothing without."""
     gpus = tf.config.list_physical_devices("GPU")
     return {
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "load_average": round(os.getloadavg()[0], 2),
         "gpus": [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus],
@@ -110,7 +111,7 @@ def parse_options(parser: argparse.ArgumentParser, argv: list[str] | None) -> ar
     """The options given; a --json that could not be written is refused before minutes of measuring.
 
     Raises:
-        UserError: names the folder.
+      UserError: names the folder.
     """
     options = parser.parse_args(argv)
     if options.json is not None and not options.json.absolute().parent.is_dir():
@@ -128,7 +129,7 @@ def write_report(
     """Everything as JSON.
 
     Raises:
-        UserError: the file cannot be written.
+      UserError: the file cannot be written.
     """
     report = {
         "benchmark": benchmark,
@@ -162,12 +163,3 @@ def in_turns(round_number: int, *sides: Callable[[], None]) -> None:
     """
     for side in sides if round_number % 2 == 0 else reversed(sides):
         side()
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -20,8 +20,8 @@ import numpy as np
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.whole_files import write_whole
-from alexnet_tf.settings.config import DevicesConfig
 from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import set_up_towers
 from alexnet_tf.training.placement_report import Placement, measure_placement, short_name
 from alexnet_tf.training.step import TrainingStep
@@ -258,7 +258,7 @@ def renewed(document: Path, tables: Mapping[str, str]) -> str:
     """The document's text with every table renewed that it holds between its marks.
 
     Raises:
-        UserError: the document cannot be read, or holds a table that there is not.
+      UserError: the document cannot be read, or holds a table that there is not.
     """
     try:
         text = document.read_text(encoding="utf-8")

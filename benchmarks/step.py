@@ -27,8 +27,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
-from alexnet_tf.settings.config import DevicesConfig
-from alexnet_tf.settings.presets import PRESETS, Augmentation, Precision, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Precision, Preset
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.step import TrainingStep
@@ -117,18 +118,18 @@ def _side_names(text: str) -> list[str]:
     names = text.split(",")
     unknown = [name for name in names if name not in OWN and name not in PEERS]
     if unknown or not any(name in OWN for name in names):
-        told = f"no side is called {unknown[0]!r}" if unknown else "one of them must be a preset"
-        raise argparse.ArgumentTypeError(f"{told}; there are {', '.join([*OWN, *PEERS])}")
+        fault = f"no side is called {unknown[0]!r}" if unknown else "one of them must be a preset"
+        raise argparse.ArgumentTypeError(f"{fault}; there are {', '.join([*OWN, *PEERS])}")
     return names
 
 
 @dataclass(frozen=True)
 class Side:
-    """What takes part.
+    """A side of the comparison.
 
     Attributes:
-        step: does a step.
-        gflop: operations an image, in 10^9, of a side whose share of the peak is asked for.
+      step: does a step.
+      gflop: operations an image, in 10^9, of a side whose share of the peak is asked for.
     """
 
     step: Step
@@ -147,9 +148,9 @@ def summarize(rounds: dict[str, list[Round]], batch_size: int, gflop: dict[str, 
     """The figures of a run.
 
     Args:
-        rounds: what was measured, by the sides' names.
-        batch_size: images a step.
-        gflop: operations an image, in 10^9, of this project's own sides; the others are compared with the first.
+      rounds: what was measured, by the sides' names.
+      batch_size: images a step.
+      gflop: operations an image, in 10^9, of this project's own sides; the others are compared with the first.
     """
     figures = {}
     first = next(iter(gflop))
@@ -179,7 +180,7 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
         elif "GPU" in (towers.a or ""):
             missing.append(f"{name} takes no part: it runs on the processor")
         else:
-            batch = _random_batch(PRESETS["paper"].augment, options.batch_size, options.classes, options.seed)
+            batch = _random_batch(PRESETS["paper"], options.batch_size, options.classes, options.seed)
             threads = options.threads or len(os.sched_getaffinity(0))
             try:
                 sides[name] = Side(PEERS[name](*batch, options.classes, options.seed, threads))
@@ -192,7 +193,7 @@ def _own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
     preset = OWN[name]
     step = TrainingStep(preset, options.classes, towers, options.seed)
     rates = learning_rates(preset.train, step.known, epoch=1, plateau_drops=0)
-    batch = _random_batch(preset.augment, options.batch_size, options.classes, options.seed)
+    batch = _random_batch(preset, options.batch_size, options.classes, options.seed)
     images, labels = (tf.constant(array) for array in batch)
     numbers = itertools.count()
     work = gflop_per_image(count_work(step.model))
@@ -228,11 +229,11 @@ def _measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace
     return rounds
 
 
-def _random_batch(augment: Augmentation, batch_size: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 (N, size, size, 3) and labels int64 (N,), as the input pipeline shapes them."""
+def _random_batch(preset: Preset, batch_size: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images float32 (N, *picture_shape) and labels int64 (N,), as the input pipeline shapes them."""
     draw = np.random.default_rng(seed)
-    images = draw.standard_normal((batch_size, augment.crop_size, augment.crop_size, 3), dtype=np.float32)
-    images *= PIXEL_SPREAD / np.array(augment.color_divisors, np.float32)
+    images = draw.standard_normal((batch_size, *preset.network.picture_shape), dtype=np.float32)
+    images *= PIXEL_SPREAD / np.array(preset.augment.color_divisors, np.float32)
     return images, draw.integers(0, classes, batch_size)
 
 

@@ -123,17 +123,17 @@ def torch_step(
     """A step in PyTorch.
 
     Args:
-        images: float32 (N, 224, 224, 3).
-        labels: int64 (N,).
-        classes: that there are.
-        seed: of the weights and of dropout.
-        threads: inside an operation.
-        lrn: whether there are the two normalizations.
-        channels_last: whether activations and kernels lie in memory with the channels last.
-        compiled: whether torch.compile makes one program of the network.
+      images: float32 (N, 224, 224, 3).
+      labels: int64 (N,).
+      classes: that there are.
+      seed: of the weights and of dropout.
+      threads: inside an operation.
+      lrn: whether there are the two normalizations.
+      channels_last: whether activations and kernels lie in memory with the channels last.
+      compiled: whether torch.compile makes one program of the network.
 
     Raises:
-        ImportError: PyTorch, or what it compiles with, is not installed.
+      ImportError: PyTorch, or what it compiles with, is not installed.
     """
     import torch
 

@@ -67,7 +67,7 @@ def generate(out: Path, per_class: int = 120, seed: int = 0, workers: int = 1) -
     NumPy and Pillow).
 
     Raises:
-        UserError: `out` exists, or a number makes no sense.
+      UserError: `out` exists, or a number makes no sense.
     """
     if per_class < 6:
         raise UserError(f"--per-class {per_class}: at least 6, so that every split has pictures")

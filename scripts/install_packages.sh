@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the pinned packages of one lock file into a virtual environment, and makes that first where it is missing or
-# broken:
+# Installs the pinned packages of one lock file and the command alexnet-tf into a virtual environment, and makes that
+# first where it is missing or broken:
 #
 #     sh scripts/install_packages.sh run .venv 13           # with a Python of at most 3.13
 #     sh scripts/install_packages.sh addons .venv-addons 11
@@ -25,6 +25,8 @@ main() {
     fi
     echo "installing $lock"
     pip_install --requirement "$lock"
+    # The command alexnet-tf of this checkout, as it stands at any time.
+    pip_install --no-deps --no-build-isolation --no-index --editable .
 }
 
 # The tests compare with PyTorch on CPU. Its build for CPU is a fraction of the common registry's for Linux, which needs

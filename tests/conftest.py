@@ -1,36 +1,55 @@
 """Two logical processors for every test, a small converted data set, and where real pictures are."""
 
+import functools
 import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before the first import of TensorFlow
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
-from alexnet_tf.settings.config import DevicesConfig
-from alexnet_tf.towers import Towers, set_up_towers
 from tests.narrow_nets import shrink_net
 from tfrecords import convert
 
+if TYPE_CHECKING:
+    from alexnet_tf.towers import Towers
+
 pytest_plugins = ["tests.suite_cost"]
 
-TWO_CPUS = set_up_towers(DevicesConfig(towers="two-cpus"))
-# Asking for the devices makes them, so that no test can come first and use TensorFlow with only one.
-assert len(tf.config.list_logical_devices("CPU")) == 2
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before the first import of TensorFlow
 
 TINY_CLASSES = ("ant", "bee", "cat")
 TINY_TRAIN, TINY_VAL = 8, 4
 """Pictures of each class."""
 
 
+def pytest_collectstart() -> None:
+    """The devices are made before any module of tests is imported, so that none can use TensorFlow with only one.
+
+    Of the processes of pytest-xdist only those that run tests collect them: the one that starts these has no need of
+    TensorFlow, whose import takes seconds. That is why no conftest.py of this suite imports it at its top.
+    """
+    two_processors()
+
+
+@functools.cache
+def two_processors() -> "Towers":
+    """Makes two logical processors, one for each tower."""
+    import tensorflow as tf
+
+    from alexnet_tf.settings.sections import DevicesConfig
+    from alexnet_tf.towers import set_up_towers
+
+    towers = set_up_towers(DevicesConfig(towers="two-cpus"))
+    assert len(tf.config.list_logical_devices("CPU")) == 2  # asking for them makes them
+    return towers
+
+
 @pytest.fixture(scope="session")
-def two_cpus() -> Towers:
+def two_cpus() -> "Towers":
     """Tower a on the first logical processor, tower b on the second."""
-    return TWO_CPUS
+    return two_processors()
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,12 @@
 """Networks as the presets have them, but narrow: a step and a checkpoint take a hundredth."""
 
 from collections.abc import MutableMapping
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
-from alexnet_tf.settings.presets import PRESETS, AlexNetSettings, Preset, Widths
-
-NARROW = Widths(conv1=8, conv2=16, conv3=16, conv4=16, conv5=16, fc6=16, fc7=16)
-"""Of a tower. Enough channels for a window of five, and for the towers to meet at their edges."""
-
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 
 NARROW_COMMAND = """
 import importlib, sys
@@ -24,13 +21,20 @@ run_command(importlib.import_module(sys.argv.pop(1)).main)
 def make_narrow(presets: MutableMapping[str, Preset] = PRESETS) -> None:
     """Makes every preset's network narrow, for whatever is built from now on."""
     for name, preset in presets.items():
-        if not hasattr(preset.network, "widths"):
+        widths = getattr(preset.network, "widths", None)
+        if widths is None:
             continue  # is narrow as it is
-        network = replace(preset.network, widths=NARROW)
-        if isinstance(network, AlexNetSettings):  # fewer inputs need larger weights, else nothing gets through
-            names = ("weight_stddev", "weight_stddev_conv345", "weight_stddev_fc67")
-            network = replace(network, **{name: 3 * getattr(network, name) for name in names})
+        narrow = {field.name: _narrow(getattr(widths, field.name)) for field in fields(widths)}
+        network = replace(preset.network, widths=replace(widths, **narrow))
+        # Fewer inputs need larger weights, else nothing gets through.
+        stddevs = [field.name for field in fields(network) if field.name.startswith("weight_stddev")]
+        network = replace(network, **{name: 3 * getattr(network, name) for name in stddevs})
         presets[name] = replace(preset, network=network)
+
+
+def _narrow(width: int) -> int:
+    """Enough channels for a window of five, and for the towers to meet at their edges."""
+    return min(16, max(8, width // 8))
 
 
 def shrink_net(patch: pytest.MonkeyPatch) -> None:

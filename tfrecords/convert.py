@@ -1,14 +1,14 @@
 """Pictures to TFRecord shards.
 
-    python -m tfrecords.convert folder --train DIR --val DIR --out DATA
-    python -m tfrecords.convert ilsvrc2012 --train-tar F --val-tar F --devkit F --out DATA
-    python -m tfrecords.convert tfds --name NAME --out DATA
+    alexnet-tf convert folder --train DIR --val DIR --out DATA
+    alexnet-tf convert ilsvrc2012 --train-tar F --val-tar F --devkit F --out DATA
+    alexnet-tf convert tfds --name NAME --out DATA
 
 The start of an image's path: a source lists the pictures (sources.py), the training list is
 shuffled across classes and cut into shards (plan.py), worker processes write them (workers.py,
 shards.py), and their exact sums become the mean image and the RGB covariance (statistics.py). The
 manifest comes last: a folder that has one is finished. The bytes depend neither on --workers nor on
-interruptions: the same command goes on with the shards that are not finished.
+interruptions: the same command resumes with the shards that are not finished.
 
 Departure from the paper, which trains on the raw pixels of 256x256 pictures: records hold them as
 JPEG of quality 95, unless --encoding raw.
@@ -17,22 +17,24 @@ JPEG of quality 95, unless --encoding raw.
 import hashlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from alexnet_tf.program.errors import DONE, StoppedBySignal, UserError, run_command
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import refuse_no_text
 from alexnet_tf.program.standard_streams import outlive_readers
 from tfrecords.command_line import make_source, parse_arguments
+from tfrecords.doubts import Digests, class_doubts, pictures_under_two_labels, two_label_doubts
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest
 from tfrecords.output_folder import Identity, unfinished_output
 from tfrecords.plan import Repaired, Settings, ShardResult, ShardTask, plan_shards
 from tfrecords.progress import Progress
 from tfrecords.report import summary, write_report
-from tfrecords.sources import Source, shuffled
+from tfrecords.sources import Source, class_counts, shuffled
 from tfrecords.statistics import STATISTICS_FILE, PixelSums
 from tfrecords.workers import run_shards
 
@@ -40,7 +42,7 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 """Those whose version may change the bytes of a record."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status."""
     outlive_readers()
     options = parse_arguments(argv)
@@ -52,31 +54,35 @@ def main(argv: list[str] | None = None) -> int:
         options.seed,
         options.shards,
         options.max_unreadable,
+        options.exif,
     )
     refuse_no_text("--out", options.out)
     convert(make_source(options), options.out, settings, options.workers, tell=True)
     return DONE
 
 
-def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell: bool = False) -> Manifest:
-    """Writes a data folder from a source, or goes on with one that was interrupted.
+def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, tell: bool = False) -> Manifest:
+    """Writes a data folder from a source, or resumes one that was interrupted.
 
     Args:
-        source: lists classes and pictures.
-        out: folder to write; absent, empty, or left unfinished by an earlier call.
-        settings: what shapes the output.
-        workers: number of processes; changes nothing in the output.
-        tell: print a summary at the end.
+      source: lists classes and pictures.
+      out: folder to write; absent, empty, or left unfinished by an earlier call.
+      settings: what shapes the output.
+      workers: number of processes; changes nothing in the output.
+      tell: whether to print a summary at the end, and what is probably a mistake.
 
     Returns:
-        The manifest, as written.
+      The manifest, as written.
 
     Raises:
-        UserError: bad input, too many unreadable pictures, `out` in use, disk full.
-        StoppedBySignal: by Ctrl-C; finished shards are kept.
+      UserError: bad input, too many unreadable pictures, `out` in use, disk full.
+      StoppedBySignal: by Ctrl-C; finished shards are kept.
     """
+    out = Path(out)
     started = time.monotonic()
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
+    if tell:
+        _tell(class_doubts(source.class_keys, class_counts(items["train"], len(source.class_keys))))
     tasks = plan_shards(items, out, len(source.class_keys), settings)
     with unfinished_output(out, _identity(source, settings, tasks)) as work:
         merged = _Merged(PixelSums(settings.size, settings.channels), len(source.class_keys))
@@ -92,16 +98,23 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)
-        write_report(out, manifest, merged.repaired)
+        doubles = merged.under_two_labels(tasks)
+        write_report(out, manifest, merged.repaired, doubles)
         write_manifest(out, manifest)
     if tell:
         pictures_now = sum(len(task.items) for task in todo)
         print(summary(out, manifest, merged.repaired, pictures_now, time.monotonic() - started))
+        _tell(two_label_doubts(doubles))
     return manifest
 
 
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
 def _identity(source: Source, settings: Settings, tasks: Sequence[ShardTask]) -> Identity:
-    """What the bytes hang on, to be held against what an interrupted conversion was begun with."""
+    """What the bytes depend on, to be compared with what an interrupted conversion was begun with."""
     options = asdict(settings)
     del options["max_unreadable"]  # it may be raised half-way
     digest = hashlib.sha256(repr((source.kind, source.class_keys)).encode())
@@ -137,10 +150,11 @@ def _write_shards(todo: Sequence[ShardTask], shards: int, workers: int, settings
 
 @dataclass
 class _Merged:
-    """What the shards' results add up to, in whichever order they come."""
+    """The sum of the shards' results, in whichever order they come."""
 
     sums: PixelSums
     num_classes: int
+    digests: dict[str, Digests | None] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     shards: dict[str, list[Shard]] = field(default_factory=dict)
     class_counts: dict[str, list[int]] = field(default_factory=dict)
@@ -154,6 +168,7 @@ class _Merged:
     def collect(self, result: ShardResult) -> None:
         found = result.summary
         self.files.add(found.shard.file)
+        self.digests[found.shard.file] = result.digests
         self.shards.setdefault(found.split, []).append(found.shard)
         counts = self.class_counts.setdefault(found.split, [0] * self.num_classes)
         self.class_counts[found.split] = [sum(pair) for pair in zip(counts, found.class_counts, strict=True)]
@@ -161,6 +176,11 @@ class _Merged:
         self.repaired += found.repaired
         if result.sums is not None:
             self.sums.merge(result.sums)
+
+    def under_two_labels(self, tasks: Sequence[ShardTask]) -> list[list[str]]:
+        """Names of pictures that are the same and have different labels."""
+        known = [(task.split, task.items, self.digests[task.file]) for task in tasks]
+        return pictures_under_two_labels([(split, items, own) for split, items, own in known if own is not None])
 
 
 def _manifest(source: Source, settings: Settings, merged: _Merged) -> Manifest:
@@ -178,6 +198,7 @@ def _manifest(source: Source, settings: Settings, merged: _Merged) -> Manifest:
         channels=settings.channels,
         encoding=settings.encoding,
         quality=settings.quality if settings.encoding == "jpeg" else None,
+        exif=settings.exif,
         seed=settings.seed,
         class_keys=source.class_keys,
         class_names=source.class_names,

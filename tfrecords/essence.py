@@ -1,4 +1,4 @@
-"""What is left of a picture file for its decoder. No TensorFlow here."""
+"""The part of a picture file that its decoder needs. No TensorFlow here."""
 
 from typing import NamedTuple
 
@@ -13,16 +13,16 @@ class UnreadablePicture(Exception):
 
 
 class Essence(NamedTuple):
-    """What is left of a file for the decoder, and what has been seen on the way."""
+    """The part of a file that the decoder needs, and what was found on the way."""
 
     file: bytes
     animated: bool = False
     exif: bytes | None = None
-    """Where it was cut out: a TIFF header and what follows."""
+    """Exif data that were left out: a TIFF header and what follows."""
     cut: bool = False
     """Whether it is a file that ends before its pixels are known to."""
     transparent: bool = False
-    """Whether it says what of the picture is transparent, beside the colors."""
+    """Whether it holds transparency beside the colors."""
     pixels: int = 0
     """Height times width."""
 

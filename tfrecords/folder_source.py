@@ -18,9 +18,18 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.whole_files import open_to_read
 from tfrecords.label_list import SPLITS, read_label_list
-from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture
 from tfrecords.sources import NAMES_FILE, composed, draw, in_label_order, printable, read_names
+
+LEFT_BY_SYSTEMS = {
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.htt", "icon\r", "picasa.ini",
+    "zbthumbnail.info",
+}  # fmt: skip
+"""Files that Windows, macOS and viewers put beside pictures, in small letters. What begins with a dot, as .DS_Store and
+._*, is hidden and left out anyway."""
+FOLDERS_OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+"""Folders that macOS, Windows, Linux and network drives make, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +37,10 @@ class FolderItem:
     """A picture file.
 
     Attributes:
-        label: class index from 0.
-        file_name: from `folder` on; with `/` where the picture lies deeper.
-        folder: its class folder, or the folder that a list of labels is about.
-        class_key: to call it by in messages, where `folder` is no class folder.
+      label: class index from 0.
+      file_name: from `folder` on; with `/` where the picture lies deeper.
+      folder: its class folder, or the folder that a list of labels is about.
+      class_key: to call it by in messages, where `folder` is no class folder.
     """
 
     label: int
@@ -48,12 +57,12 @@ class FolderItem:
         """The file's bytes.
 
         Raises:
-            OSError: it cannot be opened or read, or it is a pipe or a device, which might never end.
-            UnreadablePicture: it is larger than MAX_FILE_BYTES, or this system cannot write its name.
+          OSError: it cannot be opened or read, or it is a pipe or a device, which might never end.
+          UnreadablePicture: it is larger than MAX_FILE_BYTES, or this system cannot write its name.
         """
         with self._open() as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise UnreadablePicture(f"file larger than {MAX_FILE_BYTES >> 20} MiB")
+                raise UnreadablePicture(LARGE_FILE)
             return file.read()
 
     def _open(self) -> BinaryIO:
@@ -81,12 +90,12 @@ class FolderSource:
         """Lists the class folders.
 
         Raises:
-            UserError: a folder is missing or without classes, the two have different classes, or are one folder.
+          UserError: a folder is missing or without classes, the two have different classes, or are one folder.
         """
         if os.path.realpath(train) == os.path.realpath(val):
             raise UserError(
-                f"--train {train} and --val {val} are the same folder, so the pictures to learn from would judge what "
-                "was learned: give another one, or --val-fraction in place of --val"
+                f"--train {train} and --val {val} are the same folder, so training and validation would see the same "
+                "pictures: give another one, or --val-fraction in place of --val"
             )
         self._folders = {"train": _class_folders(train), "val": _class_folders(val)}
         self.class_keys = _in_label_order(train, self._folders["train"])
@@ -97,7 +106,7 @@ class FolderSource:
         """The pictures of a split, by class and then by file name.
 
         Raises:
-            UserError: names a class folder without files, or one that cannot be listed.
+          UserError: names a class folder without files, or one that cannot be listed.
         """
         return _pictures(self._folders[split], self.class_keys)
 
@@ -111,7 +120,7 @@ class DrawnFolderSource:
         """Lists the classes and divides the pictures.
 
         Raises:
-            UserError: the folder is missing or without classes, or a class cannot be divided.
+          UserError: the folder is missing or without classes, or a class cannot be divided.
         """
         folders = _class_folders(train)
         self.class_keys = _in_label_order(train, folders)
@@ -132,14 +141,14 @@ class LabelsSource:
         """Reads the list.
 
         Args:
-            labels: CSV with a line of column names: `file`, `label` and, unless a fraction is to
-                be drawn, `split` (`train` or `val`).
-            folders: per split what the files' paths start from.
-            val_fraction: of every class, to be drawn for validation.
-            seed: draws them.
+          labels: CSV with a line of column names: `file`, `label` and, unless a fraction is to
+            be drawn, `split` (`train` or `val`).
+          folders: per split what the files' paths start from.
+          val_fraction: of every class, to be drawn for validation.
+          seed: draws them.
 
         Raises:
-            UserError: names the file and the line.
+          UserError: names the file and the line.
         """
         in_one_folder = os.path.realpath(folders["train"]) == os.path.realpath(folders["val"])
         rows = read_label_list(labels, with_split=val_fraction is None, in_one_folder=in_one_folder)
@@ -172,12 +181,12 @@ class LabelsSource:
 def drawn_splits(
     items: list[FolderItem], class_keys: list[str], val_fraction: float, seed: int
 ) -> dict[str, list[FolderItem]]:
-    """Divides every class by lots that hang on seed, class and file name alone.
+    """Divides every class by draws that depend on seed, class and file name only.
 
-    So they fall alike on every machine, and a picture more moves hardly any other.
+    So the result is the same on every machine, and another picture moves hardly any other.
 
     Raises:
-        UserError: a class is too small to be divided.
+      UserError: a class is too small to be divided.
     """
     found: dict[str, list[FolderItem]] = {split: [] for split in SPLITS}
     by_class: dict[int, list[FolderItem]] = {}
@@ -187,8 +196,8 @@ def drawn_splits(
         pictures = by_class.get(label, [])
         if len(pictures) < 2:
             raise UserError(f"class {key} has a single picture: --val-fraction needs two; add some or remove it")
-        lots = sorted(pictures, key=lambda item: draw(seed, "val", key, item.file_name))
-        chosen = set(lots[: min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1)])
+        shuffled = sorted(pictures, key=lambda item: draw(seed, "val", key, item.file_name))
+        chosen = set(shuffled[: min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1)])
         for item in pictures:
             found["val" if item in chosen else "train"].append(item)
     return found
@@ -203,11 +212,11 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     """The class folders by key, which is their name in Unicode's composed form.
 
     Raises:
-        UserError: there are none, one has a name that cannot be shown, or two have the same name.
+      UserError: there are none, one has a name that cannot be shown, or two have the same name.
     """
     found: dict[str, Path] = {}
     for entry in _listing(folder):
-        if entry.name.startswith(".") or not _is_folder(entry):
+        if not _is_anybodys(entry.name, FOLDERS_OF_SYSTEMS) or not _is_folder(entry):
             continue
         if not entry.name.isprintable():
             raise UserError(f"class folder {printable(entry.name)} in {folder} has an unprintable name: rename it")
@@ -223,11 +232,16 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _is_anybodys(name: str, of_systems: set[str]) -> bool:
+    """Whether a file or folder was put there by a person: neither hidden nor left by a system."""
+    return not name.startswith(".") and name.lower() not in of_systems
+
+
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """Whether it is a folder or a link to one.
 
     Raises:
-        UserError: what it leads to cannot be told.
+      UserError: the target of a link cannot be found.
     """
     try:
         return entry.is_dir()
@@ -260,25 +274,26 @@ def _check_same_classes(train: Path, val: Path, found: dict[str, dict[str, Path]
 def _pictures(folders: dict[str, Path], class_keys: list[str]) -> list[FolderItem]:
     found: list[FolderItem] = []
     for label, key in enumerate(class_keys):
-        names = sorted(_file_names(folders[key]))
+        names = sorted(files_below(folders[key]))
         if not names:
             raise UserError(f"class folder {folders[key]} is empty: fill or remove it")
         found += [FolderItem(label, name, str(folders[key])) for name in names]
     return found
 
 
-def _file_names(folder: Path) -> Iterator[str]:
-    """Everything at any depth, as a path from the class folder on; hidden files and folders are left out.
+def files_below(folder: Path) -> Iterator[str]:
+    """Everything at any depth, as a path from the class folder on, but what is hidden or left by a system.
 
-    Pipes, devices and links that lead nowhere stay in the list, to be told as unreadable.
+    Pipes, devices and links that lead nowhere stay in the list, to be reported as unreadable.
     """
     below = [""]
     while below:
         parent = below.pop()
         for entry in _listing(folder / parent):
-            if entry.name.startswith("."):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not _is_anybodys(entry.name, FOLDERS_OF_SYSTEMS if is_folder else LEFT_BY_SYSTEMS):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if is_folder:
                 below.append(f"{parent}{entry.name}/")
                 continue
             with contextlib.suppress(OSError):  # links that lead in a circle

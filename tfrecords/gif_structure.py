@@ -61,7 +61,7 @@ def color_table(flags: int) -> int:
 
 
 class _Blocks:
-    """Walks over a GIF file's data blocks and counts them."""
+    """Goes through a GIF file's data blocks and counts them."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -8,7 +8,7 @@
 
 The archives' headers are read once and give every picture's place in the outer file; workers read
 their pictures there. Labels are positions of the WordNet ids in sorted order, 0-999, as in Caffe,
-Keras and torchvision; never the ILSVRC ids. What the devkit says is held against the archives
+Keras and torchvision; never the ILSVRC ids. What the devkit says is compared with the archives
 before anything is written.
 """
 
@@ -57,7 +57,7 @@ class Ilsvrc2012Source:
         """Lists all pictures.
 
         Raises:
-            UserError: an archive is missing, truncated, or not what the devkit says.
+          UserError: an archive is missing, truncated, or not what the devkit says.
         """
         if check_md5:
             for name, path in (("devkit", devkit), ("val", val_tar), ("train", train_tar)):
@@ -89,8 +89,8 @@ class Devkit:
     """What the development kit says.
 
     Attributes:
-        classes: in the order of their WordNet ids, which is that of the labels.
-        val_labels: label of validation picture i + 1.
+      classes: in the order of their WordNet ids, which is that of the labels.
+      val_labels: label of validation picture i + 1.
     """
 
     classes: list[DevkitClass]
@@ -101,7 +101,7 @@ def read_devkit(path: Path) -> Devkit:
     """Reads the classes and the validation labels out of the development kit.
 
     Raises:
-        UserError: it is no such archive, or what it says does not fit together.
+      UserError: it is no such archive, or what it says does not fit together.
     """
     meta, truth = _devkit_files(path)
     classes = sorted(_leaf_classes(path, meta), key=lambda one: one.wnid)
@@ -215,7 +215,7 @@ def _members(option: str, path: Path, inner: tarfile.TarInfo | None = None) -> I
     """The members of an archive, or of one inside it, from their headers alone.
 
     Raises:
-        UserError: no archive, truncated, or with members that are not regular files.
+      UserError: no archive, truncated, or with members that are not regular files.
     """
     where = f"{option} {path}" if inner is None else f"{option} {path}, {inner.name}"
     try:

@@ -13,7 +13,7 @@ MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 before another is filling, and 0xFF 0x00 is a byte of data."""
 UNKNOWN_MARKER = re.compile(rb"\xff[\x02-\xbf]")
 """Codes that mean nothing; a decoder gives up at them."""
-DHT, SOI, EOI, SOS, APP0, APP14, APP15, COM = 0xC4, 0xD8, 0xD9, 0xDA, 0xE0, 0xEE, 0xEF, 0xFE
+DHT, SOI, EOI, SOS, APP0, APP1, APP14, APP15, COM = 0xC4, 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 FRAMES = {code for code in range(0xC0, 0xD0) if code not in (DHT, 0xC8, 0xCC)}  # the others are JPG and DAC
 PROGRESSIVE = 0xC2
 READ_FRAMES = {0xC0, 0xC1, PROGRESSIVE}  # baseline, extended and progressive, with Huffman codes
@@ -31,7 +31,7 @@ RARE_CODES = {
 COMPONENTS = (1, 3, 4)
 UNEVEN = "a component's sampling is no part of another's"
 MISSING_SCANS = "damaged: scans of the progressive JPEG file are missing"
-"""Decoders guess at what these would bring, and not alike."""
+"""What is left out of these scans decoders guess, each in its own way."""
 SMOOTHED = 9
 """Coefficients of a block, behind its mean, at which decoders guess."""
 
@@ -91,7 +91,7 @@ def jpeg_essence(data: bytes) -> Essence:
             if scanned > limits.MAX_SCANNED:
                 raise UnreadablePicture(limits.MUCH_SCANNED)
         elif not scans and (code == COM or (APP0 <= code <= APP15 and length < NEEDED_MARKS.get(code, 1 << 16))):
-            if code == APP0 + 1 and exif is None and data.startswith(EXIF, place + 4):
+            if code == APP1 and exif is None and data.startswith(EXIF, place + 4):
                 exif = data[place + 4 + len(EXIF) : at]
             needed.append(data[copied:place])
             copied = at
@@ -102,7 +102,7 @@ def jpeg_essence(data: bytes) -> Essence:
 
 
 class _Frame:
-    """The pixels of a JPEG file, and what its scans have brought of them."""
+    """The pixels of a JPEG file, and which of their bits its scans have given."""
 
     def __init__(self, progressive: bool, pixels: int, components: bytes) -> None:
         self.pixels = pixels
@@ -123,7 +123,7 @@ class _Frame:
 
     @property
     def lacks_scans(self) -> bool:
-        """Whether something is still left."""
+        """Whether scans are still missing."""
         return self._progressive and any(map(any, self._bits_left.values()))
 
 

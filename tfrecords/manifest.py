@@ -2,7 +2,7 @@
 
 It is the last file that convert.py writes, so a folder that has one is complete. Readers load it
 first and take the number of classes, the shards and their sizes from it. No TensorFlow here: a
-missing folder is told at once.
+missing folder is reported at once.
 """
 
 import hashlib
@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.program.whole_files import open_to_read, write_whole
+from tfrecords.exif import Exif
 
 FORMAT = 1
 """Raised when a reader of today could no longer read what was written before."""
@@ -71,10 +73,12 @@ class Manifest(_Part):
     size: int = Field(ge=1)
     """Side of the square pictures, in pixels."""
     channels: Literal[1, 3] = 3
-    """Of a pixel: red, green and blue, or gray alone."""
+    """Channels: 3 for red, green and blue, 1 for gray."""
     encoding: Encoding
     quality: int | None = Field(ge=1, le=100)
     """JPEG quality; None for raw."""
+    exif: Exif = "ignore"
+    """Whether the pictures were turned by their EXIF orientation; those of earlier versions were not."""
     seed: int
     class_keys: list[str]
     """Names of the class folders, sorted, whole numbers as numbers; a record's label is the position here."""
@@ -92,7 +96,7 @@ class Manifest(_Part):
 
     @property
     def num_classes(self) -> int:
-        """How many classes the labels distinguish."""
+        """The number of classes."""
         return len(self.class_keys)
 
     @model_validator(mode="after")
@@ -105,15 +109,15 @@ class Manifest(_Part):
         return self
 
 
-def load_manifest(data_dir: Path) -> Manifest:
+def load_manifest(data_dir: AnyPath) -> Manifest:
     """Reads a data folder's manifest.
 
     Raises:
-        UserError: the folder or its manifest is missing, broken or of another format.
+      UserError: the folder or its manifest is missing, broken or of another format.
     """
     path = Path(data_dir) / MANIFEST_FILE
     if not Path(data_dir).is_dir():
-        raise UserError(f"no data folder {data_dir}: make it with python -m tfrecords.convert")
+        raise UserError(f"no data folder {data_dir}: make it with alexnet-tf convert")
     if path.is_fifo():
         raise UserError(f"{path} is a named pipe, no file; convert again")
     try:
@@ -122,7 +126,7 @@ def load_manifest(data_dir: Path) -> Manifest:
         if (Path(data_dir) / "checkpoints").is_dir():
             raise UserError(f"{data_dir} is a run, no converted data; give the data folder itself") from None
         raise UserError(
-            f"{path} is missing, so {data_dir} is no finished conversion: make it with python -m tfrecords.convert"
+            f"{path} is missing, so {data_dir} is no finished conversion: make it with alexnet-tf convert"
         ) from None
     try:
         manifest = Manifest.model_validate_json(text)
@@ -139,40 +143,40 @@ def _first_problem(fault: ValidationError) -> str:
     return f"{where}: {problem['msg']}" if where else problem["msg"]
 
 
-def write_manifest(data_dir: Path, manifest: Manifest) -> None:
+def write_manifest(data_dir: AnyPath, manifest: Manifest) -> None:
     """Writes the manifest whole or not at all.
 
     Raises:
-        UserError: it cannot be written.
+      UserError: it cannot be written.
     """
     write_whole(Path(data_dir) / MANIFEST_FILE, (manifest.model_dump_json(indent=1) + "\n").encode())
 
 
-def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:
+def shard_paths(data_dir: AnyPath, manifest: Manifest, split: str) -> list[Path]:
     """The files of a split, in order.
 
     Raises:
-        UserError: the data have no such split, or nothing is in it.
+      UserError: the data have no such split, or nothing is in it.
     """
     return [Path(data_dir) / shard.file for shard in listed_shards(data_dir, manifest, split)]
 
 
-def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
+def check_shards(data_dir: AnyPath, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
     """Checks a split's files against the manifest before they are used.
 
     TensorFlow itself takes a shard that was cut between two records for a shorter one.
 
     Args:
-        data_dir: the data folder.
-        manifest: what `load_manifest` returned.
-        split: `train` or `val`.
-        hash_below: bytes; a split smaller than this is hashed as well. A full ImageNet is not, so
-            that its training starts without reading 30 GB first; `tfrecords.verify` always hashes.
+      data_dir: the data folder.
+      manifest: what `load_manifest` returned.
+      split: `train` or `val`.
+      hash_below: bytes; a split smaller than this is hashed as well. A full ImageNet is not, so
+        that its training starts without reading 30 GB first; `verify` always hashes.
 
     Raises:
-        UserError: names the first shard that is missing, cut or changed, or a split without pictures.
+      UserError: names the first shard that is missing, cut or changed, or a split without pictures.
     """
-    check_files(data_dir, listed_shards(data_dir, manifest, split), "shard", ADVICE, hash_below=hash_below)
+    check_files(Path(data_dir), listed_shards(data_dir, manifest, split), "shard", ADVICE, hash_below=hash_below)
 
 
 def check_files(folder: Path, shards: list[Shard], kind: str, advice: str, *, hash_below: int = 2 << 30) -> None:
@@ -190,11 +194,11 @@ def shard_problem(path: Path, shard: Shard, *, hashing: bool, kind: str = "shard
     """What is wrong with a file as a whole; None where it is as listed.
 
     Args:
-        path: of the file.
-        shard: as it is listed.
-        hashing: whether its SHA-256 is looked at, too.
-        kind: what to call it in the message.
-        advice: ends the message, where the file is the fault.
+      path: of the file.
+      shard: as it is listed.
+      hashing: whether its SHA-256 is looked at, too.
+      kind: what to call it in the message.
+      advice: ends the message, where the file is the fault.
     """
     advice = advice and f"; {advice}"
     try:
@@ -219,11 +223,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def listed_shards(data_dir: Path, manifest: Manifest, split: str) -> list[Shard]:
+def listed_shards(data_dir: AnyPath, manifest: Manifest, split: str) -> list[Shard]:
     """What the manifest lists of a split.
 
     Raises:
-        UserError: the data have no such split, or nothing is in it.
+      UserError: the data have no such split, or nothing is in it.
     """
     if split not in manifest.splits:
         known = ", ".join(manifest.splits)

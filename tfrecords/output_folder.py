@@ -1,6 +1,6 @@
-"""The folder that a conversion writes: never over a finished one, and gone on with where it stopped.
+"""The folder that a conversion writes: never over a finished one, and resumed where it was interrupted.
 
-While a conversion is under way, DATA/.unfinished holds what is half-done, the records of the
+While a conversion is under way, DATA/.unfinished holds unfinished files, the records of the
 finished shards, and what the conversion was begun with. Only whole files ever get a final name.
 """
 
@@ -26,11 +26,11 @@ SHARD_NAME = re.compile(r"(train|val)-\d{5}-of-\d{5}")
 LOCK_FILE = "lock"
 IDENTITY_FILE = "conversion.json"
 
-BEFORE_IT_WAS_CHOSEN = {"channels": 3}
+BEFORE_IT_WAS_CHOSEN = {"channels": 3, "exif": "ignore"}
 """What an option had to be in a version that did not have it yet."""
 
 Identity = dict[str, dict[str, Any]]
-"""What a conversion's bytes hang on, by the name under which a difference is told."""
+"""What a conversion's bytes depend on, by the name under which a difference is reported."""
 
 
 @contextlib.contextmanager
@@ -41,11 +41,11 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
     identity. If there are none, nothing stays.
 
     Yields:
-        The folder for what is half-done.
+      The folder for unfinished files.
 
     Raises:
-        UserError: `out` is finished, holds other files or another unfinished conversion, is being
-            written by another process, or cannot be written.
+      UserError: `out` is finished, holds other files or another unfinished conversion, is being
+        written by another process, or cannot be written.
     """
     created = not out.exists()
     work = out / WORK_FOLDER
@@ -66,7 +66,7 @@ def unfinished_output(out: Path, identity: Identity) -> Iterator[Path]:
 
 def _refuse_foreign(out: Path, work: Path) -> None:
     if (out / MANIFEST_FILE).exists():
-        shutil.rmtree(work, ignore_errors=True)  # of a conversion killed in its very last moment
+        shutil.rmtree(work, ignore_errors=True)  # of a conversion that was killed at its very end
         raise UserError(f"--out {out} holds a finished conversion: remove it or choose another folder")
     ours = work.is_dir() and ((work / LOCK_FILE).exists() or not any(work.iterdir()))
     if out.exists() and any(out.iterdir()) and not ours:
@@ -74,7 +74,7 @@ def _refuse_foreign(out: Path, work: Path) -> None:
 
 
 def _begin(out: Path, work: Path, identity: Identity) -> None:
-    """Goes on with the same conversion, begins a new one, and refuses another."""
+    """Resumes the same conversion, begins a new one, and refuses a different one."""
     _remove_half_done(work)
     path = work / IDENTITY_FILE
     if not any(work.glob("*" + RECORD_END)):
@@ -90,9 +90,10 @@ def _begin(out: Path, work: Path, identity: Identity) -> None:
             earlier = then.get(name, BEFORE_IT_WAS_CHOSEN.get(name))
             if now[name] != earlier:
                 differs = f"{part}, {name} {earlier} instead of {now[name]}"
+                option = f" (perhaps with --{name} {earlier})" if part == "options" else ""
                 raise UserError(
                     f"--out {out} holds an unfinished conversion of other {differs}: "
-                    f"give the command that it was begun with, or remove {out}"
+                    f"give the command that it was begun with{option}, or remove {out}"
                 )
 
 
@@ -104,7 +105,7 @@ def _identity_before(path: Path, out: Path) -> Identity:
             return before
     except (OSError, ValueError, RecursionError, UserError):
         pass
-    raise UserError(f"{path} is missing or broken, so the conversion in {out} cannot be gone on with: remove {out}")
+    raise UserError(f"{path} is missing or broken, so the conversion in {out} cannot be resumed: remove {out}")
 
 
 def _remove_half_done(work: Path) -> None:

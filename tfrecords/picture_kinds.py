@@ -35,6 +35,9 @@ OTHER_SIGNS: tuple[tuple[str, int, bytes], ...] = (
 CONVERTER_ONLY = ("BMP", "TIFF", "WebP", "PPM")
 """Of these the converter reads, exported models do not: TensorFlow Serving has no decoder for them."""
 
+HEIF_KINDS = ("HEIC", "HEIF")
+"""Phones' pictures, which the converter reads where `pillow-heif` is installed, and exported models do not."""
+
 DAMAGED = "damaged: the file's pixels cannot be decoded"
 """The converter adds in parentheses what it knows of the damage."""
 NO_BYTES = "empty file"
@@ -46,6 +49,11 @@ ONE_COLOR = "16-bit samples that all become one color of 8 bits: scale them to t
 def other_kind(name: str) -> str:
     """What is said of a file of a known kind that is not read."""
     return f"{UNKNOWN_KIND} but {name}: save it as one of these"
+
+
+def needs_heif_reader(name: str) -> str:
+    """What the converter says of a file of HEIF_KINDS that it cannot read as it is installed."""
+    return f"a {name} file, which needs pillow-heif: pip install 'alexnet-tf[heic]', or save it as JPEG"
 
 
 def kind_of(data: bytes) -> str | None:

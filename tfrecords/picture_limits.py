@@ -9,7 +9,7 @@ MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 """Height times width: Pillow's own limit against decompression bombs, 89,478,485, a picture of 268 MB."""
 
 MAX_FILE_BYTES = 256 << 20
-"""A larger file is not read: it is no photograph, and a worker's memory stays bounded."""
+"""Neither the converter nor `predict` or the client reads a larger file: it is no photograph, and memory is bounded."""
 
 MAX_ASPECT = 100
 """The longer side over the shorter: the shorter one becomes 256, so a thread of pixels would become a huge picture."""
@@ -37,6 +37,7 @@ MAX_BLOCKS = 5000
 EQUAL_BLOCKS = 1024
 """A GIF file's data come in blocks of 255 bytes, the last one less."""
 
+LARGE_FILE = f"file larger than {MAX_FILE_BYTES >> 20} MiB"
 MANY_SCANS = f"too much work: more than {MAX_SCANS} scans"
 MUCH_SCANNED = f"too much work: scans of more than {MAX_SCANNED // 1_000_000} million pixels in all"
 MANY_SEGMENTS = f"too much work: more than {MAX_SEGMENTS} segments"

@@ -1,7 +1,7 @@
-"""A picture file's structure, followed as the decoders follow it, before one of them is let at it. No TensorFlow here.
+"""A picture file's structure, followed as the decoders follow it, before one of them gets the file. No TensorFlow here.
 
 What the limits of `picture_limits` refuse is refused here. Of other JPEG, PNG and GIF files only what the pixels need
-is handed on: decoders spend time and memory on comments, profiles, texts and further pictures as well, stumble over
+is passed on: decoders spend time and memory on comments, profiles, texts and further pictures as well, stumble over
 damage in them, and do not agree on what a damaged header or a missing color means. The same rules, as a graph, are in
 `alexnet_tf.serving.picture_structure`.
 """

@@ -1,11 +1,11 @@
 """One picture: decode, resize, crop, encode. No TensorFlow here.
 
-Second stop in the path of an image, inside a worker process. Section 2 of the paper: the shorter
+Second station of an image, inside a worker process. Section 2 of the paper: the shorter
 side becomes 256, then the central 256x256 stays. What the paper leaves open is settled here:
 
 - Resizing is antialiased bicubic; the longer side becomes round(long * 256 / short).
-- Pixels are taken as stored: EXIF orientation and color profiles are deliberately not applied (nor
-  did the 2012 program), and evaluation and serving do the same.
+- A picture is turned by its EXIF orientation where the conversion is told to (`--exif`); the 2012
+  program did not. Color profiles are not applied. Evaluation and serving do as the conversion did.
 - Gray, palette and CMYK pictures become RGB, or all become gray (ITU-R BT.601) once they have
   their size; transparency is dropped, not blended; of 16-bit
   samples the high byte stays (as in TensorFlow's PNG decoder); of an animation the first frame.
@@ -21,6 +21,7 @@ into the same resizer. Both ways give the same pixels.
 import io
 import os
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +31,22 @@ from cykooz_resizer.alpha import set_image_mode
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from tfrecords.essence import Essence
-from tfrecords.exif import exif_orientation
-from tfrecords.picture_kinds import CONVERTER_ONLY, NO_BYTES, ONE_COLOR, READ_BY_ALL, damaged, kind_of, other_kind
+from tfrecords.exif import ORIENTATION, TURNED, UPRIGHT, Exif, exif_orientation, exif_with
+from tfrecords.picture_kinds import (
+    CONVERTER_ONLY,
+    HEIF_KINDS,
+    NO_BYTES,
+    ONE_COLOR,
+    READ_BY_ALL,
+    damaged,
+    kind_of,
+    needs_heif_reader,
+    other_kind,
+)
 from tfrecords.picture_limits import MAX_PIXELS, size_fault
 from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
 from tfrecords.picture_structure import essence
+from tfrecords.pillow_faults import reason_of, silence_libtiff, unread_header
 
 # Named, because Pillow would also try formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -43,6 +55,7 @@ KINDS = {
     **dict.fromkeys((".jpeg", ".jpg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "PPM"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
     ".png": "PNG",
     ".gif": "GIF",
     ".bmp": "BMP",
@@ -55,50 +68,110 @@ GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 SHORT_WAY_PIXELS = 16_000_000
 """Larger pictures are decoded by Pillow, which holds fewer copies of them at a time."""
 
+UPRIGHT_BY = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture of each EXIF orientation upright."""
+STORED_BY = UPRIGHT_BY | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+"""What takes an upright picture back to how it is stored."""
+
 Pixels = npt.NDArray[np.uint8]
 
 
-def load_picture(data: bytes, size: int, channels: int = 3) -> Pixels:
+def load_picture(data: bytes, size: int, channels: int = 3, exif: Exif = "ignore") -> Pixels:
     """The pixels of `load_square`: uint8 (size, size, channels)."""
-    return np.asarray(load_square(data, size, channels=channels)).reshape(size, size, channels)
+    return np.asarray(load_square(data, size, channels=channels, exif=exif)).reshape(size, size, channels)
 
 
 def load_square(
-    data: bytes, size: int, repairs: list[str] | None = None, file_name: str = "", channels: int = 3
+    data: bytes,
+    size: int,
+    repairs: list[str] | None = None,
+    file_name: str = "",
+    channels: int = 3,
+    exif: Exif = "ignore",
 ) -> Image.Image:
     """Decodes a picture, resizes its shorter side to `size` and takes the central square.
 
     Args:
-        data: the picture file's bytes.
-        size: side of the square in pixels.
-        repairs: where given, what was out of the ordinary is added here, each in a few words.
-        file_name: only looked at for whether it fits the content, which is among the repairs.
-        channels: 3 for RGB, 1 for gray.
+      data: the picture file's bytes.
+      size: side of the square in pixels.
+      repairs: where given, what was out of the ordinary is added here, each in a few words.
+      file_name: only looked at for whether it fits the content, which is among the repairs.
+      channels: 3 for RGB, 1 for gray.
+      exif: whether the picture is turned by its EXIF orientation before all this.
 
     Returns:
-        The square, of mode RGB or L.
+      The square, of mode RGB or L.
 
     Raises:
-        UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
+      UnreadablePicture: empty, truncated, no picture, too large, too much work, or of an unknown kind.
     """
+    repairs = [] if repairs is None else repairs
+    whole = _load_whole(data, repairs, os.path.splitext(file_name)[1].lower())
+    picture = whole.picture
+    if whole.orientation != UPRIGHT:
+        repairs.append(f"EXIF orientation {whole.orientation} {'applied' if exif == 'apply' else 'not applied'}")
+        if exif == "apply":
+            picture = _turned(picture, UPRIGHT_BY[whole.orientation])
+    square = _central_square(picture, size)
+    return square if channels == 3 else _to_gray(square, whole.gray, repairs)
+
+
+def as_png(data: bytes) -> bytes:
+    """A picture file of any kind that is read here as a PNG file of the same pixels and orientation.
+
+    For an exported model, which reads fewer kinds: it makes of the PNG file what the converter makes of this one.
+
+    Raises:
+      UnreadablePicture: as load_square.
+    """
+    whole = _load_whole(data, [], "")
+    buffer = io.BytesIO()
+    exif = b"" if whole.orientation == UPRIGHT else exif_with(whole.orientation)
+    whole.picture.save(buffer, "PNG", compress_level=1, exif=exif)
+    return buffer.getvalue()
+
+
+class _Whole(NamedTuple):
+    """A picture as it is stored, in its own size."""
+
+    picture: Image.Image
+    """Of mode RGB."""
+    orientation: int
+    gray: bool
+    """Whether it is stored as gray."""
+
+
+def _load_whole(data: bytes, repairs: list[str], end: str) -> _Whole:
+    """Decodes a file, with `repairs` and faults as load_square; `end` is that of its name, with the dot."""
     if not data:
         raise UnreadablePicture(NO_BYTES)
-    repairs = [] if repairs is None else repairs
-    end = os.path.splitext(file_name)[1].lower()
+    formats = _formats(data)
     found = essence(data, thorough=True)
     if found.cut:
         raise UnreadablePicture(damaged("truncated: the file ends in the middle"))
+    silence_libtiff()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
-            with Image.open(io.BytesIO(found.file), formats=FORMATS) as picture:
+            with Image.open(io.BytesIO(found.file), formats=formats) as picture:
                 if fault := size_fault(picture.width, picture.height):
                     raise UnreadablePicture(fault)
                 if end in KINDS and KINDS[end] != picture.format:
                     repairs.append(f"{picture.format} file named {end}")
                 gray_before = picture.mode in GRAY_MODES
-                square = _load(found, picture, size, repairs)
-                return square if channels == 3 else _to_gray(square, gray_before, repairs)
+                orientation = _orientation(found, picture)  # first, for Pillow forgets that of a TIFF file
+                whole = _load(found, picture, repairs)
+                if picture.format == "TIFF" and orientation != UPRIGHT:
+                    whole = _turned(whole, STORED_BY[orientation])  # Pillow turns such files, no others, by itself
+                return _Whole(whole, orientation, gray_before)
     except (UnreadablePicture, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -108,14 +181,14 @@ def load_square(
     except Exception as fault:
         # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError,
         # ValueError, struct.error, IndexError...); whatever it is, this file is at fault.
-        raise UnreadablePicture(damaged(" ".join(str(fault).split())[:200])) from fault
+        raise UnreadablePicture(reason_of(fault, kind_of(data))) from fault
 
 
 def _unknown(data: bytes) -> str:
     """What is said of a file that Pillow's readers do not take."""
     kind = kind_of(data)
-    if kind in READ_BY_ALL or kind in CONVERTER_ONLY:
-        return damaged(f"the header of the {kind} file cannot be read")
+    if kind in (*READ_BY_ALL, *CONVERTER_ONLY, *HEIF_KINDS):
+        return unread_header(kind)
     return "no picture of a known format" if kind is None else other_kind(kind)
 
 
@@ -123,9 +196,9 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     """The bytes that go into the record.
 
     Args:
-        picture: of mode RGB or L.
-        encoding: `jpeg`, baseline with chroma, where there is any, at half resolution (4:2:0); or `raw`, row by row.
-        quality: JPEG quality 1-100; ignored for `raw`.
+      picture: of mode RGB or L.
+      encoding: `jpeg`, baseline with chroma, where there is any, at half resolution (4:2:0); or `raw`, row by row.
+      quality: JPEG quality 1-100; ignored for `raw`.
     """
     if encoding == "raw":
         return picture.tobytes()
@@ -135,19 +208,36 @@ def encode_picture(picture: Image.Image, encoding: str, quality: int | None) -> 
     return buffer.getvalue()
 
 
-def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -> Image.Image:
-    """The square of a picture of which the header has been read."""
+def _formats(data: bytes) -> tuple[str, ...]:
+    """The formats that Pillow may try on a file."""
+    kind = kind_of(data)
+    if kind not in HEIF_KINDS:
+        return FORMATS
+    try:
+        from pillow_heif import register_heif_opener  # late, for it is an extra
+    except ImportError:
+        raise UnreadablePicture(needs_heif_reader(kind)) from None
+    register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def _orientation(found: Essence, picture: Image.Image) -> int:
+    """A HEIC file's own turning is part of its decoding, so that Exif data count for nothing there."""
+    if picture.format == "TIFF":
+        orientation = picture.tag_v2.get(ORIENTATION)  # type: ignore[attr-defined]
+        return orientation if orientation in TURNED else UPRIGHT
+    return UPRIGHT if picture.format == "HEIF" else exif_orientation(found.exif or picture.info.get("exif") or b"")
+
+
+def _load(found: Essence, picture: Image.Image, repairs: list[str]) -> Image.Image:
+    """The pixels of a picture of which the header has been read, as they are stored."""
     data = found.file
-    exif = data if picture.format == "TIFF" else found.exif or picture.info.get("exif", b"")
-    orientation = exif_orientation(exif)
-    if orientation in range(2, 9):  # 1 is upright; others mean nothing
-        repairs.append(f"EXIF orientation {orientation} not applied")
     if picture.format == "JPEG" and picture.mode in ("L", "RGB"):
         if picture.mode == "L":
             repairs.append("gray to RGB")
         if picture.width * picture.height <= SHORT_WAY_PIXELS:
             try:
-                return _central_square(_as_picture(simplejpeg.decode_jpeg(data, "RGBX")), size)
+                return _as_picture(simplejpeg.decode_jpeg(data, "RGBX"))
             except ValueError as fault:
                 picture.load()  # raises where data are missing; otherwise libjpeg found its way
                 if "subsampling" not in str(fault):  # of which the short way knows the usual kinds only
@@ -156,7 +246,7 @@ def _load(found: Essence, picture: Image.Image, size: int, repairs: list[str]) -
         repairs.append("first page of several" if picture.format == "TIFF" else "first frame of an animation")
     if found.transparent or picture.has_transparency_data:
         repairs.append("transparency dropped")
-    return _central_square(_to_rgb(picture, data, repairs), size)
+    return _to_rgb(picture, data, repairs)
 
 
 def _to_gray(square: Image.Image, gray_before: bool, repairs: list[str]) -> Image.Image:
@@ -187,7 +277,10 @@ def _to_rgb(picture: Image.Image, data: bytes, repairs: list[str]) -> Image.Imag
         picture = _from_ink(picture)
     elif picture.mode != "RGB" and not (picture.format == "JPEG" and picture.mode == "L"):
         repairs.append(f"{picture.mode} to RGB")
-    picture = picture.convert("RGB")
+    if picture.mode == "RGB":
+        picture.load()  # where convert() would make a copy
+    else:
+        picture = picture.convert("RGB")
     if bits > 8 and picture.getcolors(1) is not None:
         raise UnreadablePicture(ONE_COLOR)
     return picture
@@ -226,6 +319,13 @@ def _as_picture(pixels: Pixels) -> Image.Image:
     picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
     set_image_mode(picture, "RGB")
     return picture
+
+
+def _turned(picture: Image.Image, how: Image.Transpose) -> Image.Image:
+    found = picture.transpose(how)
+    if found.mode == "RGBX":  # of `_as_picture`
+        set_image_mode(found, "RGB")
+    return found
 
 
 _resizer = Resizer()

@@ -12,6 +12,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from alexnet_tf.program.errors import UserError
+from tfrecords.doubts import Digests
+from tfrecords.exif import Exif
 from tfrecords.manifest import Encoding, Shard, Unreadable
 from tfrecords.sources import Item
 from tfrecords.statistics import PixelSums
@@ -36,6 +38,8 @@ class Settings:
     seed: int = 0
     shards: int | None = None
     max_unreadable: int = 20
+    exif: Exif = "ignore"
+    """Whether pictures are turned by their EXIF orientation."""
 
 
 class Repaired(BaseModel):
@@ -74,6 +78,7 @@ class ShardTask:
     channels: int
     encoding: Encoding
     quality: int | None
+    exif: Exif
 
 
 class ShardSummary(BaseModel):
@@ -90,10 +95,12 @@ class ShardSummary(BaseModel):
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A finished shard's summary, and the pixel sums of a training shard."""
+    """A finished shard's summary, the pixel sums of a training shard, and what tells same pictures."""
 
     summary: ShardSummary
     sums: PixelSums | None
+    digests: Digests | None = None
+    """Of the task's items; None where an earlier version has written the shard."""
 
 
 def plan_shards(
@@ -102,13 +109,13 @@ def plan_shards(
     """One task a shard, of both splits, so that all workers stay busy to the end.
 
     Args:
-        items: per split the pictures, in the order of the records.
-        out: the data folder.
-        num_classes: how many labels there are.
-        settings: what shapes the output.
+      items: per split the pictures, in the order of the records.
+      out: the data folder.
+      num_classes: how many labels there are.
+      settings: what shapes the output.
 
     Raises:
-        UserError: more shards are asked for than there are training pictures.
+      UserError: more shards are asked for than there are training pictures.
     """
     training = len(items["train"])
     shards = settings.shards or _default_shards(training, settings)
@@ -128,6 +135,7 @@ def plan_shards(
             settings.channels,
             settings.encoding,
             settings.quality if settings.encoding == "jpeg" else None,
+            settings.exif,
         )
         for split in items
         for index, part in enumerate(_cut_evenly(items[split], counts[split]))

@@ -13,9 +13,9 @@ class Progress:
     """Progress bar with images/s, bytes and the time left; and the limit on unreadable pictures.
 
     Args:
-        total: pictures of the whole conversion.
-        done: of these, pictures that an earlier call has converted.
-        max_unreadable: more than so many pictures left out end the conversion.
+      total: pictures of the whole conversion.
+      done: those of them that an earlier call has converted.
+      max_unreadable: more than so many pictures left out end the conversion.
     """
 
     def __init__(self, total: int, done: int, max_unreadable: int) -> None:
@@ -44,10 +44,10 @@ class Progress:
         self._bar.close()
 
     def report(self, advance: Advance) -> None:
-        """Counts what a shard has come on.
+        """Counts the progress of a shard.
 
         Raises:
-            UserError: too many pictures cannot be read.
+          UserError: too many pictures cannot be read.
         """
         self._bytes += advance.bytes
         self._bar.set_postfix_str(f"{self._bytes / 1e9:.2f} GB written", refresh=False)

@@ -32,6 +32,8 @@ class Stored(NamedTuple):
     """Of its bytes."""
     name: str
     """Its class and the file that it was made from."""
+    label: int
+    """-1 where there is no such class."""
 
 
 def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
@@ -52,7 +54,8 @@ def check_shard(path: Path, shard: Shard, manifest: Manifest) -> ShardCheck:
             if record.image:
                 key = "?" if record.label is None else manifest.class_keys[record.label]
                 digest = hashlib.sha256(record.image).digest()[:16]
-                check.pictures[number] = Stored(digest, f"{key}/{printable(record.file_name)}")
+                name = f"{key}/{printable(record.file_name)}"
+                check.pictures[number] = Stored(digest, name, -1 if record.label is None else record.label)
             number += 1
     except tf.errors.OpError as fault:
         # The length of the next record is lost with this one, so the rest cannot be read.
@@ -68,10 +71,10 @@ class CheckedRecord:
     """A record as far as it could be read.
 
     Attributes:
-        fault: in a few words; None where all is well.
-        label: class index from 0; None where there is no such class.
-        image: the picture's bytes as stored.
-        file_name: of the picture file that it was made from.
+      fault: in a few words; None where all is well.
+      label: class index from 0; None where there is no such class.
+      image: the picture's bytes as stored.
+      file_name: of the picture file that it was made from.
     """
 
     fault: str | None
@@ -84,8 +87,8 @@ def check_record(serialized: tf.Tensor, manifest: Manifest) -> CheckedRecord:
     """Reads a record and decodes its picture.
 
     Args:
-        serialized: scalar string, as the shard holds it.
-        manifest: what the record should be like.
+      serialized: scalar string, as the shard holds it.
+      manifest: what the record should be like.
     """
     try:
         record = parse_example(serialized)
@@ -108,7 +111,7 @@ def label_of(serialized: tf.Tensor) -> int:
 def one_line(fault: tf.errors.OpError) -> str:
     """The beginning of TensorFlow's message, without the names that its operations have."""
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(fault.message))
-    return " ".join(message.split())[:200] or "no reason told"
+    return " ".join(message.split())[:200] or "no reason given"
 
 
 def _picture_fault(image: tf.Tensor, manifest: Manifest) -> str | None:

@@ -16,13 +16,14 @@ FEW_CLASSES = 20
 """Up to so many are counted one by one in the summary; all are in the report."""
 
 
-def write_report(out: Path, manifest: Manifest, repaired: Sequence[Repaired]) -> None:
+def write_report(out: Path, manifest: Manifest, repaired: Sequence[Repaired], doubles: Sequence[list[str]]) -> None:
     """Writes the report whole or not at all.
 
     Args:
-        out: the data folder.
-        manifest: of the finished conversion; it knows the pictures left out.
-        repaired: pictures that are in, with what was odd about them.
+      out: the data folder.
+      manifest: of the finished conversion; it knows the pictures left out.
+      repaired: pictures that are in, with what was odd about them.
+      doubles: names of pictures that are the same and have different labels.
     """
     report = {
         "class_counts": {
@@ -30,6 +31,7 @@ def write_report(out: Path, manifest: Manifest, repaired: Sequence[Repaired]) ->
             for name, split in manifest.splits.items()
         },
         "repair_counts": repair_counts(repaired),
+        "under_different_labels": list(doubles),
         "left_out": [entry.model_dump() for entry in manifest.unreadable],
         "repaired": [entry.model_dump() for entry in sorted(repaired, key=lambda entry: (entry.split, entry.file))],
     }
@@ -46,11 +48,11 @@ def summary(out: Path, manifest: Manifest, repaired: Sequence[Repaired], picture
     """The lines that end a conversion.
 
     Args:
-        out: the data folder.
-        manifest: what was written.
-        repaired: the pictures of which the report lists repairs.
-        pictures_now: converted in this call; an earlier one may have done the others.
-        seconds: that this call took.
+      out: the data folder.
+      manifest: what was written.
+      repaired: the pictures of which the report lists repairs.
+      pictures_now: converted in this call; an earlier one may have done the others.
+      seconds: that this call took.
     """
     quality = f" of quality {manifest.quality}" if manifest.encoding == "jpeg" else ""
     side = f"{manifest.size}x{manifest.size}" + " gray" * (manifest.channels == 1)

@@ -1,6 +1,6 @@
 """A quick look at converted data: a few records of shards all over, and a contact sheet of them.
 
-`python -m tfrecords.verify DATA --sample` takes seconds where the whole check reads everything.
+`alexnet-tf verify DATA --sample` takes seconds where the whole check reads everything.
 """
 
 import math
@@ -17,8 +17,6 @@ from tfrecords.manifest import Manifest, Shard, shard_problem
 from tfrecords.record_check import CheckedRecord, check_record, one_line
 from tfrecords.sources import draw
 
-SAMPLE = 40
-SHEET_FILE = "contact_sheet.png"
 COLUMNS = 8
 
 
@@ -28,10 +26,10 @@ def look_at_sample(data_dir: Path, manifest: Manifest, count: int, sheet: Path) 
     Which records is settled by the data alone. Of every shard the size is checked.
 
     Yields:
-        A line for each fault.
+      A line for each fault.
 
     Raises:
-        UserError: the sheet cannot be written.
+      UserError: the sheet cannot be written.
     """
     shown: list[tuple[str, CheckedRecord]] = []
     for position, (name, split) in enumerate(manifest.splits.items()):
@@ -63,8 +61,8 @@ def _chosen(shards: list[Shard], count: int) -> list[tuple[Shard, int]]:
     chosen = set()
     for number in range(count):
         shard = filled[number * len(filled) // count]
-        lots = sorted(range(shard.records), key=lambda record, file=shard.file: draw(file, record))  # type: ignore[misc]
-        chosen.add(next((shard.file, record) for record in lots if (shard.file, record) not in chosen))
+        shuffled = sorted(range(shard.records), key=lambda record, file=shard.file: draw(file, record))  # type: ignore[misc]
+        chosen.add(next((shard.file, record) for record in shuffled if (shard.file, record) not in chosen))
     by_name = {shard.file: shard for shard in filled}
     return [(by_name[file], record) for file, record in sorted(chosen)]
 

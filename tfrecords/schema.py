@@ -16,9 +16,9 @@ def encode_example(image: bytes, label: int, file_name: str) -> bytes:
     """One record as serialized `tf.train.Example`.
 
     Args:
-        image: the encoded picture (JPEG, or size*size*channels uint8 values, row by row).
-        label: class index from 0.
-        file_name: the picture's file name, without folders.
+      image: the encoded picture (JPEG, or size*size*channels uint8 values, row by row).
+      label: class index from 0.
+      file_name: the picture's file name, without folders.
     """
     example = tf.train.Example()
     feature = example.features.feature
@@ -42,13 +42,13 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """A record's fields, for `Dataset.map`.
 
     Args:
-        serialized: scalar string, one serialized `tf.train.Example`.
+      serialized: scalar string, one serialized `tf.train.Example`.
 
     Returns:
-        KEY_IMAGE: scalar string; KEY_LABEL: scalar int64; KEY_FILE_NAME: scalar string.
+      KEY_IMAGE: scalar string; KEY_LABEL: scalar int64; KEY_FILE_NAME: scalar string.
 
     Raises:
-        tf.errors.InvalidArgumentError: when a field is missing or of another type.
+      tf.errors.InvalidArgumentError: when a field is missing or of another type.
     """
     return tf.io.parse_single_example(serialized, FIELDS)
 

@@ -1,6 +1,6 @@
 """One shard, written from its list of pictures; this is what a worker process runs.
 
-Third stop in the path of an image: bytes -> pictures.py -> record -> shard file, and on the way
+Third station of an image: bytes -> pictures.py -> record -> shard file, and on the way
 into the exact sums of statistics.py. Memory is one picture and one set of sums, however large the
 data set is.
 
@@ -8,6 +8,7 @@ TensorFlow writes the records: its start costs a worker some seconds, but the fr
 masked CRC-32C) stays TensorFlow's own instead of a copy of ours.
 """
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def write_shard(task: ShardTask, report: Report) -> ShardResult:
     """Writes a shard in the work folder, renames it when it is whole, and leaves a record of it.
 
     Raises:
-        UserError: the file cannot be written (disk full, no permission).
+      UserError: the file cannot be written (disk full, no permission).
     """
     final = task.data_dir / task.file
     work = task.data_dir / WORK_FOLDER
@@ -65,14 +66,18 @@ class _Writing:
         self._unreadable: list[Unreadable] = []
         self._repaired: list[Repaired] = []
         self._sums = PixelSums(task.size, task.channels) if task.split == "train" else None
+        self._digests: list[int] = []
         self._advance = Advance()
         self._reported = time.monotonic()
 
     def add(self, item: Item, writer: tf.io.TFRecordWriter) -> None:
         """Takes one picture from file to record."""
         square = self._load(item)
-        if square is not None:
+        if square is None:
+            self._digests.append(0)
+        else:
             image = encode_picture(square, self._task.encoding, self._task.quality)
+            self._digests.append(int.from_bytes(hashlib.sha256(image).digest()[:8], "little"))
             writer.write(encode_example(image, item.label, item.file_name))
             self.class_counts[item.label] += 1
             self._advance.bytes += len(image)
@@ -87,7 +92,8 @@ class _Writing:
         """The picture, ready to be stored, or None where it has to be left out."""
         repairs: list[str] = []
         try:
-            square = load_square(item.read(), self._task.size, repairs, item.file_name, self._task.channels)
+            task = self._task
+            square = load_square(item.read(), task.size, repairs, item.file_name, task.channels, task.exif)
         except (UnreadablePicture, OSError) as fault:
             reason = (isinstance(fault, OSError) and fault.strerror) or str(fault) or type(fault).__name__
             entry = Unreadable(split=self._task.split, file=item.where, reason=reason)
@@ -99,7 +105,7 @@ class _Writing:
         return square
 
     def report_now(self) -> None:
-        """Tells what has been done since the last report."""
+        """Reports what has been done since the last report."""
         advance, self._advance = self._advance, Advance()
         self._reported = time.monotonic()
         self._report(advance)
@@ -113,7 +119,7 @@ class _Writing:
             unreadable=self._unreadable,
             repaired=self._repaired,
         )
-        return ShardResult(summary, self._sums)
+        return ShardResult(summary, self._sums, np.array(self._digests, np.uint64))
 
 
 def _finish(unfinished: Path, final: Path, records: int) -> Shard:
@@ -123,5 +129,5 @@ def _finish(unfinished: Path, final: Path, records: int) -> Shard:
         bytes=unfinished.stat().st_size,
         sha256=file_sha256(unfinished),
     )
-    put_in_place(unfinished, final)  # the manifest must never outlive a shard that a power cut ate
+    put_in_place(unfinished, final)  # after a power cut the manifest must not exist without one of its shards
     return shard

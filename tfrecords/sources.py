@@ -1,6 +1,6 @@
 """Where pictures come from: what a source and one of its pictures have to offer.
 
-First stop in the path of an image. A source only lists; the workers open the pictures. Listings are
+First station of an image. A source only lists; the workers open the pictures. Listings are
 sorted, so they are the same on every machine. The sources themselves: folder_source.py,
 ilsvrc2012.py, tfds_source.py. No TensorFlow here.
 """
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
-from tfrecords.picture_limits import MAX_FILE_BYTES
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture
 
 NAMES_FILE = "synset_words.txt"
@@ -27,7 +28,7 @@ WHOLE_NUMBER = re.compile(r"-?[0-9]{1,300}(\.0+)?")
 class Item(Protocol):
     """One picture of a source, small and picklable: it travels to a worker process.
 
-    Its `repr` stands for it where an interrupted conversion is gone on with.
+    Its `repr` stands for it when an interrupted conversion is resumed.
     """
 
     @property
@@ -46,7 +47,7 @@ class Item(Protocol):
         """The picture's bytes as stored.
 
         Raises:
-            OSError, UnreadablePicture: it cannot be read.
+          OSError, UnreadablePicture: it cannot be read.
         """
 
 
@@ -81,11 +82,11 @@ class FilePart:
         """These bytes and no others.
 
         Raises:
-            OSError: the file cannot be opened or read.
-            UnreadablePicture: larger than MAX_FILE_BYTES, or the file has become shorter.
+          OSError: the file cannot be opened or read.
+          UnreadablePicture: larger than MAX_FILE_BYTES, or the file has become shorter.
         """
         if self.length > MAX_FILE_BYTES:
-            raise UnreadablePicture(f"file larger than {MAX_FILE_BYTES >> 20} MiB")
+            raise UnreadablePicture(LARGE_FILE)
         with open(self.path, "rb", buffering=0) as file:
             file.seek(self.offset)
             data = bytearray()
@@ -99,6 +100,14 @@ class FilePart:
 AnyItem = TypeVar("AnyItem", bound=Item)
 
 
+def class_counts(items: Sequence[Item], num_classes: int) -> list[int]:
+    """How many of the pictures each class has, in label order."""
+    counts = [0] * num_classes
+    for item in items:
+        counts[item.label] += 1
+    return counts
+
+
 def shuffled(items: Sequence[AnyItem], seed: int) -> list[AnyItem]:
     """The items in an order drawn by the seed, so that any run of them is a fair sample.
 
@@ -109,7 +118,7 @@ def shuffled(items: Sequence[AnyItem], seed: int) -> list[AnyItem]:
 
 
 def draw(*parts: Any) -> bytes:
-    """A lot that depends on nothing but the parts: 32 bytes, to compare with those of others."""
+    """A draw that depends on nothing but the parts: 32 bytes, to be compared with other draws."""
     text = "/".join(map(str, parts))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
@@ -131,7 +140,7 @@ def in_label_order(keys: Iterable[str]) -> list[str]:
     numbers, for others sort by themselves; a `.0` behind them, as spreadsheets leave it, changes nothing.
 
     Raises:
-        UserError: two keys are the same number, as 1 and 01.
+      UserError: two keys are the same number, as 1 and 01.
     """
     texts = sorted(set(keys))
     numbers = {text: int(text.partition(".")[0]) for text in texts if WHOLE_NUMBER.fullmatch(text)}
@@ -147,12 +156,13 @@ def in_label_order(keys: Iterable[str]) -> list[str]:
     return found
 
 
-def read_names(path: Path) -> dict[str, str]:
+def read_names(path: AnyPath) -> dict[str, str]:
     """Names for people by class key, `key words...` a line; an absent file means no names.
 
     Raises:
-        UserError: the file is there and cannot be read.
+      UserError: the file is there and cannot be read.
     """
+    path = Path(path)
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is a folder, a pipe or a device, no file of names: remove it")
     try:

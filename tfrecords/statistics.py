@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole, write_whole
 from tfrecords.manifest import Manifest
 
@@ -41,13 +42,13 @@ class Statistics:
     """Statistics of the training pictures, on the 0-255 scale.
 
     Attributes:
-        mean_image: float64 (size, size, channels); 3 channels, or 1 of gray pictures.
-        covariance: float64 (channels, channels), of R, G, B (or gray) over all pixels (population covariance: divided
-            by the number of pixels, not by one less).
-        eigenvalues: float64 (channels,), descending; variances along the eigenvectors.
-        eigenvectors: float64 (channels, channels); the columns are the eigenvectors, each with its component of
-            largest size positive.
-        pixels: int64 scalar, the number of pixels summed.
+      mean_image: float64 (size, size, channels); 3 channels, or 1 of gray pictures.
+      covariance: float64 (channels, channels), of R, G, B (or gray) over all pixels (population covariance: divided
+        by the number of pixels, not by one less).
+      eigenvalues: float64 (channels,), descending; variances along the eigenvectors.
+      eigenvectors: float64 (channels, channels); the columns are the eigenvectors, each with its component of
+        largest size positive.
+      pixels: int64 scalar, the number of pixels summed.
     """
 
     mean_image: FloatArray
@@ -63,16 +64,17 @@ class Statistics:
         return cls(mean_image, np.zeros((channels, channels)), np.zeros(channels), np.eye(channels), np.int64(0))
 
     @classmethod
-    def load(cls, path: Path, remedy: str = "convert the data again") -> "Statistics":
+    def load(cls, path: AnyPath, remedy: str = "convert the data again") -> "Statistics":
         """Reads the file that `save` wrote.
 
         Args:
-            path: the file.
-            remedy: what helps where it is missing or broken; ends the message.
+          path: the file.
+          remedy: what helps where it is missing or broken; the end of the message.
 
         Raises:
-            UserError: the file is missing or broken.
+          UserError: the file is missing or broken.
         """
+        path = Path(path)
         try:
             found = cls(**_arrays(read_whole(path)))
         except FileNotFoundError:
@@ -104,7 +106,7 @@ class Statistics:
         return found
 
     def digest(self) -> str:
-        """The SHA-256 of all numbers, by which the same statistics are known again."""
+        """The SHA-256 of all numbers, by which the same statistics are recognized."""
         digest = hashlib.sha256()
         for field in fields(self):
             digest.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
@@ -121,12 +123,13 @@ class Statistics:
         if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
             raise UserError(f"{path} is broken (not finite): {remedy}")
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes all arrays as one .npz, whole or not at all.
 
         Raises:
-            UserError: it cannot be written.
+          UserError: it cannot be written.
         """
+        path = Path(path)
         write_whole(path, npz_bytes({field.name: getattr(self, field.name) for field in fields(self)}))
 
 
@@ -154,8 +157,8 @@ class PixelSums:
     """Exact sums over pictures of one size; sums of parts merge into the sum of the whole.
 
     Attributes:
-        pictures: how many were added.
-        products: int64 (channels, channels), sum over all pixels of the products of two channels.
+      pictures: how many were added.
+      products: int64 (channels, channels), sum over all pixels of the products of two channels.
     """
 
     def __init__(self, size: int, channels: int = 3) -> None:
@@ -212,7 +215,7 @@ class PixelSums:
         """The statistics of all pictures added.
 
         Raises:
-            ValueError: when there were none.
+          ValueError: when there were none.
         """
         if self.pictures == 0:
             raise ValueError("no pictures were added")

@@ -17,7 +17,7 @@ TFDS_FILES = ("dataset_info.json", "features.json", f"{KEY_LABEL}.labels.txt")
 def write_tfds_metadata(data_dir: Path, manifest: Manifest) -> None:
     """Writes TFDS_FILES beside the shards; labels are named by class keys, as in `imagenet2012`.
 
-    The class names for people would not do: in ImageNet two classes are called "crane".
+    The class names for people cannot be used: in ImageNet two classes are called "crane".
     """
     template = tfds.core.ShardedFileTemplate(
         data_dir=data_dir,

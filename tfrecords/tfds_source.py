@@ -53,7 +53,7 @@ class TfdsItem:
         """The picture's bytes, as TFDS stored them.
 
         Raises:
-            OSError, UnreadablePicture: the record cannot be read.
+          OSError, UnreadablePicture: the record cannot be read.
         """
         values = _feature(self.record.read(), self.image_key).bytes_list.value
         if not values:
@@ -70,13 +70,13 @@ class TfdsSource:
         """Prepares the set where needed and lists its pictures.
 
         Args:
-            name: as `tfds.builder` takes it: `cifar10`, `imagenet2012/...:5.1.0`.
-            data_dir: TFDS's folder; None means its own default.
-            train_split: a split, or a part of one such as `train[:90%]`.
-            val_split: the same; None takes the first of VAL_SPLITS that there is.
+          name: as `tfds.builder` takes it: `cifar10`, `imagenet2012/...:5.1.0`.
+          data_dir: TFDS's folder; None means its own default.
+          train_split: a split, or a part of one such as `train[:90%]`.
+          val_split: the same; None takes the first of VAL_SPLITS that there is.
 
         Raises:
-            UserError: no such set or split, it cannot be prepared, or it is none of labeled pictures.
+          UserError: no such set or split, it cannot be prepared, or it is none of labeled pictures.
         """
         builder = _prepared(name, data_dir)
         self._image_key, label_key = _image_and_label(name, builder.info.features)

@@ -32,13 +32,13 @@ def run_shards(
     """Writes every shard; with one worker in this very process, else in so many others.
 
     Args:
-        tasks: the shards; the order in which they finish is not theirs.
-        workers: number of processes.
-        report: called here with every advance of every shard; may raise to stop everything.
-        collect: called here with each finished shard.
+      tasks: the shards; the order in which they finish is not theirs.
+      workers: number of processes.
+      report: called here with every advance of every shard; may raise to stop everything.
+      collect: called here with each finished shard.
 
     Raises:
-        UserError: from a worker, or because one ended without a word.
+      UserError: from a worker, or because one ended without a message.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -91,7 +91,7 @@ def _telling_of_processes() -> Iterator[None]:
     """A fault here is of the processes and what they share, not of the folder that is written.
 
     Raises:
-        UserError: names what is full, read-only or used up.
+      UserError: names what is full, read-only or used up.
     """
     try:
         yield
@@ -117,7 +117,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 class _Stopped(Exception):
-    """Unwinds a worker's shard after another process asked to stop."""
+    """Ends the shard of a worker after another process has asked it to stop."""
 
 
 _in_worker: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What a network makes of pictures: probabilities, averaged over the views of each."""
+"""A network's probabilities for pictures, averaged over the views of each."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -10,7 +10,7 @@ from alexnet_tf.networks.network import Images, Network
 from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.statistics import Statistics
 
 
@@ -20,13 +20,13 @@ def pictures_at_once(config: Config, views: int) -> int:
 
 
 class Bar(Protocol):
-    """What is told of images done, such as tqdm's."""
+    """A progress bar, such as tqdm's."""
 
     def update(self, n: int) -> object:
-        """So many more."""
+        """Counts `n` more images."""
 
     def close(self) -> object:
-        """It was all."""
+        """Ends the bar."""
 
 
 def class_probabilities(
@@ -37,7 +37,7 @@ def class_probabilities(
     Args:
       forward: from `prediction_function`, made once for a network: making it compiles.
       batches: of (what `forward` takes of n images, labels (n,)).
-      progress: to move on by images.
+      progress: is moved on by the number of images.
 
     Returns:
       Probabilities float64 (images, classes) and labels int64 (images,), in the order of the batches.
@@ -69,7 +69,7 @@ def prediction_function(
     The pictures are uint8 (n, *stored_shape), as the network's settings tell their size.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)], autograph=False)
     def probabilities(pictures: tf.Tensor) -> tf.Tensor:
         return view_average(
             model,

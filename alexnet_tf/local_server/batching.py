@@ -1,6 +1,6 @@
 """Requests that come at the same time run as one batch, on one thread, and large ones in pieces by turns.
 
-What waits when the thread becomes free is taken together: a lone request never waits for company, and under load the
+What waits when the thread becomes free is taken together: a lone request never waits for others, and under load the
 batches grow by themselves. A request of many pictures gets no more of a batch than the others that fit into it, and
 goes to the end of the queue after each of its pieces. One whose sender has left gets no further piece.
 """

@@ -94,7 +94,7 @@ class Share:
 
 
 def too_much(count: int, limit: int) -> RequestError:
-    """What a request is told that could not be taken even if it were alone."""
+    """The answer to a request that would not fit into memory even if it were alone."""
     return RequestError(
         "RESOURCE_EXHAUSTED",
         f"the request would need {math.ceil(count / MEGABYTE)} MB of memory, and {limit // MEGABYTE} MB are allowed; "

@@ -36,14 +36,14 @@ def page_routes(service: Service) -> list[Route]:
 
     async def model(request: Request) -> Response:
         version = service.model.version(service.model.name, None)
-        told = {
+        about = {
             "name": service.model.name,
             "version": version.number,
             "signatures": sorted(version.signatures),
             "max_bytes": service.max_bytes,
             **version.description,
         }
-        return Response(json.dumps(told), media_type="application/json", headers=HEADERS)
+        return Response(json.dumps(about), media_type="application/json", headers=HEADERS)
 
     files = sorted(path.name for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES)
     return [

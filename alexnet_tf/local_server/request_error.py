@@ -31,5 +31,5 @@ def invalid(message: str) -> RequestError:
 
 
 def stopping() -> RequestError:
-    """What whoever is not answered any more is told."""
+    """The answer to requests that come while the server stops."""
     return RequestError("UNAVAILABLE", "the server is stopping")

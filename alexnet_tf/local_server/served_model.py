@@ -74,7 +74,7 @@ class LoadedVersion:
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """TensorFlow advises against what it calls deprecated."""
+    """A context without TensorFlow's advice against what it calls deprecated."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
@@ -125,14 +125,14 @@ class ServedModel:
         self.folder = folder
         self._loaded: LoadedVersion | None = None
         self._failed: dict[int, _Failure] = {}
-        self._outgrown: list[tuple[weakref.ref[LoadedVersion], tf.compat.v1.Session]] = []
-        """Versions that serve no more, as long as a request holds them, and their sessions."""
-        self.take_up_newest()
+        self._replaced: list[tuple[weakref.ref[LoadedVersion], tf.compat.v1.Session]] = []
+        """Replaced versions, as long as a request holds them, and their sessions."""
+        self.load_newest()
         if self._loaded is None:
             reason = next(iter(self.failures), f"no version in it; {how_to_get_one(folder)}")
             raise UserError(f"model {folder} cannot be served: {reason}")
 
-    def take_up_newest(self) -> int | None:
+    def load_newest(self) -> int | None:
         """Loads the newest version if it is not loaded yet; the one before serves until then, and if this fails.
 
         Returns:
@@ -157,29 +157,29 @@ class ServedModel:
                 continue
             self._failed.pop(number, None)
             if self._loaded is not None:
-                self._outgrown.append((weakref.ref(self._loaded), self._loaded.session))
+                self._replaced.append((weakref.ref(self._loaded), self._loaded.session))
             self._loaded = loaded
             return number
         return None
 
-    def forget_outgrown(self) -> None:
-        """Frees the memory of versions that no request holds any more.
+    def free_replaced(self) -> None:
+        """Frees the memory of replaced versions that no request holds any more.
 
         A graph's objects refer to each other in circles, which Python would find only after many more requests.
         """
-        outgrown, self._outgrown = self._outgrown, []
-        while outgrown:
-            version, session = outgrown.pop()
+        replaced, self._replaced = self._replaced, []
+        while replaced:
+            version, session = replaced.pop()
             if version() is None:
                 session.close()
                 del session
                 gc.collect()
             else:
-                self._outgrown.append((version, session))
+                self._replaced.append((version, session))
 
     @property
     def failures(self) -> list[str]:
-        """What is wrong with the versions that could not be loaded."""
+        """Why versions could not be loaded, a line for each."""
         return [failure.reason for failure in self._failed.values()]
 
     @property
@@ -211,8 +211,8 @@ class ServedModel:
         assert loaded is not None
         states = [State(version=loaded.number, state=State.AVAILABLE)]
         for failed, failure in sorted(self._failed.items(), reverse=True):
-            told = {"error_code": 2, "error_message": failure.reason}
-            states.append(State(version=failed, state=State.END, status=told))
+            status = {"error_code": 2, "error_message": failure.reason}
+            states.append(State(version=failed, state=State.END, status=status))
         if name != self.name:
             raise RequestError("NOT_FOUND", f"Could not find any versions of model {name}")
         chosen = [state for state in states if number in (None, state.version)]
@@ -225,21 +225,21 @@ class ServedModel:
 
         Whatever happens in one look, the next one comes: files may vanish or be unreadable while it looks at them.
         """
-        told = ""
+        reported = ""
         while not stop.wait(seconds):
             try:
                 self._look(report)
-                told = ""
+                reported = ""
             except Exception as fault:
                 trouble = f"warning: {self.folder} cannot be looked through for new versions: {_first_line(fault)}"
-                if trouble != told:
+                if trouble != reported:
                     report(f"{trouble}; it is tried again every {seconds:g} s")
-                told = trouble
+                reported = trouble
 
     def _look(self, report: Callable[[str], None]) -> None:
-        self.forget_outgrown()
+        self.free_replaced()
         failures = self.failures
-        number = self.take_up_newest()
+        number = self.load_newest()
         for failure in self.failures:
             if failure not in failures:
                 report(f"{failure}; the version before it serves on")

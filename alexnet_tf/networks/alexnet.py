@@ -9,22 +9,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from alexnet_tf.networks.dropout import dropout_layer
 from alexnet_tf.networks.layers import (
     BothTowers,
     Cast,
     Conv2D,
     Dense,
     Flatten,
-    LocalResponseNormalization,
     MaxPooling2D,
     ReLU,
-    SpatialResponseNormalization,
     ZeroPadding2D,
-    dropout_layer,
 )
 from alexnet_tf.networks.network import DTYPES, Network, Stage
+from alexnet_tf.networks.response_normalization import LocalResponseNormalization, SpatialResponseNormalization
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import AlexNetSettings, NetworkSettings, Precision
+from alexnet_tf.settings.presets import AlexNetSettings
+from alexnet_tf.settings.recipe import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
 
 

@@ -6,11 +6,13 @@ the paper's table I; pooling with a trainable coefficient and bias for each map;
 
 - The output layer is ten units with softmax and cross-entropy, in place of distances to 84 fixed pixels of a drawn
   digit; with its 850 weights there are 60,850 parameters, in place of 60,000.
-- Pixels are less the mean image and divided by one number for a variance of about 1, in place of a mean for all.
-- A picture is 26x26 pixels cut from the stored 28x28, by the recipe at any place in training: so digits are moved by up
-  to a pixel. The paper's distortions (section III.C) go further.
+- The mean image is subtracted from the pixels, which are then divided by one number for a variance of about 1, in place
+  of one mean for all.
+- A picture is 26x26 pixels cut from the stored 28x28, by the recipe at any place in training: so digits are shifted by
+  up to one pixel. The paper's distortions (section III.C) go further.
 - Initial weights are those of LeCun, Bottou, Orr and Müller, Efficient BackProp, 1998 (section 4.6): a variance of one
-  over a unit's inputs. The paper's own, up to 2.4 over their number, take momentum SGD two epochs to get moving.
+  over a unit's inputs. The paper's own, up to 2.4 over their number, need two epochs of momentum SGD before the loss
+  falls.
 - Training is the recipe's momentum SGD, in place of the stochastic diagonal Levenberg-Marquardt method.
 - Coefficients begin at 1/4, so that pooling begins as an average.
 """
@@ -33,7 +35,8 @@ from alexnet_tf.networks.layers import (
 )
 from alexnet_tf.networks.network import DTYPES, Network, Stage
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import LeNet5Settings, Precision
+from alexnet_tf.settings.presets import LeNet5Settings
+from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.towers import Towers
 
 C3_TABLE = (
@@ -42,7 +45,7 @@ C3_TABLE = (
     (0, 2, 3, 5),
     (0, 1, 2, 3, 4, 5),
 )  # fmt: skip
-"""Table I: of each map of C3 the maps of S2 that it sees."""
+"""Table I: for each map of C3 the maps of S2 that it is connected to."""
 
 
 class LeNet5(Network):
@@ -131,14 +134,14 @@ class Subsampling(AveragePooling2D):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """From the maps of one layer to those of the next."""
+        """The outputs of the layer."""
         mean = super().call(inputs)
         with tf.device(self.device):
             return self.activation(4 * mean * self.coefficient + self.bias)
 
 
 class TableConv2D(Placed, keras.layers.Layer):
-    """A convolution whose maps each see some maps of the input, by a table; no others have weights.
+    """A convolution in which each output map is connected to some of the input maps, by a table.
 
     (N, H, W, maps) -> (N, H - size + 1, W - size + 1, len(table)); the kernel is (size, size, entries of the table).
     """
@@ -155,7 +158,7 @@ class TableConv2D(Placed, keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Makes the variables."""
         entries = [(seen, own) for own, maps in enumerate(self.table) for seen in maps]
-        # Where a map is not seen stands the number behind the last kernel, that of a kernel of zeros.
+        # Maps that are not connected get the index after the last kernel, which is a kernel of zeros.
         self.places = np.full((int(input_shape[-1]), len(self.table)), len(entries))
         for number, entry in enumerate(entries):
             self.places[entry] = number
@@ -166,7 +169,7 @@ class TableConv2D(Placed, keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """From the maps of one layer to those of the next."""
+        """The outputs of the layer."""
         with tf.device(self.device):
             kernels = tf.pad(tf.convert_to_tensor(self.kernel), [[0, 0], [0, 0], [0, 1]])
             kernel = tf.gather(kernels, self.places, axis=2)  # (size, size, maps, len(table))

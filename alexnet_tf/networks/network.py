@@ -1,7 +1,7 @@
-"""What every network here is: stages between which it can be parted, variables by stable names, logits at the end.
+"""The contract of every network: stages between which it can be split, variables with stable names, logits at the end.
 
 The place to start for whoever adds a network: `Network` names what a subclass has to give. Beside the class, a network
-has settings (a subclass of `presets.NetworkSettings` and an entry in `presets.PRESETS`) and a line in the registry.
+has settings, which name it (a subclass of `recipe.NetworkSettings`), and an entry in `presets.PRESETS`.
 """
 
 import itertools
@@ -12,54 +12,58 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from alexnet_tf.networks.dropout import drawn_seed
 from alexnet_tf.networks.keras_versions import part_of_layer, tensorflow_variable, variable_path
 from alexnet_tf.networks.layers import Placed
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import NetworkSettings, Precision
+from alexnet_tf.settings.recipe import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
 
 DTYPES: dict[Precision, str | None] = {"float32": None, "bfloat16": "mixed_bfloat16"}
-"""What Keras calls a layer of each precision; None is its default."""
+"""Keras' name for the dtype policy of each precision; None is its default."""
 
 Images: TypeAlias = tf.Tensor | list[tf.Tensor]
 Stage: TypeAlias = Callable[[list[tf.Tensor], tf.Tensor | None], list[tf.Tensor]]
-"""From activations, one (N, ...) a tower, and the seed of dropout, int32 (2,), or None at test, to activations."""
+"""From activations, one (N, ...) a tower, and the dropout seed, int32 (2,), or None at test time, to activations."""
 Head: TypeAlias = Callable[[list[tf.Tensor], tf.Tensor | None], tf.Tensor]
 """The same to logits, float32 (N, num_classes)."""
 
 
 @dataclass(frozen=True)
 class AuxiliaryOutput:
-    """Logits that a network gives in training alone, so that gradients reach its lower layers on a shorter way."""
+    """Logits that a network gives in training only, so that gradients reach its lower layers by a shorter path."""
 
     after: str
     """The feature layer whose outputs it is made from."""
     loss_weight: float
-    """Of its cross-entropy, beside that of the network's own logits."""
+    """The weight of its cross-entropy in the loss; that of the network's own logits counts 1."""
     head: Head
 
 
 class Network(keras.Model):
-    """What every network here is: from a square crop of a picture to logits.
+    """The base class of every network: from a square crop of a picture to logits.
 
     Args:
       settings: of the preset, `presets.PRESETS[name].network`.
-      num_classes: how many classes the logits tell apart.
+      num_classes: the number of classes.
       towers: the two devices; `Towers.unplaced()` for a net without any device, as an export needs it.
       name: of the network, in messages and in the names of its operations.
 
     Args of call:
-      images: float32 (N, *picture_shape), as the recipe's `presets.Augmentation` prepares it; or a list of that, each
+      images: float32 (N, *picture_shape), as the recipe's `recipe.Augmentation` prepares it; or a list of that, each
         tower's own on its own device, from `on_each_tower`.
       dropout_seed: int32 (2,) in training; None at test.
+      training: as Keras tells it: without a seed, one is drawn.
 
     Returns of call: logits, float32 (N, num_classes).
 
     A subclass gives:
-      * `__init__(settings, num_classes, towers, seed, precision)`, which makes the layers, all of them from layers.py,
-        each with a name of its own, its tower and its device. A variable is then called LAYER/PART, and LAYER without a
-        final _a or _b of its tower is the name by which a config knows the layer;
-      * `stages` and `last_stage`: the network in the order of its feature layers;
+      * `__init__(settings, num_classes, towers, seed, precision)`, which makes the layers. Each is `Placed`, as all in
+        layers.py, response_normalization.py and dropout.py are, with a name of its own, its tower and its device. A
+        variable is then called LAYER/PART, and LAYER without a final _a or _b of its tower is the name by which a
+        config knows the layer;
+      * `stages` and `last_stage`: the network in the order of its feature layers, made of layers, + and * alone, so
+        that Keras can lay it out (see keras_network.py);
       * `number_of_towers`, where it is not one, and `auxiliary_outputs`, where there are any.
 
     Example:
@@ -79,10 +83,10 @@ class Network(keras.Model):
         """Height, width and channels of what the network sees."""
 
     def stages(self) -> dict[str, Stage]:
-        """The network but for its end: by each feature layer's name, in their order, what leads to its outputs.
+        """The network without its last stage: in order, each feature layer's name and the function of its outputs.
 
-        The first takes images, (N, *picture_shape) a tower; each other takes what the one before puts out. Dropout
-        comes first in a stage, so that a layer's features are what it puts out itself.
+        The first takes images, (N, *picture_shape) a tower; each other one takes the outputs of the one before.
+        Dropout comes first in a stage, so that a layer's features are its own outputs.
         """
         raise NotImplementedError
 
@@ -91,7 +95,7 @@ class Network(keras.Model):
         raise NotImplementedError
 
     def auxiliary_outputs(self) -> dict[str, AuxiliaryOutput]:
-        """Those by their names; none, unless a network says otherwise."""
+        """The auxiliary outputs by their names; none, unless a subclass has some."""
         return {}
 
     def build(self, input_shape: object) -> None:
@@ -108,15 +112,17 @@ class Network(keras.Model):
                 output.head(x, None)
         self.last_stage(x, None)
         self.feature_shapes = shapes
-        """Of one picture's outputs of each feature layer, one a tower."""
+        """Shapes of the outputs of each feature layer for one picture, one shape for each tower."""
         super().build(input_shape)
 
-    def call(self, images: Images, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
+    def call(self, images: Images, dropout_seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         """Images (N, *picture_shape) to logits (N, num_classes)."""
+        if dropout_seed is None and training:
+            dropout_seed = drawn_seed()
         return self.head(self._for_each_tower(images), None, dropout_seed)
 
     def features(self, images: Images, layer: str) -> list[tf.Tensor]:
-        """What a feature layer puts out at test, one (N, ...) a tower."""
+        """The outputs of a feature layer at test time, one (N, ...) for each tower."""
         walk = self._walk(self._for_each_tower(images), None, None)
         return next(x for name, x in walk if name == layer)
 
@@ -130,9 +136,9 @@ class Network(keras.Model):
     def logits_in_training(
         self, images: Images, layer: str | None, dropout_seed: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """As `head`, with the logits of the auxiliary outputs by their names.
+        """The logits, as from `head`, and the logits of the auxiliary outputs by their names.
 
-        Those that are made from layers before `layer` are left out: they cannot reach anything that is trained.
+        Auxiliary outputs of layers before `layer` are left out: their gradients would reach nothing that is trained.
         """
         with tf.name_scope(self.name):
             x = self._for_each_tower(images)
@@ -143,12 +149,12 @@ class Network(keras.Model):
                     auxiliary[name] = output.head(x, dropout_seed)
             return self.last_stage(x, dropout_seed), auxiliary
 
-    def side_by_side(self, features: list[tf.Tensor]) -> tf.Tensor:
-        """What `features` gives, (N, ...) a tower, as one row a picture: (N, F)."""
+    def concatenate_features(self, features: list[tf.Tensor]) -> tf.Tensor:
+        """The outputs of `features`, (N, ...) for each tower, as one row for each picture: (N, F)."""
         return tf.concat([tf.reshape(x, (-1, x.shape[1:].num_elements())) for x in features], axis=1)
 
-    def towers_of(self, features: tf.Tensor, layer: str) -> list[tf.Tensor]:
-        """Features that were laid side by side, (N, F), as `head` takes them: one (N, ...) a tower."""
+    def split_features(self, features: tf.Tensor, layer: str) -> list[tf.Tensor]:
+        """The inverse of `concatenate_features`: from (N, F) to what `head` takes, one (N, ...) for each tower."""
         shapes = [tf.TensorShape(shape) for shape in self.feature_shapes[layer]]
         parts = tf.split(features, [shape.num_elements() for shape in shapes], axis=1)
         return [tf.reshape(part, (-1, *shape)) for part, shape in zip(parts, shapes, strict=True)]
@@ -162,10 +168,10 @@ class Network(keras.Model):
                     made[device] = make(device)
         return [made[device] for device in self.devices]
 
-    def hold_still_but(self, layers: set[str]) -> None:
-        """Has layers with moving averages use and keep them, in training, too, where a config's `layers` lack them.
+    def freeze_all_but(self, layers: set[str]) -> None:
+        """Makes layers with moving averages use them in training, without an update, unless they are among `layers`.
 
-        It counts for whatever is traced from now on.
+        This holds for whatever is traced from now on.
         """
         for layer in named_layers(self):
             if layer.non_trainable_weights or not layer.trainable:
@@ -177,7 +183,7 @@ class Network(keras.Model):
     def _walk(
         self, x: list[tf.Tensor], after: str | None, seed: tf.Tensor | None
     ) -> Iterator[tuple[str, list[tf.Tensor]]]:
-        """Runs the stages behind feature layer `after` (all, where it is None) and yields what each puts out."""
+        """Runs the stages behind feature layer `after` (all, where it is None) and yields the outputs of each."""
         stages = self.stages()
         names = list(stages)
         for name in names[names.index(after) + 1 if after else 0 :]:
@@ -190,7 +196,7 @@ class Network(keras.Model):
 
 @dataclass(frozen=True)
 class NetworkVariable:
-    """A variable of a network and what the program must know of it."""
+    """A variable of a network and what the program must know about it."""
 
     variable: tf.Variable
     layer: str
@@ -198,7 +204,7 @@ class NetworkVariable:
     tower: str
     """"a" or "b"."""
     trained: bool
-    """Whether gradients move it; others, such as moving averages, are only saved."""
+    """Whether gradients update it; others, such as moving averages, are only saved."""
 
 
 def network_variables(model: Network) -> dict[str, NetworkVariable]:
@@ -222,19 +228,19 @@ def named_layers(model: Network) -> list[Any]:
 
 
 def named_variables(model: Network) -> dict[str, tf.Variable]:
-    """`network_variables` alone, without what is known of them."""
+    """The variables of `network_variables` by their names."""
     return {name: found.variable for name, found in network_variables(model).items()}
 
 
 def refuse_unknown_variables(model: keras.Model, variables: dict[str, tf.Variable]) -> None:
-    """Makes sure that nothing of the network would stay untrained, or out of the checkpoints, in silence.
+    """Makes sure that no variable of the network stays silently untrained, or out of the checkpoints.
 
     Args:
       model: with its variables made.
       variables: those that are trained or saved, as `named_variables` finds them.
 
     Raises:
-      UserError: the network has other variables, of a layer that is not one of layers.py or has no name of its own.
+      UserError: the network has other variables, of a layer that is not `Placed` or has no name of its own.
     """
     known = {id(variable) for variable in variables.values()}
     unknown = [variable for variable in model.variables if id(tensorflow_variable(variable)) not in known]

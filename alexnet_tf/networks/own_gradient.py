@@ -1,4 +1,4 @@
-"""Gradients of our own that do not keep the graph they were used in.
+"""Custom gradients that do not keep the graph they were used in in memory.
 
 Every call of `tf.custom_gradient` inside a tf.function registers a closure over that graph's tensors under a new
 name, and TensorFlow never forgets a registered name: each training step that a notebook or a test builds would stay
@@ -21,19 +21,19 @@ class OwnGradient(ABC):
     """
 
     @abstractmethod
-    def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> Sequence[tf.Tensor]:
+    def __call__(self, upstream: tf.Tensor, *saved: tf.Tensor) -> Sequence[tf.Tensor]:
         """From the gradient with respect to the result to that with respect to each input.
 
-        Whatever device it computes on, it must open the scope itself.
+        It must open the scope of the device that it computes on.
 
         Args:
-          slopes: of the result's shape.
-          kept: what `with_gradient` was told to keep.
+          upstream: the gradient with respect to the result, of its shape.
+          saved: the tensors that `with_gradient` was given to keep.
         """
 
 
 def with_gradient(
-    result: tf.Tensor, inputs: Sequence[tf.Tensor], kept: Sequence[tf.Tensor], gradient: OwnGradient
+    result: tf.Tensor, inputs: Sequence[tf.Tensor], saved: Sequence[tf.Tensor], gradient: OwnGradient
 ) -> tf.Tensor:
     """The result, whose gradient with respect to the inputs is `gradient` in place of TensorFlow's.
 
@@ -44,24 +44,24 @@ def with_gradient(
 
         @tf.custom_gradient
         def passed(*_: tf.Tensor) -> Any:
-            return result, lambda slopes: gradient(slopes, *kept)
+            return result, lambda upstream: gradient(upstream, *saved)
 
         return passed(*inputs)
     graph = tf.compat.v1.get_default_graph()
     with graph.gradient_override_map({"IdentityN": _registered(gradient, len(inputs))}):
-        return tf.identity_n([result, *inputs, *kept])[0]
+        return tf.identity_n([result, *inputs, *saved])[0]
 
 
 @functools.cache
 def _registered(gradient: OwnGradient, number_of_inputs: int) -> str:
-    """The name under which TensorFlow finds the gradient of an IdentityN of result, inputs and kept tensors."""
+    """The name under which TensorFlow finds the gradient of an IdentityN of result, inputs and saved tensors."""
     name = f"alexnet_tf.{gradient!r}.{number_of_inputs}"
 
     @tf.RegisterGradient(name)
-    def of_identity(operation: tf.Operation, slopes: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
-        kept = operation.inputs[1 + number_of_inputs :]
-        # tf.gradients colocates with the operation; a function that is traced meanwhile, and kept, would remember it.
+    def of_identity(operation: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
+        saved = operation.inputs[1 + number_of_inputs :]
+        # tf.gradients colocates with the operation; a function that is traced meanwhile, and saved, would remember it.
         with operation.graph.colocate_with(None, ignore_existing=True):
-            return [None, *gradient(slopes, *kept), *[None] * len(kept)]
+            return [None, *gradient(upstream, *saved), *[None] * len(saved)]
 
     return name

@@ -1,18 +1,10 @@
-"""Which class builds a preset's network; loaded when it is asked for."""
+"""Builds a preset's network: by the class that its settings name, which is imported when it is needed."""
 
 import importlib
 
 from alexnet_tf.networks.network import Network
-from alexnet_tf.settings.presets import NetworkSettings, Precision
+from alexnet_tf.settings.recipe import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
-
-NETWORKS = {
-    "alexnet": "alexnet_tf.networks.alexnet:TwoTowerAlexNet",
-    "caffe": "alexnet_tf.networks.caffe:CaffeAlexNet",
-    "lenet5": "alexnet_tf.networks.lenet5:LeNet5",
-    "torchvision": "alexnet_tf.networks.torchvision:OneTowerAlexNet",
-}
-"""By `kind` of the preset's network: "module:Class", a subclass of Network."""
 
 
 def build_network(
@@ -31,7 +23,7 @@ def build_network(
       seed: of the initial weights.
       precision: "bfloat16" computes in bfloat16, with weights and logits in float32 all the same.
     """
-    module, _, name = NETWORKS[settings.kind].partition(":")
+    module, _, name = settings.network_class.partition(":")
     model: Network = getattr(importlib.import_module(module), name)(settings, num_classes, towers, seed, precision)
     model.build((None, *settings.picture_shape))
     return model

@@ -9,18 +9,12 @@ import keras
 import tensorflow as tf
 
 from alexnet_tf.networks.alexnet import AlexNet
-from alexnet_tf.networks.layers import (
-    Cast,
-    Conv2D,
-    Dense,
-    Flatten,
-    InvertedDropout,
-    MaxPooling2D,
-    ZeroPadding2D,
-)
+from alexnet_tf.networks.dropout import InvertedDropout
+from alexnet_tf.networks.layers import Cast, Conv2D, Dense, Flatten, MaxPooling2D, ZeroPadding2D
 from alexnet_tf.networks.network import DTYPES
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import OneTowerAlexNetSettings, Precision
+from alexnet_tf.settings.presets import OneTowerAlexNetSettings
+from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.towers import Towers
 
 

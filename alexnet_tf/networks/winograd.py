@@ -13,8 +13,8 @@ m + r - 1 convolutions of one row take the place of m * r: 7 of 15 for r = 3, 8 
 through the transposed matrices.
 
 Winograd, "Arithmetic Complexity of Computations", 1980; for convolutional networks Lavin and Gray, "Fast Algorithms for
-Convolutional Neural Networks", 2015 (arXiv 1509.09308), who go to points along both axes. Along one, less is added and
-subtracted, which are passes over memory, and float32 loses one bit or two.
+Convolutional Neural Networks", 2015 (arXiv 1509.09308), who go to points along both axes. Along one axis less is
+added and subtracted, which are passes over memory, and float32 loses one bit or two.
 """
 
 import functools
@@ -65,9 +65,9 @@ def _along_columns(rows: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(rows, kernel[None], 1, "SAME")
 
 
-def _along_columns_back(rows: tf.Tensor, kernel: tf.Tensor, slopes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _along_columns_back(rows: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The gradients of `_along_columns` with respect to rows and kernel, from that of its result."""
-    options = {"strides": [1, 1, 1, 1], "padding": "SAME", "out_backprop": slopes}
+    options = {"strides": [1, 1, 1, 1], "padding": "SAME", "out_backprop": upstream}
     kernel = kernel[None]
     drows = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(rows), filter=kernel, **options)
     dkernel = tf.raw_ops.Conv2DBackpropFilter(input=rows, filter_sizes=tf.shape(kernel), **options)
@@ -76,22 +76,22 @@ def _along_columns_back(rows: tf.Tensor, kernel: tf.Tensor, slopes: tf.Tensor) -
 
 @dataclass(frozen=True)
 class _Gradient(OwnGradient):
-    """Of `convolve`, with respect to picture, kernel and bias."""
+    """The gradient of `convolve` with respect to picture, kernel and bias."""
 
     tiles: "_Tiles"
     relu: bool
     device: str | None
 
-    def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        tiles, (y, *points) = self.tiles, kept
+    def __call__(self, upstream: tf.Tensor, *saved: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        tiles, (y, *points) = self.tiles, saved
         rows, kernels = points[: len(points) // 2], points[len(points) // 2 :]
         with tf.device(self.device):  # a gradient function is called outside the layer's own scope
-            slopes = _compiled(_Tiles.slopes_to_points, tiles)(y, slopes, self.relu)
-            back = [_along_columns_back(*three) for three in zip(rows, kernels, tf.unstack(slopes), strict=True)]
+            upstream = _compiled(_Tiles.upstream_to_points, tiles)(y, upstream, self.relu)
+            back = [_along_columns_back(*three) for three in zip(rows, kernels, tf.unstack(upstream), strict=True)]
             drows, dkernels = zip(*back, strict=True)
             dx = _compiled(_Tiles.rows_from_points, tiles)(drows)
             # At the point 1, whose powers are all 1, a tile's rows are summed already.
-            dbias = tf.raw_ops.BiasAddGrad(out_backprop=slopes[POINTS.index(Fraction(1))])
+            dbias = tf.raw_ops.BiasAddGrad(out_backprop=upstream[POINTS.index(Fraction(1))])
             return dx, tiles.kernel_from_points(tf.stack(dkernels)), dbias
 
 
@@ -108,9 +108,9 @@ class Matrices:
     x has P = TILE_ROWS[r] rows, w has r, and y has m = P + 1 - r: y[k] = sum of x[k + i] w[i] over i.
 
     Attributes:
-        to_points: B, (P, P).
-        kernel_to_points: G, (P, r).
-        from_points: A, (m, P).
+      to_points: B, (P, P).
+      kernel_to_points: G, (P, r).
+      from_points: A, (m, P).
     """
 
     to_points: np.ndarray
@@ -171,7 +171,7 @@ class _Tiles:
         y = _join(_combine(self._matrices.from_points, products, axis=2))[:, : self.height] + bias
         return tf.nn.relu(y) if relu else y
 
-    def slopes_to_points(self, y: tf.Tensor, dy: tf.Tensor, relu: bool) -> tf.Tensor:
+    def upstream_to_points(self, y: tf.Tensor, dy: tf.Tensor, relu: bool) -> tf.Tensor:
         """(N, H, W, K), twice, to (P, N, T, W, K): `from_points` transposed."""
         dy = tf.where(y > 0, dy, tf.zeros((), dy.dtype)) if relu else dy
         dy = tf.pad(dy, [[0, 0], [0, self._outputs * self._number - self.height], [0, 0], [0, 0]])
@@ -216,7 +216,7 @@ class _Tiles:
 
 
 def _combine(matrix: np.ndarray, slices: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
-    """The matrix times what is stacked: its rows become `axis` of the result, its columns count the slices."""
+    """The matrix times stacked slices: its rows become `axis` of the result, its columns count the slices."""
     shape = [-1 if one == axis else 1 for one in range(slices[0].shape.rank + 1)]
     columns = tf.unstack(_constant(matrix, slices[0].dtype), axis=1)
     return tf.add_n([tf.reshape(c, shape) * tf.expand_dims(s, axis) for c, s in zip(columns, slices, strict=True)])

@@ -1,7 +1,7 @@
-"""What chance decides for a training picture: where it is cropped, whether it is mirrored, how its color is shifted.
+"""The random choices for a training picture: where it is cropped, whether it is mirrored, how its color is shifted.
 
 Draws are a function of (seed, epoch, position of the image in its epoch), so any step of any run can be drawn again.
-Where the recipes differ is stated in `presets.Augmentation`.
+Where the recipes differ is stated in `recipe.Augmentation`.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.statistics import Statistics
 
 GEOMETRY, COLOR = 0, 1
-"""Streams of random numbers that have nothing to do with each other."""
+"""Independent streams of random numbers."""
 BLOCK = 512
 """Rows of random numbers that are drawn together, for making a generator takes longer than a row."""
 
 
 class Draws(NamedTuple):
-    """For N images; arrays as they are drawn, tensors from there on."""
+    """The random choices for N images: arrays when they are drawn, tensors later."""
 
     offset: Any
     """int32 (N, 2), rows and columns cut off above and to the left."""
@@ -35,7 +35,7 @@ class Draws(NamedTuple):
 def draw_augmentation(
     augment: Augmentation, axes: np.ndarray, seed: int, epochs: np.ndarray, positions: np.ndarray, stored_size: int
 ) -> Draws:
-    """What chance decides for some images.
+    """Draws the random choices for some images.
 
     Args:
       augment: the recipe.
@@ -73,7 +73,7 @@ def _rows(
 def noise_axes(augment: Augmentation, statistics: Statistics) -> np.ndarray:
     """The principal axes of color, scaled to one standard deviation of the noise, in gray levels.
 
-    They are the columns of the answer, (channels, channels).
+    They are the columns of the result, (channels, channels).
 
     With p_i the eigenvectors and l_i the eigenvalues of the RGB covariance on the 0-1 scale, the paper (section 4.1)
     adds sum p_i a_i l_i with a_i ~ N(0, 0.1), on that scale; the 2012 program takes the roots of l_i. On 0-255 the

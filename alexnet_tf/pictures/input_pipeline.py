@@ -9,10 +9,11 @@ again; only the order of the records passes through a shuffle buffer, itself see
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.pictures.augmentation import Draws, draw_augmentation, noise_axes
@@ -20,9 +21,10 @@ from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.pictures.share import WHOLE, Share
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.program.paths import AnyPath
+from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest
-from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
+from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
 from tfrecords.statistics import Statistics
 
 SHUFFLE_MEMORY = 512 * 2**20
@@ -32,8 +34,17 @@ READ_AHEAD, READ_AHEAD_MEMORY = 1024, 32 * 2**20
 CPU = "/device:CPU:0"
 
 
+class StoredPicture(NamedTuple):
+    """A picture as it is stored."""
+
+    pixels: np.ndarray
+    """uint8 (size, size, channels)."""
+    file_name: bytes
+    label: int
+
+
 def training_batches(
-    data_dir: Path,
+    data_dir: AnyPath,
     manifest: Manifest,
     statistics: Statistics,
     augment: Augmentation,
@@ -63,7 +74,7 @@ def training_batches(
       first_step: batches that were seen already.
       share: this worker's part.
       augment_on: whether pictures are prepared here or by the device that is given them.
-      keep_pixels: how many of the first pictures come with their pixels as stored, too, where they are prepared here.
+      keep_pixels: how many of the first pictures also come with their stored pixels, where they are prepared here.
 
     Yields:
       (PreparedPictures of batch_size pictures, or with augment_on "device" StoredPictures; labels int64 (batch_size,)).
@@ -71,12 +82,13 @@ def training_batches(
     Raises:
       UserError: there are no such pictures; and while reading, as `RecordBatches`.
     """
+    data_dir = Path(data_dir)
     files = RecordFiles.of_split(data_dir, manifest, "train")
     axes = noise_axes(augment, statistics)
     specs = StoredPictures.specs(batch_size, manifest.picture_shape)
 
     def draw(epochs: tf.Tensor, positions: tf.Tensor, records: tf.Tensor) -> tuple[tf.Tensor, Draws]:
-        """What chance decides for each picture."""
+        """The random choices for each picture."""
         of_run = functools.partial(draw_augmentation, augment, axes, seed, stored_size=manifest.size)
         drawn = tf.numpy_function(of_run, (epochs, positions), [spec.dtype for spec in specs.draws], stateful=False)
         return records, Draws(*map(tf.ensure_shape, drawn, (spec.shape for spec in specs.draws)))
@@ -88,7 +100,7 @@ def training_batches(
         return StoredPictures(tf.ensure_shape(pixels, specs.pixels.shape), draws), examples[KEY_LABEL]
 
     def prepare(number: tf.Tensor, decoded: tuple[StoredPictures, tf.Tensor]) -> tuple[PreparedPictures, tf.Tensor]:
-        """Cropped, mirrored, less the mean, and colored."""
+        """The picture cropped, mirrored, minus the mean, and with color noise."""
         pictures, labels = decoded
         images = prepare_training(pictures, augment, statistics, CPU)
         kept = tf.where(number * batch_size < keep_pixels, batch_size, 0)
@@ -132,13 +144,14 @@ def ordered_records(
         start, end = share.range_in_epoch(epoch, per_epoch)
         records = _shuffled_records(files, seed, epoch, shuffle_buffer, start, end)
         positions = tf.data.Dataset.range(start, tf.int64.max)  # the records end an epoch: so all of them are counted
-        return tf.data.Dataset.zip((positions, records)).skip(skipped).map(lambda p, record: (epoch, p, record))
+        numbered = tf.data.Dataset.zip((positions, records)).skip(skipped)
+        return numbered.map(_as_it_is(lambda position, record: (epoch, position, record)))
 
-    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(_as_it_is(one_epoch))
 
 
 def evaluation_batches(
-    data_dir: Path, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
+    data_dir: AnyPath, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
 ) -> RecordBatches:
     """Every image of a split (or of this worker's share of it) once, in stored order; the last batch may be smaller.
 
@@ -148,13 +161,54 @@ def evaluation_batches(
     Raises:
       UserError: as `training_batches`.
     """
+    named = named_batches(data_dir, manifest, split=split, batch_size=batch_size, share=share)
+    return RecordBatches(named.files, named.dataset.map(_as_it_is(lambda pictures, _, labels: (pictures, labels))))
+
+
+def named_batches(
+    data_dir: AnyPath, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
+) -> RecordBatches:
+    """As `evaluation_batches`, with the names of the pictures' files.
+
+    Yields:
+      (pictures uint8 (n, size, size, channels), names string (n,), labels int64 (n,)).
+
+    Raises:
+      UserError: as `training_batches`.
+    """
+    data_dir = Path(data_dir)
     files = RecordFiles.of_split(data_dir, manifest, split)
 
-    def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         examples = parse_examples(records)
-        return decode_pictures(examples[KEY_IMAGE], manifest.encoding, manifest.picture_shape), examples[KEY_LABEL]
+        pictures = decode_pictures(examples[KEY_IMAGE], manifest.encoding, manifest.picture_shape)
+        return pictures, examples[KEY_FILE_NAME], examples[KEY_LABEL]
 
     return RecordBatches(files, _ahead(_on_every_core(stored_records(files, share).batch(batch_size), decode)))
+
+
+def pictures_at(data_dir: Path, manifest: Manifest, *, split: str, places: Sequence[int]) -> list[StoredPicture]:
+    """Single pictures of a split, by their places in stored order; others are read, but not decoded.
+
+    Raises:
+      UserError: as `training_batches`.
+    """
+    files = RecordFiles.of_split(data_dir, manifest, split)
+    wanted = tf.constant(sorted(set(places)), tf.int64)
+    end = max(places, default=-1) + 1
+
+    def decode(place: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        example = parse_example(record)
+        picture = decode_picture(example[KEY_IMAGE], manifest.encoding, manifest.picture_shape)
+        return place, picture, example[KEY_FILE_NAME], example[KEY_LABEL]
+
+    records = stored_records(files).take(end).enumerate()
+    chosen = records.filter(lambda place, _: tf.reduce_any(wanted == place)).map(decode).batch(16)
+    found = {}
+    for batch in RecordBatches(files, chosen):
+        for place, pixels, name, label in zip(*(part.numpy() for part in batch), strict=True):
+            found[int(place)] = StoredPicture(pixels, name, int(label))
+    return [found[place] for place in places]
 
 
 def stored_records(files: RecordFiles, share: Share = WHOLE) -> tf.data.Dataset:
@@ -163,7 +217,7 @@ def stored_records(files: RecordFiles, share: Share = WHOLE) -> tf.data.Dataset:
     return between.flat_map(files.read)
 
 
-def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_size: int) -> RecordBatches:
+def evaluation_files(data_dir: AnyPath, manifest: Manifest, *, split: str, batch_size: int) -> RecordBatches:
     """Every picture of a split once, in stored order, as a file that decodes to exactly what is stored.
 
     Yields:
@@ -172,6 +226,7 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
     Raises:
       UserError: as `training_batches`.
     """
+    data_dir = Path(data_dir)
 
     def file(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = parse_example(record)
@@ -181,12 +236,16 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
         return tf.io.encode_png(picture), example[KEY_LABEL]
 
     files = RecordFiles.of_split(data_dir, manifest, split)
-    return RecordBatches(files, stored_records(files).map(file).batch(batch_size).prefetch(1))
+    return RecordBatches(files, stored_records(files).map(_as_it_is(file)).batch(batch_size).prefetch(1))
+
+
+_as_it_is = tf.autograph.experimental.do_not_convert
+"""No stage has a Python branch on a tensor; AutoGraph would rewrite them all the same, which takes a second."""
 
 
 def _on_every_core(batches: tf.data.Dataset, stage: Callable[..., Any]) -> tf.data.Dataset:
     """Batches after one more stage, in order."""
-    return batches.map(stage, num_parallel_calls=len(os.sched_getaffinity(0)), deterministic=True)
+    return batches.map(_as_it_is(stage), num_parallel_calls=len(os.sched_getaffinity(0)), deterministic=True)
 
 
 def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:

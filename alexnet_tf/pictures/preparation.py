@@ -12,20 +12,20 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
-from tensorflow.compiler.xla.xla_data_pb2 import GatherDimensionNumbers
 
 from alexnet_tf.pictures.augmentation import Draws
-from alexnet_tf.settings.presets import Augmentation
+from alexnet_tf.settings.recipe import Augmentation
 from alexnet_tf.towers import on_cpu
 from tfrecords.statistics import Statistics
 
+try:  # XLA's own operations are no part of TensorFlow's public interface: a later version may not have them
+    from tensorflow.compiler.tf2xla.python.xla import gather as xla_gather
+    from tensorflow.compiler.xla.xla_data_pb2 import GatherDimensionNumbers
+except ImportError:
+    xla_gather = None
+
 Crops: TypeAlias = Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]
 """`crops_in_xla` or `crops_by_index`."""
-_WHOLE_CROPS = GatherDimensionNumbers(
-    offset_dims=[1, 2, 3], collapsed_slice_dims=[0], start_index_map=[0, 1, 2], index_vector_dim=1
-)
-"""An index is the corner of a crop, (image, row, column); the further dimensions of the result are the crop's."""
 
 
 class StoredPictures(NamedTuple):
@@ -57,7 +57,7 @@ class PreparedPictures(NamedTuple):
     images: tf.Tensor
     """float32 (N, size, size, channels)."""
     pixels: tf.Tensor
-    """uint8 (N, height, width, channels), the same as they are stored; none, (0, ...), where nobody looks at them."""
+    """uint8 (N, height, width, channels), the same as they are stored; (0, ...) where nobody needs them."""
 
 
 def prepare_training(
@@ -70,13 +70,13 @@ def prepare_training(
 
 
 def training_images(pictures: StoredPictures, augment: Augmentation, statistics: Statistics, crops: Crops) -> tf.Tensor:
-    """A batch of training images, each cropped, mirrored, less the mean and colored, as drawn for it.
+    """A batch of training images, each cropped, mirrored, minus the mean and with color noise, as drawn for it.
 
     Args:
       pictures: N of them.
       augment: the recipe.
-      statistics: that hold the mean image.
-      crops: how to cut out.
+      statistics: hold the mean image.
+      crops: the function that crops.
 
     Returns:
       float32 (N, crop_size, crop_size, channels).
@@ -100,7 +100,8 @@ _compiled_training_images = tf.function(training_images, jit_compile=True, autog
 def crops_in_xla(images: tf.Tensor, offset: tf.Tensor, size: int) -> tf.Tensor:
     """A crop of each image, in a function that XLA compiles: its own gather takes whole crops.
 
-    A processor reads them in vectors. tf.gather finds the place of every single pixel, which takes twice as long.
+    A processor reads them in vectors. tf.gather finds the place of every single pixel, which takes twice as long; it is
+    what a TensorFlow without XLA's operations falls back to, with the same result.
 
     Args:
       images: (N, height, width, channels).
@@ -110,8 +111,13 @@ def crops_in_xla(images: tf.Tensor, offset: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       (N, size, size, channels).
     """
-    corners = tf.concat([tf.range(images.shape[0])[:, None], offset], axis=1)  # (N, 3)
-    crops = xla.gather(images, corners, _WHOLE_CROPS, [1, size, size, images.shape[-1]])
+    if xla_gather is None:
+        return crops_by_index(images, offset, size)
+    corners = tf.concat([tf.range(images.shape[0])[:, None], offset], axis=1)  # (N, 3): image, row, column
+    whole_crops = GatherDimensionNumbers(
+        offset_dims=[1, 2, 3], collapsed_slice_dims=[0], start_index_map=[0, 1, 2], index_vector_dim=1
+    )
+    crops = xla_gather(images, corners, whole_crops, [1, size, size, images.shape[-1]])
     crops.set_shape((images.shape[0], size, size, images.shape[-1]))  # TensorFlow 2.15 does not work it out
     return crops
 
@@ -144,7 +150,7 @@ def evaluation_views(pictures: tf.Tensor, views: int, augment: Augmentation, sta
       statistics: of the training pictures.
 
     Returns:
-      float32 (..., views, crop_size, crop_size, channels), less the mean as the recipe subtracts it.
+      float32 (..., views, crop_size, crop_size, channels), minus the mean as the recipe subtracts it.
     """
     mean, size = _mean_image(augment, statistics), augment.crop_size
     crops = _crops(tf.cast(pictures, tf.float32), views, size)
@@ -164,17 +170,18 @@ _compiled_evaluation_views = tf.function(evaluation_views, jit_compile=True, aut
 
 def number_of_views(views: int, augment: Augmentation, stored_size: int) -> int:
     """How many views ten really are: five where nothing may be mirrored, and one crop where that is the picture."""
-    crops = len(_offsets(views, stored_size, augment.crop_size))
+    crops = len(crop_offsets(views, stored_size, augment.crop_size))
     return 2 * crops if views == 10 and augment.mirror else crops
 
 
 def center_crop(picture: tf.Tensor, size: int) -> tf.Tensor:
     """The central (..., size, size, channels) of (..., stored_size, stored_size, channels)."""
-    [(y, x)] = _offsets(1, picture.shape[-2], size)
+    [(y, x)] = crop_offsets(1, picture.shape[-2], size)
     return _crop(picture, y, x, size)
 
 
-def _offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
+def crop_offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
+    """Rows above and columns to the left of the center crop, or of the corners' and the center's, in this order."""
     far = stored_size - size
     center = (far // 2, far // 2)
     return [center] if views == 1 or far == 0 else [(0, 0), (0, far), (far, 0), (far, far), center]
@@ -182,12 +189,12 @@ def _offsets(views: int, stored_size: int, size: int) -> list[tuple[int, int]]:
 
 def _crops(pictures: tf.Tensor, views: int, size: int) -> tf.Tensor:
     """(..., stored_size, stored_size, channels) to (..., 1 or 5, size, size, channels)."""
-    offsets = _offsets(views, pictures.shape[-2], size)
+    offsets = crop_offsets(views, pictures.shape[-2], size)
     return tf.stack([_crop(pictures, y, x, size) for y, x in offsets], axis=-4)
 
 
 def _mirrored(crops: tf.Tensor) -> tf.Tensor:
-    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # sooner done than [..., ::-1, :]
+    return tf.gather(crops, tf.range(crops.shape[-2] - 1, -1, -1), axis=-2)  # faster than [..., ::-1, :]
 
 
 def _crop(picture: tf.Tensor, y: int, x: int, size: int) -> tf.Tensor:

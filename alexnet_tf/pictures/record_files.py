@@ -1,4 +1,4 @@
-"""TFRecord files that hold exactly what their manifest lists; whatever differs ends the reading with the file's name.
+"""TFRecord files that hold exactly what their manifest lists; a difference ends reading, with the name of the file.
 
 TensorFlow takes a file that was cut between two records for a shorter one and says of no damaged record which file it
 is in. Here every file is looked at when it is opened, its records are counted as they are read, and once something is
@@ -159,7 +159,7 @@ class RecordBatches:
 
 
 def _looks(path: Path) -> tuple[int, ...] | None:
-    """What tells cheaply that a file is still the same; None where there is none."""
+    """What shows cheaply whether a file is still the same; None where there is no file."""
     try:
         status = path.stat()
     except OSError:

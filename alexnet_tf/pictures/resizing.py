@@ -1,35 +1,44 @@
 """A picture of any size, brought to the size of the stored ones in TensorFlow's graph, as the converter does it."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfrecords.exif import MIRRORED, SWAPPED, UPSIDE_DOWN
+
 LUMINANCE = (19595 / 2**16, 38470 / 2**16, 7471 / 2**16)
-"""What red, green and blue count in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
+"""The weights of red, green and blue in gray: ITU-R BT.601 in the fractions of Pillow, which the converter uses."""
 
 RADIUS = 2.0
 """How far the cubic reaches, in pixels of the smaller of the two pictures."""
 BLOCK = 8
 """Lines worked out together: the weights of a block of them are a small matrix, those of all would be mostly zeros."""
 WEIGHT_BITS, MOST_BITS = 15, 22
-"""Of the converter's resizer: its weights are whole numbers of so many bits, as parts of at most 2**21."""
+"""As in the converter's resizer: weights are integers of so many bits, over a denominator of at most 2**21."""
 
 
-def picture_from_file(encoded: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
-    """Any picture file's bytes, brought to the size and colors of the stored ones; EXIF orientation is not applied.
+def picture_from_file(
+    encoded: tf.Tensor, stored_shape: tuple[int, int, int], orientation: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Any picture file's bytes, brought to the size and colors of the stored ones.
 
     Args:
       encoded: scalar string, a JPEG, PNG or one-frame GIF file of any size.
       stored_shape: height, width and channels (1 or 3) of the stored ones.
+      orientation: its EXIF orientation, int32 scalar, by which it is turned first; None takes the pixels as stored.
 
     Returns:
       float32 of that shape, whole numbers from 0 to 255.
     """
     # decode_jpeg takes PNG and GIF as well, and unlike decode_image lets the exact transform be asked for.
-    return picture_from_pixels(tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"), stored_shape)
+    picture = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return picture_from_pixels(picture, stored_shape, orientation)
 
 
-def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) -> tf.Tensor:
+def picture_from_pixels(
+    picture: tf.Tensor, stored_shape: tuple[int, int, int], orientation: tf.Tensor | None = None
+) -> tf.Tensor:
     """A picture of any size, brought to the size of the stored ones as the converter does it (paper section 2).
 
     Shorter side to theirs by antialiased bicubic resizing, then the central square; without the records' JPEG coding.
@@ -38,21 +47,31 @@ def picture_from_pixels(picture: tf.Tensor, stored_shape: tuple[int, int, int]) 
     cubic reaches beyond 0 and 255 between its passes.
 
     Args:
-      picture: (height, width, 3), uint8 or float32 on the 0-255 scale.
-      stored_shape: height, width and channels (1 or 3) of the stored ones; gray is made last, as by the converter.
+      picture: (height, width, 3), or (height, width, 1) where the stored ones are gray; uint8 or float32 on the 0-255
+        scale.
+      stored_shape: height, width and channels (1 or 3) of the stored ones; gray is made of colors last, as by the
+        converter.
+      orientation: as for `picture_from_file`.
 
     Returns:
       float32 of that shape, whole numbers from 0 to 255.
     """
     side, _, channels = stored_shape
     shape = tf.shape(picture)
+    part = _parts_of(picture)
+    if orientation is not None:
+        shape = tf.where(_is_one_of(SWAPPED, orientation), tf.gather(shape, [1, 0, 2]), shape)
+        part = _upright_parts_of(picture, shape, orientation)
     short = tf.cast(tf.minimum(shape[0], shape[1]), tf.float64)
     down, across = _weights(shape[0], short, side), _weights(shape[1], short, side)
     left, right = across.starts[0], across.starts[-1] + tf.shape(across.weights)[2]
-    lines = _resized(picture, down, left, right)
-    columns = _resized(tf.transpose(lines[:side], (1, 0, 2)), across._replace(starts=across.starts - left), 0, side)
-    colored = tf.transpose(columns, (1, 0, 2))[:side, :side]
-    return colored if channels == 3 else tf.round(tf.reduce_sum(colored * LUMINANCE, axis=-1, keepdims=True))
+    own = picture.shape[-1]
+    lines = tf.transpose(_resized(part, own, down, left, right)[:side], (1, 0, 2))
+    columns = _resized(_parts_of(lines), own, across._replace(starts=across.starts - left), 0, side)
+    resized = tf.transpose(columns, (1, 0, 2))[:side, :side]
+    if own == channels:
+        return resized
+    return tf.round(tf.reduce_sum(resized * LUMINANCE, axis=-1, keepdims=True))
 
 
 class _Weights(NamedTuple):
@@ -61,27 +80,64 @@ class _Weights(NamedTuple):
     starts: tf.Tensor
     """The first line that each block needs, int32 (blocks,)."""
     weights: tf.Tensor
-    """Of the lines from there on, float32 (blocks, BLOCK, lines), as whole numbers."""
+    """The weights of the lines from there on, float32 (blocks, BLOCK, lines), whole numbers."""
     parts: tf.Tensor
-    """How many make one, float32 scalar."""
+    """Their denominator, float32 scalar."""
 
 
-def _resized(picture: tf.Tensor, how: _Weights, left: tf.Tensor | int, right: tf.Tensor | int) -> tf.Tensor:
+Part = Callable[[tf.Tensor, tf.Tensor, "tf.Tensor | int", "tf.Tensor | int"], tf.Tensor]
+"""Cuts out of a picture what is from line `top` to `bottom` and from column `left` to `right`, float32."""
+
+
+def _parts_of(picture: tf.Tensor) -> Part:
+    return lambda top, bottom, left, right: tf.cast(picture[top:bottom, left:right], tf.float32)
+
+
+def _upright_parts_of(picture: tf.Tensor, shape: tf.Tensor, orientation: tf.Tensor) -> Part:
+    """Cuts parts out of a picture as if it had been turned upright; turned as a whole it would be there twice.
+
+    Args:
+      picture: as it is stored.
+      shape: when it is upright.
+      orientation: EXIF's, int32 scalar.
+    """
+    is_swapped, is_mirrored, is_upside_down = (
+        _is_one_of(those, orientation) for those in (SWAPPED, MIRRORED, UPSIDE_DOWN)
+    )
+
+    def part(top: tf.Tensor, bottom: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        first = tf.where(is_upside_down, shape[0] - bottom, top)
+        lines = slice(first, first + bottom - top)
+        first = tf.where(is_mirrored, shape[1] - right, left)
+        columns = slice(first, first + right - left)
+        stored = tf.cond(is_swapped, lambda: picture[columns, lines], lambda: picture[lines, columns])
+        order = tf.where(is_swapped, [1, 0, 2], [0, 1, 2])
+        swapped = tf.transpose(tf.cast(stored, tf.float32), order)
+        return tf.raw_ops.Reverse(tensor=swapped, dims=tf.stack([is_upside_down, is_mirrored, False]))
+
+    return part
+
+
+def _is_one_of(those: tuple[int, ...], orientation: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_any(orientation == tf.constant(those))
+
+
+def _resized(part: Part, channels: int, how: _Weights, left: tf.Tensor | int, right: tf.Tensor | int) -> tf.Tensor:
     """Resizes along the first axis, takes the central lines, and of the second axis what is from `left` to `right`.
 
-    From (length, n, 3) to float32 (side, right - left, 3).
+    From (length, n, channels) to float32 (side, right - left, channels).
     """
     count = right - left
 
     def block(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         start, weights = inputs
-        lines = picture[start : start + tf.shape(weights)[1], left:right]
-        return tf.matmul(weights, tf.cast(tf.reshape(lines, (-1, count * 3)), tf.float32))
+        lines = part(start, start + tf.shape(weights)[1], left, right)
+        return tf.matmul(weights, tf.reshape(lines, (-1, count * channels)))
 
     # Block by block, so that only a part of a large picture is there as floating-point numbers.
     spec = tf.TensorSpec((BLOCK, None), tf.float32)
     sums = tf.map_fn(block, (how.starts, how.weights), fn_output_signature=spec, parallel_iterations=1)
-    whole = tf.floor(tf.reshape(sums, (-1, count, 3)) / how.parts + 0.5)
+    whole = tf.floor(tf.reshape(sums, (-1, count, channels)) / how.parts + 0.5)
     return tf.clip_by_value(whole, 0.0, 255.0)
 
 

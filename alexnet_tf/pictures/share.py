@@ -42,4 +42,4 @@ class Share:
 
 
 WHOLE = Share()
-"""Of a process alone."""
+"""The share of a single process: everything."""

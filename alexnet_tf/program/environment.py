@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without(*beginnings: str) -> Iterator[None]:
-    """Meanwhile there are no variables whose names begin so; afterwards they are as they were."""
+    """A context without the variables whose names begin so; afterwards they are as they were."""
     theirs = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(beginnings)}
     try:
         yield

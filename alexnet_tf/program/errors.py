@@ -15,6 +15,8 @@ DONE = 0
 FAULT = 1
 WRONG_USAGE = 2
 STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to resume
+EXTRAS = {"serve": ("grpc_health", "httpx", "prometheus_client", "starlette", "uvicorn")}
+"""Packages that not every installation has, by the extra of pyproject.toml that brings them."""
 
 
 class UserError(Exception):
@@ -120,6 +122,11 @@ def _unforeseen(fault: Exception) -> str:
     if isinstance(fault, OSError) and fault.strerror:
         where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, str | bytes) else ""
         return f"{where}{fault.strerror}{_what_helps(fault)}"
+    if isinstance(fault, ModuleNotFoundError) and fault.name:
+        package = fault.name.partition(".")[0]
+        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+        named = f"'alexnet-tf[{extra}]'" if extra else package
+        return f"the Python package {package} is not installed: pip install {named}"
     if type(fault).__module__.startswith("tensorflow."):
         return "TensorFlow failed: " + " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*", "", first_line).split())
     return f"{type(fault).__name__}: {first_line}"

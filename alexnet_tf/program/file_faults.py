@@ -1,4 +1,4 @@
-"""What a file or folder that cannot be read or written is told as: which one, why, and what helps."""
+"""Messages about files and folders that cannot be read or written: which one, why, and what helps."""
 
 import errno
 import os
@@ -34,10 +34,10 @@ READING = EVER | {
     errno.ENOENT: "correct the path, or restore the file",
     errno.ENOTDIR: "a part of this path is a file: correct the path",
     errno.EISDIR: "a folder is in its place: correct the path, or move that away",
-    errno.EINVAL: "move away what is in its place, and restore the file",
+    errno.EINVAL: "correct the path, or move that away and restore the file",
     errno.EIO: "look at the disk, or restore the file from a copy",
 }  # fmt: skip
-"""The same in reading."""
+"""What helps against a fault in reading, by the system's number."""
 NAMED_BY_TENSORFLOW = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.EMFILE,
     errno.ENFILE, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE,
@@ -45,10 +45,10 @@ NAMED_BY_TENSORFLOW = (
 
 
 def cannot_be_written(path: Path | str, fault: Exception) -> UserError:
-    """A file or folder that the file system does not take.
+    """The error for a file or folder that cannot be written.
 
     Args:
-      path: which one, after what it is called where that is needed.
+      path: which one, with a word for it in front where that is needed.
       fault: the system's, or TensorFlow's own.
     """
     cause = system_fault(fault)
@@ -57,7 +57,7 @@ def cannot_be_written(path: Path | str, fault: Exception) -> UserError:
 
 
 def cannot_be_read(path: Path | str, fault: Exception) -> UserError:
-    """The same of one that cannot be read."""
+    """The error for a file or folder that cannot be read; arguments as for `cannot_be_written`."""
     cause = system_fault(fault)
     reason = cause.strerror or "the file system gives no reason"
     return UserError(f"{path} cannot be read: {reason}; {READING.get(cause.errno or 0, READING[errno.EIO])}")
@@ -71,7 +71,7 @@ def what_helps(fault: OSError) -> str:
 
 
 def system_fault(fault: Exception) -> OSError:
-    """The system's fault behind another one: TensorFlow keeps its number to itself, but for its text."""
+    """The system's fault behind another exception: TensorFlow's exceptions hold only its text."""
     if isinstance(fault, OSError):
         return fault
     text = str(fault)

@@ -17,12 +17,12 @@ from alexnet_tf.program.errors import UserError
 BACKEND, FLOATX, DATA_FORMAT, EPSILON = "tensorflow", "float32", "channels_last", 1e-7
 """Keras' own defaults."""
 NOWHERE = os.path.join(os.devnull, "keras")
-"""No folder, and none can be made there."""
+"""A path where there is no folder, and none can be made."""
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Meanwhile Keras, which is imported inside, finds no keras.json and no variables but those of this project."""
+    """A context in which Keras, imported inside it, finds no keras.json and no variables but those of this project."""
     with without("KERAS_"):
         os.environ.update(KERAS_BACKEND=BACKEND, KERAS_HOME=NOWHERE)
         try:

@@ -19,7 +19,7 @@ class Need(NamedTuple):
     """Bytes of the whole process, by the option of ulimit that limits them."""
     threads: int
     files: int
-    """Open ones."""
+    """Open files."""
 
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -33,13 +33,13 @@ NEEDS = {
 """By package. On 2 cores a training of the smallest network takes 3.5 GB of addresses, of which it fills 0.9, 1.2 GB of
 data and 60 threads, and dies in TensorFlow under a limit of 3.0 GB of addresses."""
 LIMITS = {"-v": resource.RLIMIT_AS, "-d": resource.RLIMIT_DATA}
-"""Those of memory, by the option of ulimit."""
+"""The limits on memory, by the option of ulimit."""
 ENOUGH = 16_000_000_000
 """Bytes of a limit on memory under which the paper's network may need more."""
 
 
 def check_limits(package: str) -> str | None:
-    """Sees that a package of NEEDS can be loaded at all.
+    """Checks that a package of NEEDS can be loaded at all.
 
     Returns:
       A warning, where a limit may turn out too low for a large network.
@@ -52,15 +52,15 @@ def check_limits(package: str) -> str | None:
         allowed, _ = resource.getrlimit(limit)
         if allowed == resource.RLIM_INFINITY:
             continue
-        told = f"this process may take {_gigabytes(allowed)} of memory addresses (ulimit {option} {allowed >> 10})"
+        allowance = f"this process may take {_gigabytes(allowed)} of memory addresses (ulimit {option} {allowed >> 10})"
         if allowed < need.memory[option]:
             raise UserError(
-                f"{told}; {package} needs {_gigabytes(need.memory[option])} at least: lift the limit with ulimit "
+                f"{allowance}; {package} needs {_gigabytes(need.memory[option])} at least: lift the limit with ulimit "
                 f"{option} unlimited"
             )
         if package == "tensorflow" and allowed < ENOUGH:
             warning = (
-                f"warning: {told}; where a network needs more, TensorFlow ends the process without a word of its own: "
+                f"warning: {allowance}; where a network needs more, TensorFlow ends the process without a message: "
                 f"lift the limit with ulimit {option} unlimited"
             )
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -9,20 +9,20 @@ from types import TracebackType
 from tqdm import tqdm
 
 MOST_SECONDS = 30.0
-"""From one line to the next at most, as long as anything gets done."""
+"""Longest time from one line to the next, as long as anything gets done."""
 LEAST_SECONDS = 1.0
-"""From one line to the next at least, however soon one percent is done."""
+"""Shortest time from one line to the next, however soon one percent is done."""
 
 
 class Lines:
-    """Says on stderr how far something is: after each percent and every half minute, whichever comes first.
+    """Reports progress on stderr: after each percent and every half minute, whichever comes first.
 
     Args:
       total: how many there are.
       initial: how many of them were done before.
       unit: what they are called.
-      desc: what stands before the numbers.
-      by_percent: False: every half minute alone.
+      desc: the text before the numbers.
+      by_percent: False: only every half minute.
       now: the clock, in seconds.
     """
 
@@ -35,29 +35,29 @@ class Lines:
         self.desc = desc
         self.by_percent = by_percent
         self.now = now
-        self.done = self.told = self.first = initial
+        self.done = self.reported = self.first = initial
         self.begun: float | None = None
         """When the first were done: what comes before, such as compiling, says nothing of the rate."""
-        self.told_at = now()
+        self.reported_at = now()
 
     def update(self, n: int = 1) -> None:
-        """So many more are done."""
+        """Counts `n` more."""
         self.done += n
         now = self.now()
         if self.begun is None:
             self.begun, self.first = now, self.done
-        waited = now - self.told_at
-        percent = self.by_percent and self.done * 100 // max(self.total, 1) > self.told * 100 // max(self.total, 1)
+        waited = now - self.reported_at
+        percent = self.by_percent and self.done * 100 // max(self.total, 1) > self.reported * 100 // max(self.total, 1)
         if waited >= MOST_SECONDS or (percent and waited >= LEAST_SECONDS):
             self._tell(now)
 
     def set_description(self, desc: str, refresh: bool = True) -> None:
-        """What stands before the numbers from the next line on."""
+        """Sets the text before the numbers, from the next line on."""
         self.desc = desc
 
     def close(self) -> None:
-        """Says the end, where that is not said yet."""
-        if self.done > self.told:
+        """Reports the end, unless that is done already."""
+        if self.done > self.reported:
             self._tell(self.now())
 
     def __enter__(self) -> "Lines":
@@ -69,13 +69,13 @@ class Lines:
         self.close()
 
     def _tell(self, now: float) -> None:
-        self.told, self.told_at = self.done, now
+        self.reported, self.reported_at = self.done, now
         rate = (self.done - self.first) / max(now - (self.begun or now), 1e-9)
         parts = [f"{self.done:,} of {self.total:,} {self.unit} ({self.done / max(self.total, 1):.0%})"]
         if self.done > self.first:
             parts.append(f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s")
             parts.append(f"{in_words((self.total - self.done) / rate)} left")
-        with contextlib.suppress(OSError, ValueError):  # whoever read them has gone, and the work goes on
+        with contextlib.suppress(OSError, ValueError):  # the reader has gone, and the work goes on
             print(f"{self.desc}: {', '.join(parts)}" if self.desc else ", ".join(parts), file=sys.stderr)
 
 

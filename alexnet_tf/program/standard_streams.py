@@ -16,9 +16,9 @@ PATIENCE_SECONDS = 1.0
 
 
 def outlive_readers() -> None:
-    """Puts streams in place of this process's own that drop what nobody takes, and tell so once, on stderr.
+    """Replaces stdout and stderr by streams that drop lines which nobody reads any more, and say so once, on stderr.
 
-    Streams that a caller has put there, such as a test's or a notebook's, stay.
+    Streams that a caller has set, such as a test or a notebook, stay.
     """
     for name in ("stderr", "stdout"):
         stream = getattr(sys, name)
@@ -26,25 +26,25 @@ def outlive_readers() -> None:
             continue
         with contextlib.suppress(OSError):
             stream.flush()
-        raw = _Outliving(stream.fileno(), name)
+        raw = _DroppingWriter(stream.fileno(), name)
         lasting = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True, write_through=True)
         setattr(sys, name, lasting)
 
 
 def lines_dropped() -> bool:
-    """Whether stdout, after `outlive_readers`, has not taken all that was printed."""
-    return isinstance(sys.stdout, io.TextIOWrapper) and getattr(sys.stdout.buffer, "told", False)
+    """Whether stdout, after `outlive_readers`, has dropped some of what was printed."""
+    return isinstance(sys.stdout, io.TextIOWrapper) and getattr(sys.stdout.buffer, "dropped", False)
 
 
 def take_any_letter() -> None:
-    """Has stdout and stderr write letters that their encoding lacks as escapes; a class's name may hold any."""
+    """Makes stdout and stderr write letters that their encoding lacks as escapes; class names may hold any letter."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def end_stdout(earlier: OSError | None = None) -> str | None:
-    """Writes what is left to be written; why it cannot be, if so. Python's own attempt at its end stays silent then.
+    """Flushes stdout, and returns why that is impossible, if so; Python's own attempt at its end stays silent then.
 
     Args:
       earlier: a fault that may have been stdout's, which is only known for sure where it keeps what it could not write.
@@ -61,17 +61,17 @@ def end_stdout(earlier: OSError | None = None) -> str | None:
     return None
 
 
-class _Outliving(io.RawIOBase):
+class _DroppingWriter(io.RawIOBase):
     """Writes to a file's number as long as that takes anything."""
 
     def __init__(self, number: int, name: str) -> None:
         super().__init__()
         self.number = number
         self.name = name
-        self.told = False
+        self.dropped = False
 
     def fileno(self) -> int:
-        """The number in the operating system."""
+        """The file descriptor."""
         return self.number
 
     def isatty(self) -> bool:
@@ -79,7 +79,7 @@ class _Outliving(io.RawIOBase):
         return os.isatty(self.number)
 
     def writable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def write(self, data: Any) -> int:
@@ -98,8 +98,8 @@ class _Outliving(io.RawIOBase):
         return size
 
     def _tell(self, fault: OSError) -> None:
-        if self.name == "stdout" and not self.told:
-            self.told = True
+        if self.name == "stdout" and not self.dropped:
+            self.dropped = True
             print(
                 f"stdout cannot be written ({fault.strerror}): its lines are dropped, the work continues",
                 file=sys.stderr,

@@ -18,7 +18,7 @@ class StoppedAtOnce(StoppedBySignal):
 
 
 class StopSignals:
-    """Use as a context manager: a signal ends what runs inside at once, from `saving_first` on when that looks."""
+    """A context that a signal ends: at once, or after `saving_first` when the code inside looks at `number`."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -39,7 +39,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def saving_first(self) -> Iterator[None]:
-        """From here on there is something to save: who does the work looks at `number`, and stops by itself.
+        """From here on there is something to save: the code inside looks at `number` and stops by itself.
 
         Raises:
           StoppedAtOnce: a signal has come already, and its exception was lost in some library's except clause.
@@ -52,7 +52,7 @@ class StopSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first, self.number = self.number is None, number
-        if self._at_once and first:  # a second one would only disturb the end that the first has begun
+        if self._at_once and first:  # a second signal would only disturb the end that the first has begun
             raise self._stopped()
 
     def _stopped(self) -> StoppedAtOnce:

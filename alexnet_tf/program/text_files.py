@@ -14,11 +14,11 @@ def read_text(path: Path, what: str = "") -> str:
 
     Args:
       path: the file.
-      what: goes before its path in messages, as in "config".
+      what: the word before its path in messages, such as "config".
 
     Raises:
       UserError: it cannot be read, or is no UTF-8 text.
-      FileNotFoundError: it is not there; what that means is for the caller to say.
+      FileNotFoundError: it is missing; the caller knows what that means.
     """
     name = f"{what} {path}".strip()
     try:

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, after a power cut too; and folders that one process holds."""
+"""Atomic writes, of files and folders that are complete or absent even after a power cut; and lock files."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ READER_SECONDS = 5.0
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Writes a file beside and renames it, so that whoever reads meanwhile finds the old one.
+    """Writes a temporary file beside and renames it, so that readers find the old file or the new one.
 
     What is no file, such as /dev/stdout or a pipe that somebody reads, is written as it stands; behind a symbolic link,
     what it leads to.
@@ -34,7 +34,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
       content: its bytes, or a function that writes them into the open file.
 
     Raises:
-      UserError: it cannot be written; nothing of it stays, and an older file of that name stays as it was.
+      UserError: it cannot be written; nothing of it is left, and an older file of that name is unchanged.
     """
     try:
         if _is_no_file(path):
@@ -72,10 +72,10 @@ def check_place(path: Path) -> None:
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """Opens a file that a program has written. A pipe or a device, of which reading may never end, is refused.
+    """Opens a file without waiting. A pipe or a device, of which reading may never end, is refused.
 
     Raises:
-      OSError: as the file system has it, or because it is none.
+      OSError: from the file system, or because it is no file.
     """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -85,7 +85,7 @@ def open_to_read(path: Path) -> BinaryIO:
 
 
 def read_whole(path: Path) -> bytes:
-    """The content of such a file.
+    """The content of a file that a program has written.
 
     Raises:
       OSError: as `open_to_read`.
@@ -140,7 +140,7 @@ def put_in_place(unfinished: Path, final: Path) -> None:
     files.
 
     Raises:
-      OSError: as the file system has it.
+      OSError: from the file system.
     """
     if unfinished.is_dir():
         for folder, _, files in os.walk(unfinished, topdown=False):
@@ -154,7 +154,7 @@ def put_in_place(unfinished: Path, final: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, or a folder with all that is in it, as far as the file system lets it; missing is no fault."""
+    """Removes a file, or a folder with all that is in it, as far as the file system lets it; it may be missing."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -191,7 +191,7 @@ def hold(lock: Path, busy: str) -> TextIO:
 
 @contextlib.contextmanager
 def held(lock: Path, busy: str) -> Iterator[None]:
-    """`hold` for a block."""
+    """A context manager for `hold`."""
     with hold(lock, busy):
         yield
 
@@ -215,7 +215,7 @@ def to_disk(path: Path) -> None:
     """Waits until a file's content, or the names in a folder, would outlast a power cut.
 
     Raises:
-      OSError: as the file system has it.
+      OSError: from the file system.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

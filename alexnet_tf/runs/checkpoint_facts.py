@@ -1,4 +1,4 @@
-"""Which checkpoint an evaluation, an export or an answer stands on, in words for people."""
+"""Which checkpoint an evaluation, an export or a prediction uses, in words for people."""
 
 import contextlib
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class CheckpointFacts:
 
     @staticmethod
     def of(run: Run, checkpoint: Path) -> "CheckpointFacts":
-        """What a run's checkpoint tells of itself, or metrics.jsonl where it is of an earlier version."""
+        """The facts of a run's checkpoint; from metrics.jsonl where the checkpoint is of an earlier version."""
         record = read_record(checkpoint)
         epoch, error = None, record.top1_error
         if record.experiment and record.experiment.data:
@@ -43,7 +43,7 @@ class CheckpointFacts:
 
     @staticmethod
     def of_export(net: Any) -> "CheckpointFacts | None":
-        """What a model's metadata tell of one of its nets; None where they do not."""
+        """The facts in a model's metadata about one of its networks; None where there are none."""
         if not (isinstance(net, Mapping) and isinstance(net.get("checkpoint_step"), int)):
             return None
         validation = net.get("validation")

@@ -3,7 +3,7 @@
     checkpoints/step-00001234/variables.*   weights and velocities, as tf.train.Checkpoint writes them
     checkpoints/step-00001234/state.json    see records.py
 
-Whatever else lies in the folder was not made by the program: it is left alone, and named.
+Anything else in the folder was not made by the program: it is left alone, and reported.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ themselves; only where they are of an earlier version, this file and metrics.jso
 TEMPORARY = "variables_temp"
 """TensorFlow's own folder inside a checkpoint that it writes, removed again at the end."""
 KEPT = 2
-"""Latest checkpoints, beside the best."""
+"""How many of the latest checkpoints are kept, beside the best."""
 Say = Callable[[str], None]
 
 
 class Checkpoints:
-    """Those of one run.
+    """The checkpoints of one run.
 
     Args:
       run: the run's folder.
@@ -62,26 +62,26 @@ class Checkpoints:
         return sorted((path for path in self._entries() if _is_checkpoint(path)), key=lambda path: int(path.name[5:]))
 
     def latest(self) -> Path | None:
-        """The one of the highest step."""
+        """The checkpoint of the highest step."""
         found = self.found()
         return found[-1] if found else None
 
     def foreign(self) -> list[Path]:
-        """What lies in the folder and is no checkpoint."""
+        """The files and folders that are no checkpoints."""
         return sorted(path for path in self._entries() if not _is_checkpoint(path))
 
     def best(self, say: Say) -> Path | None:
-        """The one of the lowest validation error; None where none was validated.
+        """The checkpoint with the lowest validation error; None where none was validated.
 
         Args:
-          say: is told if the checkpoint that was the best is gone.
+          say: gets a line if the checkpoint that was the best is gone.
 
         Raises:
           UserError: the best one may be one that is damaged.
         """
-        records, broken, strangers = self._records()
-        for stranger in strangers:
-            say(f"{stranger} is left out of account: it was saved with other settings or data than the latest one")
+        records, broken, of_others = self._records()
+        for other in of_others:
+            say(f"{other} is not considered: it was saved with other settings or data than the latest one")
         errors = self._errors(records)
         best = _lowest(errors)
         lowest = min((r.best_top1_error for r in records.values() if r.best_top1_error is not None), default=None)
@@ -118,7 +118,7 @@ class Checkpoints:
             remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
 
     def add_validation(self, state: TrainingState, top1_error: float) -> None:
-        """Adds to the checkpoint of `state.step` what its validation came to, and the state after it.
+        """Adds the result of its validation to the checkpoint of `state.step`, and the state after it.
 
         Raises:
           UserError: it cannot be written, or the checkpoint is damaged; it stays as it was.
@@ -133,7 +133,7 @@ class Checkpoints:
         Args:
           checkpoint: the variables.
           folder: of this run's checkpoints.
-          whole: whether all that it holds must be taken, and not only all that is asked for be found.
+          whole: whether every value in it must be used, and not only every variable be found.
 
         Raises:
           UserError: it is damaged, or holds another network.
@@ -157,15 +157,15 @@ class Checkpoints:
             raise damaged(folder, "its variables cannot be read") from fault
 
     def tidy(self, say: Say) -> None:
-        """What follows a save: tells which is the best, and removes all but that and the two latest.
+        """Cleans up after a save: writes which is the best, and removes all but that and the two latest.
 
-        What cannot be written or removed is told and no fault.
+        What cannot be written or removed is reported and is no error.
         """
-        records, broken, strangers = self._records()
+        records, broken, of_others = self._records()
         errors = self._errors(records)
         self._write_best(errors, say)
         best = _lowest(errors)
-        own = [path for path in self.found() if path not in strangers]
+        own = [path for path in self.found() if path not in of_others]
         for old in own[:-KEPT]:
             if old == best or old in broken:
                 continue
@@ -181,7 +181,7 @@ class Checkpoints:
                 _remove_tree(path, say)
 
     def write_best(self, say: Say) -> None:
-        """Brings BEST_FILE up to date; that it cannot be written is told and no fault."""
+        """Updates BEST_FILE; that it cannot be written is reported and is no error."""
         self._write_best(self._errors(self._records()[0]), say)
 
     def _write_best(self, errors: dict[Path, float], say: Say) -> None:
@@ -191,7 +191,7 @@ class Checkpoints:
         content = json.dumps({"checkpoint": best.name, "top1_error": errors[best]}).encode()
         path = self.run / BEST_FILE
         try:
-            if path.is_fifo():  # writing there would wait for a reader
+            if path.is_fifo():  # opening it would wait for a reader
                 raise OSError
             if not path.is_file() or path.read_bytes() != content:
                 write_whole(path, content)
@@ -207,9 +207,9 @@ class Checkpoints:
             raise cannot_be_read(self.folder, fault) from fault
 
     def _records(self) -> tuple[dict[Path, Record], dict[Path, UserError], list[Path]]:
-        """Of every checkpoint the record, or the fault with which it cannot be read; and those that are strangers.
+        """The records of the checkpoints, why others cannot be read, and those of other experiments.
 
-        A stranger was copied here from another run: its error tells nothing of this one.
+        The latter were copied here from another run: their errors say nothing about this one.
         """
         records, broken = {}, {}
         for path in self.found():
@@ -218,33 +218,33 @@ class Checkpoints:
             except UserError as fault:
                 broken[path] = fault
         latest = next((record.experiment for record in reversed(records.values()) if record.experiment), None)
-        strangers = [
+        of_others = [
             path for path, record in records.items()
             if latest and record.experiment and not same_experiment(record.experiment, latest)
         ]  # fmt: skip
-        return {path: record for path, record in records.items() if path not in strangers}, broken, strangers
+        return {path: record for path, record in records.items() if path not in of_others}, broken, of_others
 
     def _errors(self, records: dict[Path, Record]) -> dict[Path, float]:
-        """The validation errors of those that were validated."""
+        """The validation errors of the checkpoints that were validated."""
         errors = {path: record.top1_error for path, record in records.items() if record.top1_error is not None}
         unbound = [path for path, record in records.items() if record.experiment is None]
         return {**errors, **(self._errors_told_elsewhere(unbound) if unbound else {})}
 
     def _errors_told_elsewhere(self, unbound: list[Path]) -> dict[Path, float]:
-        """Of checkpoints of an earlier version, which do not tell it themselves."""
-        told: dict[str, Any] = {}
+        """The errors of checkpoints of an earlier version, from other files: those checkpoints do not hold them."""
+        errors_of: dict[str, Any] = {}
         with contextlib.suppress(UserError):  # it is there and cannot be read
-            told = {
+            errors_of = {
                 checkpoint_name(fields["step"]): fields.get("top1_error")
                 for _, fields in read_lines(self.run / METRICS_FILE)
                 if fields is not None and fields["kind"] == "validation"
             }
         try:
             best = json.loads(read_whole(self.run / BEST_FILE).decode())
-            told[best["checkpoint"]] = best["top1_error"]
+            errors_of[best["checkpoint"]] = best["top1_error"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            pass  # a convenience, here as elsewhere
-        errors = {path: told.get(path.name) for path in unbound}
+            pass  # only a convenience
+        errors = {path: errors_of.get(path.name) for path in unbound}
         return {path: float(error) for path, error in errors.items() if isinstance(error, int | float) and error >= 0}
 
     def _remove(self, old: Path, say: Say) -> None:
@@ -258,7 +258,7 @@ class Checkpoints:
 
 
 def check_files(checkpoint: Path, record: Record) -> None:
-    """Sees that the files of a checkpoint's variables are those that were written.
+    """Checks that the files of a checkpoint's variables are those that were written.
 
     Raises:
       UserError: names the first that is not.
@@ -274,7 +274,7 @@ def check_files(checkpoint: Path, record: Record) -> None:
 
 
 def make_checkpoints(run: Path) -> Checkpoints:
-    """Those of a run, in a folder that is made where it is missing.
+    """The checkpoints of a run; makes their folder where it is missing.
 
     Raises:
       UserError: it cannot be made.
@@ -285,12 +285,12 @@ def make_checkpoints(run: Path) -> Checkpoints:
 
 
 def _lowest(errors: dict[Path, float]) -> Path | None:
-    """Of equal ones the later: it has been trained longer and is no worse."""
+    """The checkpoint with the lowest error; of equal ones the later, which has been trained longer."""
     return min(errors, key=lambda path: (errors[path], -int(path.name[5:])), default=None)
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """By the exact name, and by a file of the program's or none at all; what is damaged must not be passed over."""
+    """Whether it has the exact name, and a file of the program or none; a damaged one must not be ignored."""
     if step_of(path.name) is None or path.is_symlink() or not path.is_dir():
         return False
     try:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from tfrecords.manifest import Manifest
 
@@ -27,7 +28,7 @@ class Classes(BaseModel):
 
     @staticmethod
     def of(manifest: Manifest) -> "Classes":
-        """Those of a data set."""
+        """The classes of a data set."""
         return Classes(keys=manifest.class_keys, names=manifest.class_names)
 
     def digest(self) -> str:
@@ -35,8 +36,21 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
+    """Makes sure that a label of the data means what it means to a net.
+
+    Raises:
+      UserError: the data have other classes, or another order of them.
+    """
+    if manifest.class_keys != classes.keys:
+        raise UserError(
+            f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
+            "give the data it was trained on with --data"
+        )
+
+
 def how_they_differ(own: list[str], others: list[str]) -> str:
-    """What is said of data whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
+    """How data differ whose class keys, or their order, are not those that a network knows: "has 3 and ..."."""
     missing = [key for key in own if key not in set(others)]
     new = [key for key in others if key not in set(own)]
     found = f"has {len(others)}"
@@ -54,16 +68,17 @@ def _a_few(keys: list[str], most: int = 5) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
-def load_classes(path: Path, remedy: str) -> Classes:
+def load_classes(path: AnyPath, remedy: str) -> Classes:
     """Reads a classes.json, of a run or of an exported model.
 
     Args:
       path: the file.
-      remedy: what helps where it is missing or broken; ends the message.
+      remedy: what helps where it is missing or broken; the end of the message.
 
     Raises:
       UserError: it is missing or broken, or cannot be read.
     """
+    path = Path(path)
     try:
         return Classes.model_validate_json(read_whole(path))
     except FileNotFoundError:

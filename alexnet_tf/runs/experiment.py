@@ -1,6 +1,6 @@
-"""What decides the course of a run, as every checkpoint remembers it: settings, classes, mean image, and the data.
+"""What determines the steps of a run: settings, classes, mean image, and the data. Every checkpoint holds it.
 
-Two trainings of one experiment take the same steps to the last bit, so a checkpoint is gone on from in its own alone.
+Two trainings of the same experiment take the same steps to the last bit, so a checkpoint is resumed in its own only.
 No TensorFlow here.
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.settings.config import Config
+from alexnet_tf.settings.config import Config, by_name, in_force
+from tfrecords.exif import Exif
 from tfrecords.manifest import Manifest, Split
 from tfrecords.statistics import Statistics
 
@@ -23,13 +24,13 @@ CHANGEABLE_ON_RESUME = {
     "devices.towers", "devices.threads", "distribute.index", "distribute.watch_port", "distribute.timeout",
     "distribute.stall_timeout",
 }  # fmt: skip
-"""Fields that leave the course of a run as it is, however often they change."""
+"""Fields that do not change the steps of a run, however often they change."""
 WORKERS = "distribute.workers"
-"""Of this field only the number counts: other machines, and as many, do the same."""
+"""Only the number of workers counts: as many on other machines do the same."""
 
 
 class SplitDigest(BaseModel):
-    """A split's records and their order, in short."""
+    """A digest of a split's records and their order."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,42 +38,50 @@ class SplitDigest(BaseModel):
     shards: str
     """SHA-256 over the SHA-256 of the shards, in order."""
     sorted_shards: str
-    """The same in the order of these digits, so that it does not tell in which order the shards are listed."""
+    """The same over the sorted SHA-256, which does not depend on the order of the shards."""
 
     @staticmethod
     def of(split: Split) -> "SplitDigest":
-        """That of a manifest's split."""
+        """The digest of a manifest's split."""
         digests = [f"{shard.sha256} {shard.records}" for shard in split.shards]
         shards, in_order = (hashlib.sha256("\n".join(each).encode()) for each in (digests, sorted(digests)))
         return SplitDigest(records=split.records, shards=shards.hexdigest(), sorted_shards=in_order.hexdigest())
 
 
 class Experiment(BaseModel):
-    """What two trainings must have in common so that one may go on from the other's checkpoint."""
+    """What two trainings must have in common so that one can resume from the other's checkpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     settings: dict[str, Any]
     """By section.key; none of CHANGEABLE_ON_RESUME."""
     classes: str
-    """Their digest."""
+    """Digest."""
     statistics: str
-    """Their digest."""
+    """Digest."""
     data: dict[str, SplitDigest] | None
     """By split; None for weights that came from elsewhere and were trained on nothing here."""
+    exif: Exif = "ignore"
+    """Whether its pictures were turned by their EXIF orientation."""
 
     @staticmethod
     def of(config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None) -> "Experiment":
-        """The one that these make up."""
+        """The experiment with these settings and data."""
         settings = deciding_settings(config)
         settings[WORKERS] = _number_of_workers(settings[WORKERS])
         data = {name: SplitDigest.of(split) for name, split in manifest.splits.items()} if manifest else None
-        return Experiment(settings=settings, classes=classes.digest(), statistics=statistics.digest(), data=data)
+        return Experiment(
+            settings=settings,
+            classes=classes.digest(),
+            statistics=statistics.digest(),
+            data=data,
+            exif=manifest.exif if manifest else "ignore",
+        )
 
 
 def same_experiment(before: Experiment, now: Experiment) -> bool:
-    """Whether one may go on from the other's checkpoint."""
-    if (before.classes, before.statistics) != (now.classes, now.statistics):
+    """Whether one can resume from the other's checkpoint."""
+    if (before.classes, before.statistics, before.exif) != (now.classes, now.statistics, now.exif):
         return False
     if before.data is not None and now.data is not None and changed_data(before.data, now.data):
         return False
@@ -80,23 +89,30 @@ def same_experiment(before: Experiment, now: Experiment) -> bool:
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
-    """Every setting that decides the course of a run, by section.key, as JSON has it."""
-    sections = json.loads(config.model_dump_json())
-    named = {f"{section}.{key}": value for section, fields in sections.items() for key, value in fields.items()}
+    """Every setting that determines the steps of a run, by section.key, as JSON has it."""
+    named = by_name(json.loads(config.model_dump_json()))
     return {name: value for name, value in named.items() if name not in CHANGEABLE_ON_RESUME}
 
 
 def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Name, earlier and present value of every setting that differs.
 
-    A setting that one side does not know yet had the value that is now the default.
+    Values are compared as they are in force: a field that is left to the preset has the preset's value, and one that
+    one side does not know yet had the value that is now the default.
     """
     defaults = deciding_settings(Config())
+    before, now = in_force({**defaults, **before}), in_force({**defaults, **now})
     for name in {**now, **before}:
-        then, value = (side.get(name, defaults.get(name)) for side in (before, now))
-        alike = _number_of_workers(then) == _number_of_workers(value) if name == WORKERS else then == value
-        if not alike:
+        then, value = before.get(name), now.get(name)
+        if _comparable(name, then) != _comparable(name, value):
             yield name, then, value
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """A setting's value without what does not matter for the steps of a run."""
+    if name == WORKERS:
+        return _number_of_workers(value)
+    return sorted(value) if name == "train.freeze" and value else value
 
 
 def changed_data(before: dict[str, SplitDigest], now: dict[str, SplitDigest]) -> str | None:
@@ -113,5 +129,5 @@ def changed_data(before: dict[str, SplitDigest], now: dict[str, SplitDigest]) ->
 
 
 def _number_of_workers(value: Any) -> int:
-    """Of a list of addresses, or of the number that a checkpoint keeps; nobody listed is one process."""
+    """From a list of addresses, or the number that a checkpoint keeps; an empty list means one process."""
     return value if isinstance(value, int) else max(1, len(value or ()))

@@ -6,8 +6,8 @@
     RUN/statistics.npz     mean image and colors of the training data
     RUN/metrics.jsonl      a line every few steps and every validation
     RUN/tensorboard/       the same for TensorBoard
-    RUN/checkpoints/       step-00001234/, each whole: written beside and renamed in
-    RUN/saved.json         that there are checkpoints, so that their loss is no fresh start
+    RUN/checkpoints/       step-00001234/, each complete: written beside and then renamed
+    RUN/saved.json         says that there were checkpoints, so that their loss is no fresh start
     RUN/best.json          which checkpoint has the lowest validation error, for people and scripts
 
 With it a run can be evaluated, exported and resumed, the first two without the training data.
@@ -27,13 +27,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import UNFINISHED, hold, make_folder, write_whole
-from alexnet_tf.runs.binding import check_bound, check_same_experiment
 from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
 from alexnet_tf.runs.records import TrainingState, step_of
+from alexnet_tf.runs.resume_checks import check_same_experiment, check_same_run, check_unbound
 from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, latest_record, open_run, unbound_line
 from alexnet_tf.settings.config import Config, dump_config
 from tfrecords.manifest import Manifest
@@ -50,7 +51,7 @@ class TrainingFolder:
     """
 
     def __init__(
-        self, path: Path, config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None = None
+        self, path: AnyPath, config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None = None
     ) -> None:
         """Makes the folder, or reopens it after checking that it is the same experiment.
 
@@ -65,7 +66,7 @@ class TrainingFolder:
           UserError: another process trains here, settings, classes, statistics or data changed since the latest
             checkpoint was saved, that one is damaged, or all are gone.
         """
-        self.path = path
+        self.path = path = Path(path)
         self.classes = classes
         self._said: set[str] = set()
         self._metrics: Metrics | None = None
@@ -91,33 +92,35 @@ class TrainingFolder:
         self._check_nothing_in_the_way()
         self._restore_classes(classes)
         if (self.path / CONFIG_FILE).exists():
-            check_same_experiment(open_run(self.path), config, classes, statistics)
+            check_same_run(open_run(self.path), config, classes, statistics)
         if self.latest is not None:
             checkpoint, record = self.latest
-            check_bound(self.path, checkpoint, record, config, self.experiment)
             if record.experiment is None:
+                check_unbound(self.path, checkpoint)
                 self._say_once(unbound_line(checkpoint))
+            else:
+                check_same_experiment(self.path, checkpoint, record.experiment, self.experiment, config)
             self._mark_saved()
             self.checkpoints.best(self._say_once)
             self.checkpoints.write_best(self._say_once)
         self._write_own(config, classes, statistics)
 
     def _restore_classes(self, classes: Classes) -> None:
-        """Writes them anew where they were lost, once the latest checkpoint says that the data's are the same."""
+        """Writes lost classes again, where the latest checkpoint says that the classes of the data are the same."""
         path, saved = self.path / CLASSES_FILE, self.latest and self.latest[1].experiment
         if saved and saved.classes == classes.digest() and not os.path.lexists(path):
             self._say_once(f"{path} was missing and is written anew from the data")
             write_whole(path, classes.model_dump_json(indent=1).encode())
 
     def _check_nothing_in_the_way(self) -> None:
-        """What bears the name of a checkpoint to come would end the run only when that is saved."""
+        """Refuses what has the name of a future checkpoint: it would end the run only when that is saved."""
         last = self.latest[1].step if self.latest else -1
         for path in self.checkpoints.foreign():
             if (step_of(path.name.removeprefix(UNFINISHED)) or 0) > last:
                 raise UserError(f"{path} is no checkpoint, but bears the name of one to come; move it out of there")
 
     def _write_own(self, config: Config, classes: Classes, statistics: Statistics) -> None:
-        """Writes what belongs to a run, and nothing over another's file; config.yaml last, for it makes it a run."""
+        """Writes the run's own files, and none over another's; config.yaml last, because it makes the folder a run."""
         path = self.path / STATISTICS_FILE
         if not path.exists():
             statistics.save(path)
@@ -135,13 +138,13 @@ class TrainingFolder:
     def _saved_before(self) -> bool:
         if (self.path / SAVED_FILE).exists() or (self.path / BEST_FILE).exists():
             return True
-        if not (self.path / METRICS_FILE).is_file():  # such as a folder; it tells nothing
+        if not (self.path / METRICS_FILE).is_file():  # such as a folder
             return False
         lines = read_lines(self.path / METRICS_FILE)
         return any(fields is not None and fields["kind"] == "checkpoint" for _, fields in lines)
 
     def _mark_saved(self) -> None:
-        """Once there is a checkpoint, never before: else a kill in between would leave a run that cannot begin."""
+        """Called once there is a checkpoint, never before: a kill in between would leave a run that cannot start."""
         path = self.path / SAVED_FILE
         if not path.exists():
             write_whole(path, json.dumps({"checkpoints": True}).encode())
@@ -199,7 +202,7 @@ class TrainingFolder:
             self.start_metrics(state)
 
     def add_validation(self, state: TrainingState, top1_error: float) -> None:
-        """Adds to the checkpoint of `state.step` what its validation came to.
+        """Adds the result of its validation to the checkpoint of `state.step`.
 
         Raises:
           UserError: it cannot be written; the validation is done again when the run goes on.
@@ -208,7 +211,7 @@ class TrainingFolder:
         self._tidy()
 
     def _tidy(self) -> None:
-        """What follows a good save; whatever goes wrong here is told and ends no run."""
+        """Cleans up after a save; whatever goes wrong here is reported and ends no run."""
         if self._metrics:
             self._log_to(Metrics.to_disk)
         try:
@@ -224,7 +227,7 @@ class TrainingFolder:
         """Looks whether a checkpoint of `size` bytes can be written here, before there is work that could be lost.
 
         Raises:
-          UserError: no file may become so large. A full disk may have room by then: it is told.
+          UserError: no file may become so large. A full disk only gets a warning: it may have room by then.
         """
         allowed, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         if resource.RLIM_INFINITY != allowed < size:
@@ -258,7 +261,7 @@ class TrainingFolder:
         return record.state
 
     def start_metrics(self, state: TrainingState) -> None:
-        """Opens metrics.jsonl; what a killed run wrote after its last checkpoint is cut off, for it is done again."""
+        """Opens metrics.jsonl, and cuts off what a killed run wrote after its last checkpoint: it is done again."""
         self._metrics = Metrics(self.path / METRICS_FILE, state.step, validated=not state.validation_due)
         self._log_to(Metrics.begin)
         if self._metrics.broken:
@@ -269,7 +272,7 @@ class TrainingFolder:
             self.log(kind="checkpoint", step=state.step)  # killed before it came
 
     def log(self, **fields: Any) -> None:
-        """Adds a line to metrics.jsonl; where that cannot be written, it is told once and the run continues."""
+        """Adds a line to metrics.jsonl; where it cannot be written, that is reported once and the run continues."""
         self._log_to(lambda metrics: metrics.log(**fields))
 
     def _log_to(self, act: Callable[[Metrics], None]) -> None:
@@ -289,7 +292,7 @@ class TrainingFolder:
 
 
 class OthersFolder(TrainingFolder):
-    """A run's folder as workers other than the first have it: not at all. They get everything from the first."""
+    """The folder for workers other than the first, which have none: they get everything from the first."""
 
     def __init__(self, path: Path, classes: Classes) -> None:
         self.path = path
@@ -308,7 +311,7 @@ class OthersFolder(TrainingFolder):
         """The first worker writes."""
 
     def has_checkpoint(self) -> bool:
-        """For this worker nothing is ever fresh."""
+        """Always True: nothing is fresh for this worker."""
         return True
 
     def restore(self, checkpoint: tf.train.Checkpoint) -> TrainingState:
@@ -320,5 +323,5 @@ class OthersFolder(TrainingFolder):
 
 
 def _say(line: str) -> None:
-    """Above a progress bar where there is one."""
+    """Prints a line on stderr, above a progress bar where there is one."""
     tqdm.write(line, file=sys.stderr)

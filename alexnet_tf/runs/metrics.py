@@ -1,20 +1,29 @@
 """metrics.jsonl: a line of JSON every few steps, at every validation and at every checkpoint. No TensorFlow here."""
 
+import itertools
 import json
+import math
 import os
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole, write_whole
+from alexnet_tf.settings.recipe import is_bias
 
 METRICS_FILE = "metrics.jsonl"
+FIGURES = {
+    "train": ("epoch", "loss", "weight_rate"), "validation": ("epoch", "loss", "top1_error", "top5_error")
+}  # fmt: skip
+"""What is drawn of a line, by its kind."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Every line as it stands, and what it says; None for one that says nothing, as half a line of a killed run.
+    """Every line with its fields; None for a line without any, such as half a line of a killed run.
 
     Raises:
       UserError: there is a file, but it cannot be read.
@@ -27,6 +36,62 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
         raise cannot_be_read(path, fault) from fault
     for line in content.splitlines():
         yield line, _parsed(line)
+
+
+def read_metrics(path: AnyPath) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of a metrics.jsonl: those of training, those of validation; broken ones are passed over.
+
+    Raises:
+      UserError: the file is missing or cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} is missing; training writes it")
+    lines = [fields for _, fields in read_lines(path) if fields is not None]
+    training, validation = (
+        [line for line in lines if line["kind"] == kind and all(_is_figure(line.get(name)) for name in figures)]
+        for kind, figures in FIGURES.items()
+    )
+    return training, validation
+
+
+def _is_figure(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # more digits than any figure has
+        return False
+
+
+def rate_drops(path: Path) -> list[float]:
+    """The epochs, as fractions, after which the weights' learning rate fell: where the first step with less begins.
+
+    Raises:
+      UserError: the file is missing or cannot be read.
+    """
+    training, validation = read_metrics(path)
+    last = max((*training, *validation), key=lambda line: line["step"], default=None)
+    if last is None or not last["step"]:
+        return []
+    changes = [line for _, line in read_lines(path) if line is not None and line["kind"] == "rates"]
+    found, before = [], 0.0
+    for change in changes:
+        highest = _weight_rate(change.get("rates"))
+        if highest < before:
+            found.append((change["step"] - 1) * last["epoch"] / last["step"])
+        before = highest
+    if not changes:  # of an earlier version, which told rates every few steps alone: an epoch ends in between
+        found = [
+            float(min(math.ceil(before["epoch"]), after["epoch"]))
+            for before, after in itertools.pairwise(training)
+            if after["weight_rate"] < before["weight_rate"]
+        ]
+    return found
+
+
+def _weight_rate(rates: Any) -> float:
+    """The highest of a schedule's rates of weights, given by the variables' names."""
+    named = rates.items() if isinstance(rates, dict) else ()
+    return max((rate for name, rate in named if _is_figure(rate) and not is_bias(name)), default=0.0)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -42,8 +107,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 class Metrics:
     """The file of a run that is being trained.
 
-    What is not taken, by a full disk or because a folder or a link to nowhere is in its place, waits in memory until it
-    is: figures to look at are no reason to end a training.
+    Lines that cannot be written, because of a full disk or a folder in the file's place, wait in memory until they can:
+    figures to look at are no reason to end a training.
 
     Args:
       path: the file.
@@ -56,9 +121,9 @@ class Metrics:
         self.step = step
         self.validated = validated
         self.broken = 0
-        """Lines that say nothing and were left out, but for half a line at the end, as a kill leaves it."""
+        """Lines that cannot be read and were left out, not counting half a line at the end, as a kill leaves it."""
         self.kinds: set[str] | None = None
-        """Of the lines that were there of this very step; None as long as the file cannot be used."""
+        """The kinds of lines that were there for this very step; None as long as the file cannot be used."""
         self._waiting = bytearray()
         self._file: FileIO | None = None
 
@@ -86,7 +151,7 @@ class Metrics:
         """Adds a line.
 
         Raises:
-          OSError, UserError: as `begin`, or as the file system has it; the line comes with the next one that is taken.
+          OSError, UserError: as `begin`, or from the file system; the line is written with the next one.
         """
         self._waiting += json.dumps(fields).encode() + b"\n"
         self._write()
@@ -103,7 +168,7 @@ class Metrics:
         """Ends the file.
 
         Raises:
-          OSError, UserError: as `log`; closed it is all the same.
+          OSError, UserError: as `log`; it is closed all the same.
         """
         try:
             if self._waiting:
@@ -113,7 +178,7 @@ class Metrics:
                 self._file.close()
 
     def _write(self) -> int:
-        """Writes what waits; the file's number."""
+        """Writes the lines that wait; returns the file descriptor."""
         if self._file is None:
             self.begin()
         assert self._file is not None

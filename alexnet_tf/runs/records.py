@@ -20,7 +20,7 @@ STATE_FILE = "state.json"
 CHECKPOINT_PREFIX = "step-"
 CHECKPOINT_NAME = re.compile(rf"{CHECKPOINT_PREFIX}(\d{{8,}})")
 CHECKPOINT_FILES = re.compile(r"(\.unfinished-)?state\.json|variables\.index|variables\.data-\d{5}-of-\d{5}")
-"""All that a checkpoint's folder holds."""
+"""The names of all files in a checkpoint's folder."""
 
 
 class TrainingState(BaseModel):
@@ -54,7 +54,7 @@ class Record(TrainingState):
 
     @property
     def state(self) -> TrainingState:
-        """Where training goes on."""
+        """The state from which training resumes."""
         return TrainingState(**{name: getattr(self, name) for name in TrainingState.model_fields})
 
     def to_json(self) -> bytes:
@@ -64,12 +64,12 @@ class Record(TrainingState):
 
 
 def checkpoint_name(step: int) -> str:
-    """That of the folder of a checkpoint."""
+    """The name of a checkpoint's folder."""
     return f"{CHECKPOINT_PREFIX}{step:08d}"
 
 
 def step_of(name: str) -> int | None:
-    """The step of a checkpoint's folder; None where this is no such name, not even nearly."""
+    """The step in the name of a checkpoint's folder; None where it is no such name."""
     match = CHECKPOINT_NAME.fullmatch(name)
     return int(match[1]) if match and checkpoint_name(int(match[1])) == name else None
 
@@ -99,7 +99,7 @@ def read_record(checkpoint: Path) -> Record:
 
 
 def damaged(checkpoint: Path, reason: str) -> UserError:
-    """What a checkpoint that cannot be used is told as, and what helps."""
+    """The error for a checkpoint that cannot be used, and what helps."""
     if not checkpoint.exists():
         return UserError(f"checkpoint {checkpoint} was removed by a training meanwhile; run the same command again")
     return UserError(
@@ -109,7 +109,7 @@ def damaged(checkpoint: Path, reason: str) -> UserError:
 
 
 def unreadable(checkpoint: Path, name: str, fault: OSError) -> UserError:
-    """What a checkpoint is told as of which one file cannot be read: damaged, where something else is in its place."""
+    """The error for a checkpoint with a file that cannot be read: damaged, where something else is in its place."""
     if fault.errno in (errno.EISDIR, errno.EINVAL, errno.ENXIO, errno.ELOOP):
         return damaged(checkpoint, f"{name} is no file that can be read")
     return cannot_be_read(checkpoint / name, fault)

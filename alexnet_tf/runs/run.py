@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
 from alexnet_tf.runs.records import Record, read_record
 from alexnet_tf.settings.config import Config, parse_config
+from tfrecords.exif import Exif
 from tfrecords.manifest import MANIFEST_FILE
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -25,7 +27,7 @@ CLASSES_REMEDY = (
     "restore it from a copy, or move it away: the command that the run was trained with writes it anew from the data"
 )
 Which = Literal["best", "latest"]
-"""Which of a run's checkpoints: that of the lowest validation error, or the last."""
+"""Which of a run's checkpoints: the one with the lowest validation error, or the last."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Run:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the network tells apart."""
+        """The number of classes."""
         return len(self.classes.keys)
 
     def load_weights(self, variables: dict[str, tf.Variable], which: Which = "best") -> Path:
@@ -75,8 +77,13 @@ class Run:
         check_files(checkpoint, record)
         return checkpoint
 
+    def exif(self, checkpoint: Path) -> Exif:
+        """Whether the pictures that a checkpoint was trained on were turned by their EXIF orientation."""
+        experiment = read_record(checkpoint).experiment
+        return experiment.exif if experiment else "ignore"
+
     def _check_own(self, checkpoint: Path, saved: Experiment) -> None:
-        """Sees that the run's files are those that the checkpoint was saved beside."""
+        """Checks that the run's files are those that the checkpoint was saved with."""
         now = Experiment.of(self.config, self.classes, self.statistics, None)
         for name, before, value in changed_settings(saved.settings, now.settings):
             raise UserError(
@@ -92,12 +99,13 @@ class Run:
                 )
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: AnyPath) -> Run:
     """Opens a run's folder for reading.
 
     Raises:
       UserError: it is no run's folder, or one of its files is broken.
     """
+    path = Path(path)
     if not (path / CONFIG_FILE).exists():
         raise UserError(no_run(path))
     config = _read_config(path / CONFIG_FILE)
@@ -108,15 +116,15 @@ def open_run(path: Path) -> Run:
 
 
 def no_run(path: Path) -> str:
-    """What is said of a path that should be a run's folder and is none."""
+    """The message about a path that should be a run's folder and is none."""
     if not path.exists():
         near = difflib.get_close_matches(path.name, _names_in(path.parent), 1)
         return f"{path} is no run: it does not exist" + (f"; is {path.parent / near[0]} meant?" if near else "")
     if any((folder / "saved_model.pb").exists() for folder in (path, *path.glob("[0-9]*"))):
         return f"{path} is no run but an exported model: give it with --model, or the run that it came from"
     if (path / MANIFEST_FILE).exists():
-        return f"{path} is no run but a folder of converted data: train.py with data.dir={path} --run makes one from it"
-    return f"{path} is no run: it has no {CONFIG_FILE} (train.py --run makes one)"
+        return f"{path} is no run but a folder of converted data: alexnet-tf train --run with data.dir={path} makes one"
+    return f"{path} is no run: it has no {CONFIG_FILE} (alexnet-tf train --run makes one)"
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -127,7 +135,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def unbound_line(checkpoint: Path) -> str:
-    """What is said of a checkpoint of an earlier version."""
+    """The message about a checkpoint of an earlier version."""
     return (
         f"checkpoint {checkpoint} was saved by an earlier version, which did not bind its settings, files and data to "
         "it; they are taken as they are"
@@ -162,7 +170,7 @@ def _config_remedy(path: Path) -> str:
     latest = latest_record(Checkpoints(path.parent))
     if latest and latest[1].experiment is None:
         return "restore it"  # nothing else tells the settings
-    return "restore it; train.py writes it anew if you delete it and give the command that the run was trained with"
+    return "restore it; or delete it and give the command that the run was trained with, which writes it anew"
 
 
 def _warn(line: str) -> None:

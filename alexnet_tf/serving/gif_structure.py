@@ -66,7 +66,7 @@ def first_frame(gif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Ten
 
 
 def _behind_data(codes: tf.Tensor, at: tf.Tensor, blocks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Passes over a GIF file's data: pieces of up to 255 bytes, each after its length; 0 ends them.
+    """Skips a GIF file's data: pieces of up to 255 bytes, each after its length; 0 ends them.
 
     Returns:
       The place behind, and how many unequal blocks there have been by now.

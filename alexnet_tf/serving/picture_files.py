@@ -1,9 +1,9 @@
-"""Strangers' picture files, inside the graph: one bad file gets a status of its own and harms none of its neighbors.
+"""Untrusted picture files, inside the graph: a bad file gets a status of its own and harms no other in the batch.
 
-TensorFlow Serving joins the requests of strangers to one batch, and an operation that fails fails all of them. So every
-picture is read in a small tf.data pipeline of its own, whose errors turn into a status; its operations are ordinary
-kernels, which the C++ loader knows as well. Sizes are read from a file's header, and the work that it demands from its
-structure (`picture_structure.py`); both are judged before a pixel is decoded.
+TensorFlow Serving joins the requests of different users to one batch, and an operation that fails fails all of them. So
+every picture is read in a small tf.data pipeline of its own, whose errors turn into a status; its operations are
+ordinary kernels, which the C++ loader knows as well. Sizes are read from a file's header, and the work that it demands
+from its structure (`picture_structure.py`); both are judged before a pixel is decoded.
 """
 
 import functools
@@ -12,9 +12,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from alexnet_tf.pictures.resizing import picture_from_file
+from alexnet_tf.serving.exif_orientation import file_orientation
 from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_structure import OK as OK
 from alexnet_tf.serving.picture_structure import jpeg_status, png_essence, png_header_status
+from tfrecords.exif import Exif
 from tfrecords.picture_kinds import (
     DAMAGED,
     GIF_SIGN,
@@ -26,6 +28,7 @@ from tfrecords.picture_kinds import (
     UNKNOWN_KIND,
     other_kind,
 )
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
 from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
@@ -36,7 +39,11 @@ Map = Callable[[tf.Tensor], tf.Tensor]
 
 
 def read_files(
-    files: tf.Tensor, stored_shape: tuple[int, int, int], prepare: Map, unpack: Map = tf.identity
+    files: tf.Tensor,
+    stored_shape: tuple[int, int, int],
+    prepare: Map,
+    unpack: Map = tf.identity,
+    exif: Exif = "ignore",
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads every file that can be read, and says of the others what is wrong.
 
@@ -45,12 +52,13 @@ def read_files(
       stored_shape: height, width and channels to which a picture is brought first, those of the records.
       prepare: takes one such picture, float32, to what is wanted, of any fixed shape.
       unpack: takes one of `files` to the picture file in it; may fail like all the rest.
+      exif: whether pictures are turned by their EXIF orientation, as those of the records were.
 
     Returns:
       The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
     """
     nothing = tf.zeros_like(prepare(tf.zeros(stored_shape)))
-    read_file = _reader(stored_shape)
+    read_file = _reader(stored_shape, exif)
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         picture, status = read_file(unpack(file))
@@ -67,16 +75,20 @@ def read_files(
 
 
 @functools.cache
-def _reader(stored_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+def _reader(stored_shape: tuple[int, int, int], exif: Exif) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Takes a file to its picture, float32 of that shape, zeros where it cannot be used, and its status.
 
     Traced once for all signatures of all models, for there is much in it, and nothing that differs.
     """
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        file, status = inspect_file(file)
-        picture = tf.cond(status == OK, lambda: picture_from_file(file, stored_shape), lambda: tf.zeros(stored_shape))
-        return picture, status
+        needed, status = inspect_file(file)
+
+        def picture() -> tf.Tensor:
+            orientation = file_orientation(file) if exif == "apply" else None
+            return picture_from_file(needed, stored_shape, orientation)
+
+        return tf.cond(status == OK, picture, lambda: tf.zeros(stored_shape)), status
 
     return tf.function(read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
@@ -125,7 +137,13 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         statuses = tf.constant([*map(other_kind, names), UNKNOWN_KIND])
         return file, tf.where(file == "", NO_BYTES, statuses[tf.argmax(tf.cast(fits, tf.int32))])
 
-    return tf.case([(has(JPEG_SIGN), jpeg), (has(PNG_SIGNATURE), png), (has(GIF_SIGN), gif)], unknown)
+    def large() -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.constant(b""), tf.constant(LARGE_FILE)
+
+    is_large = tf.strings.length(file) > MAX_FILE_BYTES
+    return tf.case(
+        [(is_large, large), (has(JPEG_SIGN), jpeg), (has(PNG_SIGNATURE), png), (has(GIF_SIGN), gif)], unknown
+    )
 
 
 def deep_png_status(file: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""A picture file's structure inside the graph, followed as the decoders follow it, before one of them is let at it.
+"""A picture file's structure inside the graph, followed as the decoders follow it, before one of them gets the file.
 
 The rules and limits are those of `tfrecords.picture_structure`, which gives the reasons. The loops over segments,
 chunks and blocks have as many turns as the limits allow, each of some microseconds.
@@ -41,8 +41,8 @@ def jpeg_status(file: tf.Tensor) -> tf.Tensor:
     Returns:
       Status, scalar string.
     """
-    codes, size = _bytes(file)
-    markers = _jpeg_markers(codes, size)
+    codes, size = padded_bytes(file)
+    markers = jpeg_markers(codes, size)
     # Most files are fine even if everything counts that looks like a marker, in a thumbnail or a color profile, too.
     kinds = tf.cast(tf.gather(codes, markers + 1), tf.int32)
     scans = tf.reduce_sum(tf.cast(kinds == SOS, tf.int32))
@@ -155,7 +155,7 @@ def _bits_left(left: tf.Tensor, frame: tf.Tensor, scan: tf.Tensor) -> tf.Tensor:
     return tf.where(brought, bits % 16, left)
 
 
-def _jpeg_markers(codes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def jpeg_markers(codes: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """The places of all that may be markers, as tfrecords.jpeg_structure.MARKER; last the file's end. int32 (N,)."""
     places = tf.cast(tf.where(codes[:-1] == 0xFF)[:, 0], tf.int32)  # one byte in 250: the rest is quick
     second = tf.gather(codes, places + 1)
@@ -173,11 +173,11 @@ def png_header_status(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     Raises:
       tf.errors.InvalidArgumentError: the header is missing or cut.
     """
-    codes, size = _bytes(file)
+    codes, size = padded_bytes(file)
     is_apples = tf.strings.substr(file, 12, 4) == b"CgBI"
     has_header = tf.strings.substr(file, len(PNG_SIGNATURE), len(PNG_HEADER)) == PNG_HEADER
     with tf.control_dependencies([tf.debugging.Assert(is_apples | (has_header & (size >= HEADER_END)), ["no header"])]):
-        width, height = tf.unstack(_big_endian(codes, tf.constant(16), 2), 2)
+        width, height = tf.unstack(big_endian(codes, tf.constant(16), 2), 2)
     return tf.where(is_apples, APPLE_PNG, OK), height, width
 
 
@@ -191,7 +191,7 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
       The file to decode, empty where this one ends too early or its palette makes no sense, and status, both scalar
       strings.
     """
-    codes, size = _bytes(file)
+    codes, size = padded_bytes(file)
     size = tf.cast(size, tf.int64)
     most = limits.MAX_CHUNKS + size // 1024
     palette, pixels = (int.from_bytes(kind, "big") for kind in (b"PLTE", b"IDAT"))
@@ -199,7 +199,7 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     def turn(at: tf.Tensor, chunks: tf.Tensor, *state: tf.Tensor) -> list:
         start, data, palettes, palette_start, palette_size, sample, _ = state
-        length, kind = tf.unstack(_big_endian(codes, at, 2), 2)
+        length, kind = tf.unstack(big_endian(codes, at, 2), 2)
         is_pixels = kind == pixels
         goes_on = is_pixels | (data == 0)
         is_palette = goes_on & (kind == palette) & needs_palette
@@ -239,7 +239,7 @@ def png_essence(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(lacking, b"", whole), status
 
 
-def _big_endian(codes: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
+def big_endian(codes: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
     """Numbers of four bytes from a place on, int64 (count,)."""
     four = tf.reshape(tf.cast(codes[at : at + 4 * count], tf.int64), (count, 4))
     return tf.reduce_sum(four * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), axis=1)
@@ -252,14 +252,14 @@ def _inflated_size(compressed: tf.Tensor) -> tf.Tensor:
 
 def _png_room(codes: tf.Tensor) -> tf.Tensor:
     """As tfrecords.png_structure.png_room."""
-    width, height = tf.unstack(_big_endian(codes, tf.constant(16), 2), 2)
+    width, height = tf.unstack(big_endian(codes, tf.constant(16), 2), 2)
     depth, color = tf.unstack(tf.cast(codes[24:26], tf.int64), 2)
     samples = tf.constant([SAMPLES.get(number, 4) for number in range(7)], tf.int64)[tf.minimum(color, 6)]
     raw = height * (1 + (width * depth * samples + 7) // 8)
     return raw + raw // 8 + 64
 
 
-def _bytes(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def padded_bytes(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A file's bytes, uint8, with PADDING behind, and their number without it."""
     codes = tf.io.decode_raw(tf.strings.join([file, b"\0" * PADDING]), tf.uint8)
     return codes, tf.size(codes) - PADDING

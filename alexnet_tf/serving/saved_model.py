@@ -13,7 +13,7 @@ from alexnet_tf.serving.versions import PROTO as PROTO
 def write_saved_model(folder: Path, variables: dict[str, tf.Variable], signatures: dict[str, Any]) -> None:
     """Writes variables and signatures, and nothing that only Python could load.
 
-    Plain variables and functions in a plain module: TensorFlow Serving's C++ loader stumbles over Keras 3's own
+    Plain variables and functions in a plain module: TensorFlow Serving's C++ loader fails on Keras 3's own
     objects, and keras.export would store every variable twice.
     """
     module = tf.Module()

@@ -1,17 +1,18 @@
-"""What an exported model answers to; every signature takes N pictures and gives N answers, N from 0.
+"""The signatures of an exported model; each takes N pictures and gives N answers, N from 0.
 
 | signature | input | outputs, N rows each |
 |---|---|---|
 | serving_default | image_bytes: string (N,) | classes, labels: string (N, 5); scores: float (N, 5); status (N,) |
 | probabilities | image_bytes | probabilities: float (N, classes), in label order; status |
 | ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 (or fewer) |
-| features | image_bytes | features: float (N, F), what the last feature layer puts out (fc7: F = 4096); status |
+| features | image_bytes | features: float (N, F), the outputs of the last feature layer (fc7: F = 4096); status |
 | view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
-| images | images: uint8 (N, height, width, 3), RGB | as probabilities |
-| float_images | images: float (N, height, width, 3), RGB from 0 to 255 | as probabilities |
+| images | images: uint8 (N, height, width, C) | as probabilities |
+| float_images | images: float (N, height, width, C), from 0 to 255 | as probabilities |
 | classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
-| network | views: float (N, size, size, 3), prepared as evaluation_views does | probabilities: float (N, classes) |
+| network | views: float (N, size, size, C), prepared as evaluation_views does | probabilities: float (N, classes) |
 
+C is the network's number of channels: 3 (red, green and blue) or 1 (gray); files may be in color or gray for either.
 status is a string, "ok" or what is wrong with that picture; then its numbers are 0 and its other strings empty.
 TensorFlow Serving's Classify form has no room for a status: there the first of `classes` says what is wrong, with a
 score of 0. `network`, for engines that know no files, is the bare net: no status, and N from 1.
@@ -28,6 +29,7 @@ from alexnet_tf.pictures.preparation import center_crop, evaluation_views
 from alexnet_tf.pictures.resizing import picture_from_pixels
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import OK, Map, judge_size, read_files
+from tfrecords.exif import Exif
 from tfrecords.schema import KEY_IMAGE
 
 TOP = 5
@@ -47,28 +49,32 @@ class ServedNet:
     """
 
     nets = 1
-    """How many share in an answer."""
+    """How many networks an answer is the mean of."""
 
-    def __init__(self, model: Network, run: Run) -> None:
+    def __init__(self, model: Network, run: Run, exif: Exif = "ignore") -> None:
+        """Prepares the signatures; `exif` tells whether picture files are turned by their EXIF orientation."""
         self.run = run
+        self.exif: Exif = exif
         self.model = model
         crop = model.picture_shape
         self.stored_shape = model.settings.stored_shape
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
-        self._one_view = tf.function(lambda files: self._read(files, self._center_view), input_signature=[FILES])
-        self._probabilities = tf.function(
-            self._average,
-            input_signature=[tf.TensorSpec((None, None, *crop), tf.float32)],
+        self._one_view = tf.function(
+            lambda files: self._read(files, self._center_view), input_signature=[FILES], autograph=False
         )
+        several = [tf.TensorSpec((None, None, *crop), tf.float32)]
+        self._probabilities = tf.function(self._average, input_signature=several, autograph=False)
+        self._last_features = tf.function(self._features_of, input_signature=several, autograph=False)
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""
 
         def takes(spec: tf.TensorSpec, function: Callable[[tf.Tensor], Outputs]) -> Any:
-            return tf.function(function, input_signature=[spec])
+            # Nothing in it branches on a tensor, and AutoGraph would take half of the time of an export.
+            return tf.function(function, input_signature=[spec], autograph=False)
 
         def pixels(dtype: tf.DType) -> tf.TensorSpec:
-            return tf.TensorSpec((None, None, None, 3), dtype, name="images")
+            return tf.TensorSpec((None, None, None, self.model.picture_shape[-1]), dtype, name="images")
 
         return {
             "serving_default": takes(FILES, self._serving_default),
@@ -98,9 +104,7 @@ class ServedNet:
 
     def _features(self, files: tf.Tensor) -> Outputs:
         views, status = self._one_view(files)
-        features = self.model.features(_never_empty(views)[:, 0], self.model.settings.feature_layers[-1])
-        features = self.model.side_by_side(features)[: tf.size(status)]
-        return {"features": _where_ok(status, features), "status": status}
+        return {"features": _of_good(views, status, self._last_features), "status": status}
 
     def _view(self, files: tf.Tensor) -> Outputs:
         def center(picture: tf.Tensor) -> tf.Tensor:
@@ -142,15 +146,19 @@ class ServedNet:
         return {"classes": tf.concat([first[:, None], names[:, 1:]], axis=1), "scores": scores}
 
     def _read(self, files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
-        return read_files(files, self.stored_shape, prepare, unpack)
+        return read_files(files, self.stored_shape, prepare, unpack, self.exif)
 
     def _answer(self, views: tf.Tensor, status: tf.Tensor) -> Outputs:
-        probabilities = self._probabilities(_never_empty(views))[: tf.size(status)]
-        return {"probabilities": _where_ok(status, probabilities), "status": status}
+        return {"probabilities": _of_good(views, status, self._probabilities), "status": status}
 
     def _average(self, views: tf.Tensor) -> tf.Tensor:
         """Views of N pictures, (N, views, size, size, 3), to probabilities (N, classes)."""
         return view_average(self.model, views)
+
+    def _features_of(self, views: tf.Tensor) -> tf.Tensor:
+        """Views of N pictures, of which the first counts, to features (N, F)."""
+        features = self.model.features(views[:, 0], self.model.settings.feature_layers[-1])
+        return self.model.concatenate_features(features)
 
     def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
         return evaluation_views(picture, views, self.run.config.preset.augment, self.run.statistics)
@@ -168,17 +176,17 @@ class ServedNet:
 class ServedEnsemble(ServedNet):
     """Several nets that answer as one, with the mean of their probabilities (paper section 6.1, table 2).
 
-    Every net sees the picture prepared in its own way, so their views lie one net's behind the other's. All signatures
-    but `features` and `network`, which are one net's.
+    Every net sees the picture prepared in its own way, so the views of the nets are concatenated. It has all signatures
+    but `features` and `network`, which are those of a single net.
 
     Args:
-      members: nets of the same classes and with crops of one size.
+      members: nets of the same classes, with crops of one size and one way with EXIF orientation.
     """
 
     def __init__(self, members: list[ServedNet]) -> None:
         self.members = members
         self.nets = len(members)
-        super().__init__(members[0].model, members[0].run)
+        super().__init__(members[0].model, members[0].run, members[0].exif)
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""
@@ -193,11 +201,22 @@ class ServedEnsemble(ServedNet):
         return tf.add_n(answers) / self.nets
 
 
-def _never_empty(views: tf.Tensor) -> tf.Tensor:
-    """Views, or one of zeros where there are none: TensorFlow's fused convolutions fail on a batch of nothing."""
-    one = tf.concat([[1], tf.shape(views)[1:]], axis=0)
-    return tf.ensure_shape(tf.cond(tf.shape(views)[0] > 0, lambda: views, lambda: tf.zeros(one)), views.shape)
+def _of_good(views: tf.Tensor, status: tf.Tensor, network: Any) -> tf.Tensor:
+    """Runs a network on the good pictures of a batch alone, and not at all where there are none.
 
+    Refused pictures would otherwise cost as much as good ones, though a few bytes are enough for one.
 
-def _where_ok(status: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    return tf.where((status == OK)[:, None], numbers, 0.0)
+    Args:
+      views: (N, views, size, size, 3), of the others whatever they are.
+      status: of each picture, string (N,).
+      network: a tf.function of one input signature, from views of M pictures to (M, F).
+
+    Returns:
+      What it says of the good ones, zeros for the others, (N, F).
+    """
+    good = tf.where(status == OK)
+    width = network.get_concrete_function().output_shapes[-1]
+    numbers = tf.cond(
+        tf.size(good) > 0, lambda: network(tf.gather(views, good[:, 0])), lambda: tf.zeros((0, width), tf.float32)
+    )
+    return tf.ensure_shape(tf.scatter_nd(good, numbers, [tf.size(status, tf.int64), width]), (None, width))

@@ -1,4 +1,4 @@
-"""How the client reaches a model server: over gRPC or REST, with a deadline, and again where it is unavailable."""
+"""How the client reaches a model server: over gRPC or REST, with a deadline, and retries while it is unavailable."""
 
 import base64
 import contextlib
@@ -15,7 +15,7 @@ import httpx
 from alexnet_tf.program.errors import UserError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between tries: doubled each time, and cut by up to a half at random, so that clients do not come in step."""
+"""Seconds between tries: doubled each time, less up to a half at random, so that clients do not retry together."""
 SIGNATURE = "serving_default"
 
 
@@ -48,14 +48,14 @@ class Transport(ABC):
     """Bytes of a request beside its pictures, at most."""
 
     def __init__(self, server: str, model: str, version: int | None, timeout: float, retries: int) -> None:
-        """Makes ready; connects with the first request.
+        """Prepares the connection, which is made with the first request.
 
         Args:
           server: HOST:PORT.
           model: its name at the server.
           version: None for the one that the server takes.
           timeout: seconds for a request with all its retries.
-          retries: further tries where the server is unavailable.
+          retries: further tries while the server is unavailable.
         """
         self.server = server
         self.model = model
@@ -107,8 +107,8 @@ class Transport(ABC):
             "NOT_FOUND": f"it has no model {self.model!r}, or not this version; see --model and --version",
             "DEADLINE_EXCEEDED": f"no answer in {self.timeout:g} s; raise --timeout or lower --batch",
             "RESOURCE_EXHAUSTED": "the request or its answer is too large for it, or it is overloaded; lower --batch",
-            "INVALID_ARGUMENT": "it takes other inputs; was the model made by this project's export.py?",
-            "FAILED_PRECONDITION": "it takes other inputs; was the model made by this project's export.py?",
+            "INVALID_ARGUMENT": "it takes other inputs; was the model made by alexnet-tf export?",
+            "FAILED_PRECONDITION": "it takes other inputs; was the model made by alexnet-tf export?",
             "UNIMPLEMENTED": "it is no TensorFlow Serving, or speaks the other protocol at this port",
             "PERMISSION_DENIED": "it does not let you in",
             "UNAUTHENTICATED": "it does not let you in",

@@ -1,4 +1,4 @@
-"""Which processes train together, and which of them this one is. No TensorFlow here: a wrong list is told at once."""
+"""Which processes train together, and which of them this one is. No TensorFlow here: errors are reported at once."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.config import Config, DistributeConfig, check_workers, out_of_range
+from alexnet_tf.settings.config import Config, check_workers, out_of_range
+from alexnet_tf.settings.sections import DistributeConfig
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Cluster:
 
 
 ALONE = Cluster(("this process",), 0)
-"""Of a run without workers."""
+"""The cluster of a run without workers."""
 
 
 def find_cluster(config: Config) -> tuple[Config, Cluster]:
@@ -51,7 +52,7 @@ def find_cluster(config: Config) -> tuple[Config, Cluster]:
     tutorials set it; then the config's section `distribute`.
 
     Raises:
-      UserError: TF_CONFIG or the list is wrong, or which worker this is cannot be told.
+      UserError: TF_CONFIG or the list is wrong, or it is unclear which worker this is.
     """
     given = os.environ.get("TF_CONFIG")
     if given:
@@ -77,7 +78,7 @@ def port_of(worker: str) -> int:
 
 
 def watch_port(workers: tuple[str, ...], config: DistributeConfig) -> int:
-    """Where the first worker's host lets all keep watch over each other."""
+    """The port on the first worker's host over which all workers watch each other."""
     return config.watch_port or max(port_of(worker) for worker in workers) + 1
 
 
@@ -90,7 +91,7 @@ def workers_here(workers: tuple[str, ...], field: str, timeout: float) -> list[i
       timeout: seconds to wait for the addresses of names that are not known yet, as a new host's may be.
 
     Raises:
-      UserError: it is none of them.
+      UserError: none of them is this machine.
     """
     until = time.monotonic() + timeout
     while True:
@@ -117,14 +118,14 @@ def own_index(workers: tuple[str, ...], timeout: float) -> int:
     here = workers_here(workers, "distribute.workers", timeout)
     if len(here) > 1:
         raise UserError(
-            f"distribute.workers: {len(here)} workers are on this machine; start them with python -m "
-            "alexnet_tf.start_workers, or set distribute.index for each"
+            f"distribute.workers: {len(here)} workers are on this machine; start them with alexnet-tf "
+            "start-workers, or set distribute.index for each"
         )
     return here[0]
 
 
 def _is_this_machine(host: str) -> bool | None:
-    """None: its name has no address, at least not yet."""
+    """Whether a host is this machine; None: its name has no address, at least not yet."""
     if host in (socket.gethostname(), socket.gethostname().partition(".")[0], socket.getfqdn()):
         return True
     try:

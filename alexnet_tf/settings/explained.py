@@ -5,24 +5,23 @@ import functools
 import inspect
 import json
 import textwrap
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
-from alexnet_tf.settings import config as config_module
-from alexnet_tf.settings import presets as presets_module
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 
 WIDTH = 110
-"""Signs in a line of what is printed."""
+"""Characters in a line of what is printed."""
 MEANINGS = {
     "model.preset": "The network and its recipe; the sections augment and train change single parts of it.",
     "data.dir": "The folder of converted pictures, as tfrecords.convert makes it.",
-    "data.eval_batch_size": "Pictures that are evaluated at once; a matter of memory and speed alone.",
+    "data.eval_batch_size": "Pictures that are evaluated at once; it changes memory and speed only.",
     "augment.noise_stddev": "The standard deviation of the a_i that augment.noise draws.",
     "train.epochs": "Passes over the training pictures.",
     "train.seed": "Of the initial weights, the order of the pictures, crops, color noise and dropout.",
@@ -35,7 +34,7 @@ MEANINGS = {
     "train.max_drops": "How often the schedule lowers the rate at most.",
     "devices.towers": "Where the two towers live; auto takes two GPUs, else one, else two parts of the processor.",
 }
-"""Of fields whose own text in config.py or presets.py, if any, does not say it."""
+"""Of fields whose own text in sections.py or recipe.py, if any, does not say it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def _settings(given: Config, config: Config, source: str, overridden: set[str]) 
     preset = config.model.preset
     in_force, read, defaults = (each.model_dump(mode="json") for each in (config, given, Config()))
     for section, fields in in_force.items():
-        of_preset = _of_preset(PRESETS[preset], section)
+        of_preset = PRESETS[preset].decided(section)
         set_here = getattr(given, section).model_fields_set
         for key in (*fields, *(key for key in of_preset if section == "model" and key not in fields)):
             name, value = f"{section}.{key}", fields.get(key)
@@ -88,25 +87,15 @@ def _settings(given: Config, config: Config, source: str, overridden: set[str]) 
             yield Setting(name, value, origin, default, _meaning(section, key, PRESETS[preset]))
 
 
-def _of_preset(preset: Preset, section: str) -> dict[str, Any]:
-    """What a preset decides of a section's fields, unless the config does."""
-    if section == "model":
-        return _as_json(preset.network, preset.network.choices)
-    if section not in ("augment", "train"):
-        return {}
-    part = getattr(preset, section)
-    return _as_json(part, part.__dataclass_fields__)
-
-
 def _meaning(section: str, key: str, preset: Preset) -> str:
     kind = Config.model_fields[section].annotation
     assert kind is not None
     of_preset = type({"model": preset.network, "augment": preset.augment}.get(section, preset.train))
-    told = MEANINGS.get(f"{section}.{key}") or _texts(config_module).get((kind.__name__, key))
-    told = told or _texts(presets_module)[of_preset.__name__, key]
+    meaning = MEANINGS.get(f"{section}.{key}") or _text_under(kind, key) or _text_under(of_preset, key)
+    assert meaning is not None, f"{section}.{key} has no text in {kind.__name__} or {of_preset.__name__}"
     annotation = kind.model_fields[key].annotation if key in kind.model_fields else get_type_hints(of_preset)[key]
     choices = tuple(PRESETS) if (section, key) == ("model", "preset") else _choices(annotation)
-    return told.replace("None:", "null:") + (f" One of {', '.join(map(str, choices))}." if choices else "")
+    return meaning.replace("None:", "null:") + (f" One of {', '.join(map(str, choices))}." if choices else "")
 
 
 def as_table(settings: list[Setting]) -> str:
@@ -151,10 +140,6 @@ def as_yaml(settings: list[Setting]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _as_json(part: Any, names: Iterable[str]) -> dict[str, Any]:
-    return {name: json.loads(json.dumps(getattr(part, name), default=dict)) for name in names}
-
-
 def _text(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
@@ -170,12 +155,21 @@ def _printable(text: str) -> str:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """What a field that is one of a few texts may be; nothing of another field."""
+    """The values of a field that is one of a few texts; none for any other field."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     if get_origin(annotation) in (tuple, dict):
         return ()
     return next((found for part in get_args(annotation) if (found := _choices(part))), ())
+
+
+def _text_under(kind: Any, field: str) -> str | None:
+    """The text under a field of a class, or of a dataclass that it is derived from."""
+    for cls in (kind, *filter(is_dataclass, kind.__mro__)):
+        module = inspect.getmodule(cls)
+        if module and (text := _texts(module).get((cls.__name__, field))):
+            return text
+    return None
 
 
 @functools.cache
@@ -185,8 +179,8 @@ def _texts(module: ModuleType) -> dict[tuple[str, str], str]:
     for kind in ast.parse(inspect.getsource(module)).body:
         if not isinstance(kind, ast.ClassDef):
             continue
-        for field, text in zip(kind.body, kind.body[1:], strict=False):
-            match field, text:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(told))):
-                    found[kind.name, name] = " ".join(told.split())
+        for field, below in zip(kind.body, kind.body[1:], strict=False):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[kind.name, name] = " ".join(text.split())
     return found

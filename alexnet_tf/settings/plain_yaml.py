@@ -1,6 +1,6 @@
-"""YAML without its surprises: every value is read as the text that stands there; what it means is the field's affair.
+"""YAML without its surprises: every value is read as the text that stands there; the field decides what it means.
 
-Plain YAML makes a number of 12:30 (750) and of 010 (8), a truth of `on`, a date of 2024-05-01, and takes the last of
+Plain YAML makes a number of 12:30 (750) and of 010 (8), a Boolean of `on`, a date of 2024-05-01, and takes the last of
 two equal keys. Here only an empty value, `null` and `~` mean something by themselves: nothing.
 """
 
@@ -35,7 +35,7 @@ class _PlainLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012  PyYAML's own way
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """As ever, but without aliases: a few lines of them can stand for more than any memory holds."""
+        """As in PyYAML, but without aliases: a few lines of them can stand for more than any memory holds."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(problem="no aliases here", problem_mark=self.peek_event().start_mark)
         return super().compose_node(parent, index)

@@ -9,50 +9,10 @@ AlexNet's forerunner. A config picks a preset by name and may override single fi
 and of its network what that names as its `choices`.
 """
 
-import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-Precision = Literal["float32", "bfloat16"]
-OptimizerName = Literal["paper", "sgdw"]
-"""The rules in `training.optimizers.OPTIMIZERS`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
-    """What the settings know of every network. A new kind of network gets a subclass, with fields of its own."""
-
-    kind: str
-    """Which class builds it, by `networks.registry.NETWORKS`."""
-    image_size: int
-    """Side of the square crop that the network sees, in pixels."""
-    stored_size: int = 256  # paper section 2
-    """Side of the square pictures in the records, in pixels."""
-    channels: int = 3
-    """Of a pixel: 3 for red, green and blue, 1 for gray; the same in the records."""
-
-    layers: ClassVar[tuple[str, ...]] = ()
-    """What train.freeze, train.rate_multipliers and train.layer_drops may name: the layers that can be trained, in the
-    order in which a picture meets them. The last one depends on the number of classes."""
-    feature_layers: ClassVar[tuple[str, ...]] = ()
-    """Those of them behind which the network can be parted, in the same order; what the last one puts out is what an
-    export calls the features of a picture."""
-    auxiliary_layers: ClassVar[tuple[str, ...]] = ()
-    """Those of the layers, beside the last, that give logits: the ends of auxiliary outputs."""
-    choices: ClassVar[tuple[str, ...]] = ()
-    """Fields that a config may set in its section `model`."""
-
-    @property
-    def picture_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of what the network sees."""
-        return self.image_size, self.image_size, self.channels
-
-    @property
-    def stored_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a picture in the records."""
-        return self.stored_size, self.stored_size, self.channels
-
+from alexnet_tf.settings.recipe import Augmentation, NetworkSettings, Preset, Recipe
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 ALEXNET_FEATURE_LAYERS = ("conv5", "fc6", "fc7")
@@ -73,7 +33,7 @@ class Widths:
 
 @dataclass(frozen=True, kw_only=True)
 class AlexNetSettings(NetworkSettings):
-    """What an AlexNet of two towers needs to know of a recipe."""
+    """What a recipe says about an AlexNet of two towers."""
 
     block1_order: Literal["conv-relu-lrn-pool", "conv-lrn-pool-relu", "conv-relu-pool-lrn"]
     """The last one holds in block 2 as well, where the other two recipes do what the first one says."""
@@ -90,7 +50,7 @@ class AlexNetSettings(NetworkSettings):
     dropout_rate: float = 0.5  # paper section 4.2
     dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
     image_size: int = 224  # paper section 3.5
-    kind: str = "alexnet"
+    network_class: str = "alexnet_tf.networks.alexnet:TwoTowerAlexNet"
     widths: Widths = Widths(48, 128, 192, 192, 128, 2048, 2048)  # paper section 3.5
 
     layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
@@ -99,11 +59,11 @@ class AlexNetSettings(NetworkSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class OneTowerAlexNetSettings(NetworkSettings):
-    """torchvision's alexnet, in which nothing is left to choose; see networks.torchvision."""
+    """torchvision's alexnet; see networks.torchvision."""
 
     dropout_rate: float = 0.5
     image_size: int = 224
-    kind: str = "torchvision"
+    network_class: str = "alexnet_tf.networks.torchvision:OneTowerAlexNet"
     widths: Widths = Widths(64, 192, 384, 256, 256, 4096, 4096)
 
     layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
@@ -112,96 +72,25 @@ class OneTowerAlexNetSettings(NetworkSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LeNet5Settings(NetworkSettings):
-    """LeNet-5, and what came into use after it; see networks.lenet5."""
+    """LeNet-5, and later choices for it; see networks.lenet5."""
 
     activation: Literal["tanh", "relu"] = "tanh"
     """"tanh" is the paper's 1.7159 tanh(2x/3)."""
     pooling: Literal["average", "max"] = "average"
     """"average" is the paper's, with a trained coefficient and bias for each map."""
-    image_size: int = 26  # in the middle of 32x32, which the network makes of it
+    image_size: int = 26  # the network pads it to 32x32
     stored_size: int = 28
     channels: int = 1
-    kind: str = "lenet5"
+    network_class: str = "alexnet_tf.networks.lenet5:LeNet5"
 
     layers: ClassVar[tuple[str, ...]] = ("c1", "s2", "c3", "s4", "c5", "f6", "output")
     feature_layers: ClassVar[tuple[str, ...]] = ("s2", "s4", "c5", "f6")
     choices: ClassVar[tuple[str, ...]] = ("activation", "pooling")
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How a training picture is cropped, mirrored and colored. Pixels stay on the 0-255 scale."""
-
-    max_offset: int
-    """Largest crop offset, inclusive, in each direction: a 224 crop of 256 has 33 positions, the paper uses 32."""
-    images_per_draw: int
-    """How many consecutive images share one crop offset and one mirroring."""
-    mean: Literal["per-offset", "center", "color"]
-    """Subtract the part of the mean image under the crop, its center at every offset, or its mean color everywhere."""
-    noise: Literal["eigenvalue", "standard-deviation", "none"]
-    """What multiplies a_i ~ N(0, 0.1) along the i-th eigenvector: the eigenvalue on the 0-1 scale, or its root."""
-    noise_divisor: float
-    """The noisy picture is divided by this in training."""
-    noise_until_epoch: int | None
-    """Epochs count from 1; the noise is off from this epoch on. None: never off."""
-    noise_stddev: float = 0.1  # paper section 4.1
-    crop: Literal["random", "center"] = "random"
-    """"center" shows the network the same crop of a picture in every epoch, never mirrored."""
-    color_divisors: tuple[float, ...] = (1.0, 1.0, 1.0)
-    """R, G and B, or gray, are divided by these at the very end, in training and at test."""
-    crop_size: int = 224  # paper section 4.1; the network's image_size
-    mirror: bool = True  # paper section 4.1
-    """Whether pictures are mirrored, in training and in the ten views; without, there are five views."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the optimizer and the loop need to know."""
-
-    bias_rate_factor: float
-    """The biases' learning rate over the weights'."""
-    drop_bias_rate: bool
-    """Whether the schedule lowers the biases' rate too."""
-    decay_biases: bool
-    schedule: Literal["plateau", "epochs"]
-    drop_epochs: tuple[int, ...]
-    """With schedule "epochs": the rate is divided at the start of these epochs, which count from 1."""
-    epochs: int = 90
-    learning_rate: float = 0.01  # paper section 5
-    momentum: float = 0.9  # paper section 5
-    weight_decay: float = 0.0005  # paper section 5
-    drop_factor: float = 0.1  # paper section 5: divided by 10 ...
-    max_drops: int = 3  # ... three times
-    layer_drops: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    """For single layers: from an epoch on, a factor on the rate in place of that of the common drops; 0 freezes."""
-    rate_multipliers: Mapping[str, float] = field(default_factory=dict)
-    """For single layers: a factor on the rate in all epochs."""
-    freeze: tuple[str, ...] = ()
-    """Layers that are not updated. Where they reach from the first to a feature layer, all up to it is as at test."""
-    optimizer: OptimizerName = "paper"
-    """The paper's rule, with the decay inside the momentum, or decoupled weight decay. See `optimizer`."""
-    precision: Precision = "float32"
-    """What training computes in, its validation too. Weights, velocities, logits and the update stay float32."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One complete recipe."""
-
-    network: NetworkSettings
-    augment: Augmentation
-    train: Recipe
-
-    @property
-    def frozen_part(self) -> str | None:
-        """The last of the network's feature layers up to which all its layers are frozen; None: not even the first."""
-        layers = self.network.layers[:-1]
-        frozen = list(itertools.takewhile(lambda layer: layer in self.train.freeze, layers))
-        return next((layer for layer in reversed(self.network.feature_layers) if layer in frozen), None)
-
-
 _CAFFE_NETWORK = AlexNetSettings(
-    kind="caffe",  # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
+    # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
+    network_class="alexnet_tf.networks.caffe:CaffeAlexNet",
     block1_order="conv-relu-lrn-pool",
     lrn_alpha=1e-4 / 5,  # Caffe divides alpha by local_size
     lrn_bias=1.0,  # Caffe's default k
@@ -322,7 +211,7 @@ PRESETS = {
             noise_until_epoch=None,
             color_divisors=(0.3081 * 255,),  # the digits' standard deviation; section II.B: a variance of about 1
             crop_size=26,
-            mirror=False,  # a mirrored digit is none
+            mirror=False,  # a mirrored digit is no digit
         ),
         train=Recipe(
             bias_rate_factor=1.0,

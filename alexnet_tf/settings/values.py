@@ -1,4 +1,4 @@
-"""What the fields of a config may hold: numbers with their ranges, paths, lists in which nothing stands twice.
+"""What the fields of a config may hold: numbers with their ranges, paths, lists without duplicates.
 
 No TensorFlow here.
 """
@@ -46,7 +46,7 @@ WorkerAddress = Annotated[str, Field(pattern=r"^([^:\s/]+|\[[0-9a-fA-F:]+\]):[1-
 
 
 def _expanded(path: Path) -> Path:
-    """With the home folder for a leading `~`."""
+    """Replaces a leading `~` by the home folder."""
     if "\0" in str(path):
         raise ValueError("a path holds no NUL")
     if fault := text_fault(str(path)):
@@ -62,7 +62,7 @@ def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _numbered_once(table: Any) -> Any:
-    """No key may be another one in other letters, as 7 and 07."""
+    """Refuses two keys that are the same number, such as 7 and 07."""
     _each_once(tuple(map(number, table)) if isinstance(table, dict) else ())
     return table
 
@@ -81,7 +81,7 @@ Batch = Annotated[int, Field(ge=1, le=2**20)]
 """A million stored pictures are 200 GB."""
 NamesOnce = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Epochs = Annotated[tuple[Count, ...], AfterValidator(_ascending)]
-"""They count from 1."""
+"""Epochs count from 1."""
 FactorsByEpoch = Annotated[dict[Count, NotNegative], BeforeValidator(_numbered_once)]
 
 
@@ -101,7 +101,7 @@ def _holds_truth(value: Any) -> bool:
 
 
 def number(value: Any) -> Any:
-    """What people read in a text: 010 is ten, 1e-3 a thousandth, 12:30 no number; in lists and tables, too."""
+    """The number that people read in a text: 010 is ten, 1e-3 a thousandth, 12:30 none; in lists and tables, too."""
     if isinstance(value, dict):
         return {key: number(part) for key, part in value.items()}
     if isinstance(value, list):

@@ -1,6 +1,6 @@
-"""A run that begins with another run's weights: which of them it takes, and with which mean image it goes on.
+"""A run that begins with another run's weights: which of them it takes, and which mean image it uses.
 
-How much of the network then changes is up to train.freeze, train.rate_multipliers and train.cache_features.
+How much of the network is then trained depends on train.freeze, train.rate_multipliers and train.cache_features.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
 def take_weights(source: Run, variables: dict[str, NetworkVariable], config: Config, classes: Classes) -> None:
-    """Gives the variables the best weights of `source`; where the classes are others, what gives logits starts afresh.
+    """Gives the variables the best weights of `source`, except the last layers where the classes differ.
 
     Raises:
       UserError: `source` has another network or sees pictures prepared in another way.
@@ -44,7 +44,7 @@ def take_weights(source: Run, variables: dict[str, NetworkVariable], config: Con
 
 
 def load_statistics(config: Config, run: Path) -> Statistics:
-    """The mean image and colors to train with: those named, else those of the run begun from, else the data's own.
+    """The mean image and colors to train with: those named, else those of train.init_from, else the data's own.
 
     A run under way has a copy of those that it began with, so that the other run may be gone by then.
 

@@ -1,4 +1,4 @@
-"""What the frozen part of a network puts out for every picture, computed once and stored as TFRecords.
+"""The outputs of the frozen part of a network for every picture, computed once and stored as TFRecords.
 
 With the lower layers frozen, one view a picture and no dropout among the frozen layers, each epoch would compute the
 same numbers again. Stored, they leave only the rest of the network to be run: the same training, many times as fast.
@@ -6,7 +6,7 @@ same numbers again. Stored, they leave only the rest of the network to be run: t
     RUN/features/train-00000-of-00004   as many records as the data's shard of that name, in the same order
     RUN/features/features.json          every file's size and SHA-256, and what they were computed from; written last
 
-At the start of a training all of them are held against that list, and computed again where anything differs.
+At the start of a training all of them are compared with that list, and computed again where anything differs.
 A picture of AlexNet takes 16 KB behind fc6 or fc7 and 36 KB behind conv5: 21 GB or 47 GB for all of ILSVRC-2012.
 """
 
@@ -45,11 +45,11 @@ KEY_FEATURES = "features"
 SPLITS = ("train", "val")
 FEATURES_FILE = "features.json"
 KIND = "feature file"
-ADVICE = "the same command again computes the features anew"
+ADVICE = "run the same command again to compute the features anew"
 
 
 class FeatureManifest(BaseModel):
-    """What is stored, file by file, and what it hangs on."""
+    """What is stored, file by file, and what it was computed from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,9 +110,9 @@ class FrozenFeatures:
     def prediction_function(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """A compiled function from features (n, F) to probabilities (n, classes)."""
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def probabilities(features: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(self.model.head(self.model.towers_of(features, self.layer), self.layer))
+            return tf.nn.softmax(self.model.head(self.model.split_features(features, self.layer), self.layer))
 
         return probabilities
 
@@ -131,7 +131,7 @@ class FrozenFeatures:
         }
 
     def _stored(self, origin: dict[str, str]) -> FeatureManifest | None:
-        """What is there already; None, after telling why, where it must be computed."""
+        """What is there already; None, after a line that says why, where it must be computed."""
         path = self.folder / FEATURES_FILE
         try:
             stored = FeatureManifest.model_validate_json(read_whole(path))
@@ -170,17 +170,17 @@ class FrozenFeatures:
             ) from fault
         names = (FEATURES_FILE, *(f"{split}-?????-of-?????" for split in SPLITS))
         for path in [path for name in names for start in ("", UNFINISHED) for path in self.folder.glob(start + name)]:
-            if path.is_dir():  # never ours, and what is in it may be wanted
+            if path.is_dir():  # not made by this program, and what is in it may be wanted
                 raise UserError(f"{path} is a folder in the place of a {KIND}; move it out of there")
             remove(path)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def features(pictures: tf.Tensor) -> tf.Tensor:
             images = self.model.on_each_tower(
                 "views",
                 lambda device: prepare_evaluation(pictures, 1, self.config.preset.augment, statistics, device)[:, 0],
             )
-            return self.model.side_by_side(self.model.features(images, self.layer))  # (n, F)
+            return self.model.concatenate_features(self.model.features(images, self.layer))  # (n, F)
 
         total = sum(self.manifest.splits[split].records for split in SPLITS)
         with progress_bar(total, desc="features") as bar:
@@ -206,7 +206,7 @@ class FrozenFeatures:
             yield from zip(found, labels.numpy(), strict=True)
 
     def _write_file(self, shard: Shard, rows: Iterator[tuple[np.ndarray, int]], bar: Bar) -> Shard:
-        """The features of a shard's pictures; returns what there is to list of the file."""
+        """The features of a shard's pictures; returns the file's entry for the list."""
         final, unfinished = self.folder / shard.file, self.folder / f"{UNFINISHED}{shard.file}"
         try:
             with tf.io.TFRecordWriter(str(unfinished)) as writer:

@@ -1,4 +1,4 @@
-"""A run made of weights that were trained elsewhere, which evaluates, exports and trains on like any other."""
+"""A run made of imported weights, which evaluates, exports and continues to train like any other."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ import numpy as np
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, remove
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import LOCK_FILE, TrainingFolder
@@ -19,9 +20,9 @@ from tfrecords.statistics import Statistics
 
 
 def write_run(
-    path: Path, config: Config, classes: Classes, statistics: Statistics, values: dict[str, np.ndarray]
+    path: AnyPath, config: Config, classes: Classes, statistics: Statistics, values: dict[str, np.ndarray]
 ) -> None:
-    """A run's folder as before its first step, whole or not at all.
+    """Writes a run's folder as it is before the first step, completely or not at all.
 
     Args:
       path: the run's folder, which is not there yet or empty.
@@ -33,6 +34,7 @@ def write_run(
     Raises:
       UserError: it cannot be written.
     """
+    path = Path(path)
     step = TrainingStep(config.preset, len(classes.keys), Towers.unplaced(), config.train.seed)
     for name, variable in step.variables.items():
         variable.assign(values[name])
@@ -50,7 +52,7 @@ def write_run(
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes the half runs that killed imports of the same name left; one that is locked is still being written."""
+    """Removes unfinished runs that killed imports of the same name left; one that is locked is still being written."""
     for old in path.parent.iterdir():
         number = old.name.removeprefix(f"{UNFINISHED}{path.name}-")
         if number != old.name and number.isdecimal() and (old / LOCK_FILE).is_file():

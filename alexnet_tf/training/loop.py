@@ -15,8 +15,8 @@ from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_
 from alexnet_tf.pictures.input_pipeline import evaluation_batches, training_batches
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures
 from alexnet_tf.pictures.record_files import RecordBatches
+from alexnet_tf.program.activity import ACTIVITY
 from alexnet_tf.program.errors import StoppedBySignal, UserError
-from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.program.stop_signals import STOP
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
@@ -79,7 +79,7 @@ class Trainer:
         self.pixels = PixelCheck(statistics.mean_image)
 
     def run(self) -> None:
-        """Trains until the last step is done and saved, or the validation error has not got better for long enough.
+        """Trains until the last step is done and saved, or the validation error has stopped improving.
 
         Raises:
           StoppedBySignal: after SIGINT or SIGTERM, with everything saved.
@@ -91,7 +91,7 @@ class Trainer:
             more = "train.stop_after" if self.state.step < self.last_step else more
             self._say(f"run {self.folder.path} is complete at step {self.state.step}; raise {more} to train longer")
             return
-        if not complete:  # a start from nothing is told, too: the folder may be on a disk that is not mounted yet
+        if not complete:  # a fresh start is reported, too: the folder may be on a disk that is not mounted yet
             begins = "resumes from" if self.state.step else "starts at"
             self._say(f"run {self.folder.path} {begins} step {self.state.step} of {self.last_step}")
         self.progress = self._new_progress()
@@ -111,16 +111,16 @@ class Trainer:
 
     @property
     def complete(self) -> bool:
-        """Whether no step is left to be done."""
+        """Whether no step is left."""
         return self.state.step >= self.last_step or self._stops_early()
 
     def _stops_early(self) -> bool:
-        """Whether the validation error has not got better for as long as the config waits for that."""
+        """Whether the validation error has not improved for as many epochs as the config allows."""
         limit = self.config.train.stop_after
         return limit is not None and not self.state.validation_due and self.state.epochs_without_best >= limit
 
     def _start_with_same_weights(self) -> None:
-        """Gives this worker the state and the weights with which the first one begins."""
+        """Gives this worker the state and the weights of the first one."""
         state = self.state
         best = math.nan if state.best_top1_error is None else state.best_top1_error
         step, drops, best, since, without, due = self.workers.broadcast_from_first(
@@ -157,7 +157,7 @@ class Trainer:
                 images, labels = next(batches)
             self._check_batch(images)
             rates, warm_up = self._rates(), self._warm_up()
-            with PULSE.together(compiled=self.state.step > self.first_step):
+            with ACTIVITY.together(compiled=self.state.step > self.first_step):
                 output = self.step(
                     images, labels, self.state.step, {name: rate * warm_up for name, rate in rates.items()}
                 )
@@ -166,9 +166,9 @@ class Trainer:
                 self._read_figures(pending)
             pending = output
             self.state.step += 1
-            PULSE.reach(f"step {self.state.step}")
+            ACTIVITY.reach(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
-            stopping = self.workers.told_to_stop(STOP.number)  # asked once: a signal after this waits for the next step
+            stopping = self.workers.should_stop(STOP.number)  # read once: a later signal waits for the next step
             if stopping or self._time_to_save():
                 self._read_figures(output)
                 pending = None
@@ -205,7 +205,7 @@ class Trainer:
         return [name for name, rate in self._rates().items() if rate]
 
     def _warm_up(self) -> float:
-        """The share of the rates that is used: scaled-up rates rise step by step from those before scaling."""
+        """The share of the rates that is used: scaled rates rise step by step from the unscaled ones."""
         scale, epochs = self.config.rate_scale, self.config.distribute.warmup_epochs
         if scale <= 1 or self._epoch() >= epochs:
             return 1.0
@@ -216,18 +216,18 @@ class Trainer:
         return step % self.config.train.checkpoint_every == 0 or step == self.last_step or self._ends_epoch()
 
     def _save(self) -> None:
-        if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not tell yet
+        if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not show it yet
             self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
         self.state.validation_due = self._ends_epoch()
-        with PULSE.saving():
+        with ACTIVITY.saving():
             self.folder.save(self.step.checkpoint, self.state)
-        if self.state.validation_due:  # after the save, so that no fault in it loses the epoch
+        if self.state.validation_due:  # after the save, so that an error in it does not lose the epoch
             self._validate()
         self.progress.restart_clock()
 
     def _check_batch(self, images: StepInput) -> None:
         if self.first_step or self.pixels.done() or not isinstance(images, PreparedPictures | StoredPictures):
-            return  # a resumed run has been judged by its first pictures, and of features nothing can be told
+            return  # a resumed run was checked by its first pictures, and features cannot be checked
         prepared = tf.nest.flatten(self.step.prepare(images))[0]
         warning = self.pixels.add(images.pixels.numpy(), prepared.numpy() * self.preset.augment.color_divisors)
         if warning:
@@ -253,7 +253,7 @@ class Trainer:
         raise UserError(f"{what}; {saved}{not_finite_advice(self.checked)}")
 
     def _validate(self) -> None:
-        """Error rates of what was saved last, on the validation split; added to it there."""
+        """Error rates of the latest checkpoint on the validation split; adds them to the checkpoint."""
         first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
         own = np.zeros(4)
         if end > first:
@@ -262,15 +262,14 @@ class Trainer:
         rates = rates_of_sums(self.workers.sum(own))
         self._follow_plateau(rates.top1_error)
         self.state.validation_due = False
-        self.progress.validated(self._epoch(), rates)  # before the checkpoint says that it was done
+        self.progress.validated(self._epoch(), rates)  # before the checkpoint says that validation is done
         before = (self.state.step - 1) * self.batch_size // self.per_epoch
-        if is_judged(before, int(self._epoch())) and (
-            warning := chance_advice(
-                int(self._epoch()), rates.top1_error, self.state.best_top1_error, self.manifest.splits["val"]
-            )
-        ):
-            self.progress.say(warning)
-        with PULSE.saving():
+        epoch, best, preset = int(self._epoch()), self.state.best_top1_error, self.config.model.preset
+        if is_judged(before, epoch):
+            warning = chance_advice(epoch, rates.top1_error, best, self.manifest.splits["val"], preset)
+            if warning:
+                self.progress.say(warning)
+        with ACTIVITY.saving():
             self.folder.add_validation(self.state, rates.top1_error)
 
     def _follow_plateau(self, top1_error: float) -> None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.keras_versions import decoupled_momentum
 from alexnet_tf.networks.network import NetworkVariable
-from alexnet_tf.settings.presets import OptimizerName, Recipe
+from alexnet_tf.settings.recipe import OptimizerName, Recipe, is_bias
 
 
 class Optimizer(ABC):
@@ -19,12 +19,12 @@ class Optimizer(ABC):
       recipe: momentum, decay and whether biases are decayed.
 
     Attributes:
-      slots: what the rule remembers of each variable, by the slot's name and then the variable's. Each lives on its
+      slots: the rule's state for each variable, by the slot's name and then the variable's. Each lives on its
         variable's device; a checkpoint holds them under these names.
     """
 
     slot_names: tuple[str, ...]
-    """Of what the rule remembers of a variable."""
+    """Names of the rule's state for each variable."""
 
     def __init__(self, variables: dict[str, tf.Variable], recipe: Recipe) -> None:
         self.variables = variables
@@ -51,7 +51,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _new_slots(self, name: str, variable: tf.Variable) -> dict[str, tf.Variable]:
-        """What is remembered of the variable before the first step, by `slot_names`; called on its device."""
+        """The initial slots of a variable, by `slot_names`; called on its device."""
 
     @abstractmethod
     def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
@@ -93,7 +93,7 @@ class DecoupledMomentum(Optimizer):
     v <- momentum * v - rate * gradient
     w <- w + v
 
-    The paper's decay, gathered by the momentum, pulls about 1 / (1 - momentum) times as strongly. The update is
+    The paper's decay, which the momentum accumulates, is about 1 / (1 - momentum) times as strong. The update is
     Keras' own or that of tensorflow-addons, one optimizer a variable, so that each has a rate and a device of its own.
     """
 
@@ -101,7 +101,7 @@ class DecoupledMomentum(Optimizer):
 
     def __init__(self, variables: dict[str, tf.Variable], recipe: Recipe) -> None:
         self.rates: dict[str, tf.Tensor] = {}
-        """What the optimizers read; set just before each is called."""
+        """The learning rate that the optimizers read; set just before each is called."""
         self.optimizers: dict[str, Any] = {}
         super().__init__(variables, recipe)
 
@@ -117,7 +117,7 @@ class DecoupledMomentum(Optimizer):
 
 
 OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {"paper": PaperMomentum, "sgdw": DecoupledMomentum}
-"""By their names in a config."""
+"""The optimizers by their names in a config."""
 
 
 def learning_rates(
@@ -144,7 +144,7 @@ def _rate(recipe: Recipe, layer: str, bias: bool, epoch: int, factor: float) -> 
         if change_epoch <= epoch:
             factor = own_factor
     rate = recipe.learning_rate * recipe.rate_multipliers.get(layer, 1.0)
-    if layer in recipe.freeze or factor == 0:  # a frozen layer's biases stand still, too
+    if layer in recipe.freeze or factor == 0:  # a frozen layer's biases are frozen, too
         return 0.0
     if bias:
         return rate * recipe.bias_rate_factor * (factor if recipe.drop_bias_rate else 1.0)
@@ -154,8 +154,3 @@ def _rate(recipe: Recipe, layer: str, bias: bool, epoch: int, factor: float) -> 
 def count_drops(epoch: int, drop_epochs: tuple[int, ...]) -> int:
     """How often a schedule by listed epochs has lowered the rate in `epoch`; both count from 1."""
     return sum(listed <= epoch for listed in drop_epochs)
-
-
-def is_bias(name: str) -> bool:
-    """Whether a variable is a layer's bias; what a BatchNormalization adds is one, too."""
-    return name.rpartition("/")[2] in ("bias", "beta")

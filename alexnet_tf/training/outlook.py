@@ -1,4 +1,4 @@
-"""What can be told early: what a run is going to do, that it does not learn, that chance decides what is best."""
+"""What can be said early: what a run is going to do, that it does not learn, that the best checkpoint is random."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ import numpy as np
 
 from alexnet_tf.settings.config import Config
 from alexnet_tf.settings.explained import Setting, by_origin
+from alexnet_tf.training.sanity import other_preset
 from tfrecords.manifest import Manifest, Split
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ def overview(trainer: "Trainer", settings: list[Setting]) -> Iterator[str]:
     yield f"devices: tower a on {_device(towers.a)}, tower b on {_device(towers.b)}" + (
         f"; {workers} workers, {config.data.batch_size // workers} pictures of a step each" if workers > 1 else ""
     )
-    yield "settings by where they come from (train.py --show-config tells their meaning):"
+    yield "settings by where they come from (alexnet-tf train --show-config tells their meaning):"
     yield from (f"  {line}".replace("\n", "\n  ") for line in by_origin(settings))
     yield from doubts(config, manifest)
 
 
 def doubts(config: Config, manifest: Manifest) -> Iterator[str]:
-    """What is probably a mistake and can be told before the first step."""
+    """Warnings about probable mistakes, before the first step."""
     train, val = (manifest.splits[name].records for name in ("train", "val"))
     batch = config.data.batch_size
     if batch > train:
@@ -77,31 +78,32 @@ def is_judged(before: int, epoch: int) -> bool:
     return before < FIRST_JUDGED <= epoch or before // JUDGED_AGAIN < epoch // JUDGED_AGAIN
 
 
-def chance_advice(epoch: int, top1_error: float, best: float | None, validation: Split) -> str | None:
+def chance_advice(epoch: int, top1_error: float, best: float | None, validation: Split, preset: str) -> str | None:
     """A warning where the validation error after some epochs is still that of guessing.
 
     Args:
       epoch: how many are done.
       top1_error: of the validation after them, 0 to 1.
       best: the lowest up to now, this one included.
-      validation: the pictures that were asked about.
+      validation: the split that was validated.
+      preset: the name of the run's.
     """
     counts = [count for count in validation.class_counts if count]
     pictures = validation.records
-    guessing = 1 - max(counts) / pictures  # who always names the most frequent class
+    guessing = 1 - max(counts) / pictures  # always naming the most frequent class
     doubt = math.sqrt(guessing * (1 - guessing) / pictures)  # standard deviation of a guesser's error
     if len(counts) < 2 or (top1_error if best is None else best) < guessing - 2 * doubt:
         return None
     return (
         f"warning: after {epoch} epochs the validation error is {top1_error:.1%}, and always naming the most frequent "
-        f"of {len(counts)} classes gives {guessing:.1%}: nothing that helps is learned yet. Try another "
-        "train.learning_rate (a tenth, or ten times), model.preset=2012-code, a smaller data.batch_size or more "
+        f"of {len(counts)} classes gives {guessing:.1%}: nothing that helps is learned yet. Try "
+        f"{other_preset(preset)}another train.learning_rate (a tenth, or ten times), a smaller data.batch_size or more "
         "pictures; few pictures need the weights of another run, train.init_from"
     )
 
 
 def class_weights(counts: Iterable[int]) -> np.ndarray:
-    """What a picture of each class counts in the loss so that all classes weigh alike: float32 (classes,).
+    """The weight of a picture of each class in the loss with which all classes weigh the same: float32 (classes,).
 
     Args:
       counts: training pictures of each class.

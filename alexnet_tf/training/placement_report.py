@@ -1,7 +1,7 @@
 """The placement report: where the runtime really put every operation of a training step.
 
 Read from the graphs that TensorFlow runs, one per device, after all of its optimizations: not from what was asked for.
-`alexnet_tf.devices` prints it.
+The command `devices` prints it.
 """
 
 import math
@@ -12,23 +12,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.networks.network import named_layers
-from alexnet_tf.towers import Towers
+from alexnet_tf.settings.config import Config
+from alexnet_tf.towers import Towers, set_up_towers
 from alexnet_tf.training.step import TrainingStep
+from tfrecords.manifest import MANIFEST_FILE, load_manifest
+from tfrecords.statistics import Statistics
 
 PHASES = ("forward", "gradient", "update")
 GRADIENT_ROOTS = ("gradients", "gradient_tape")
 """What the names of gradients begin with: those of tf.gradients, and those of a tape."""
 OWN_SCOPES = {f"{scope}_{tower}": tower for scope in ("prepare", "loss") for tower in "ab"}
-"""What the step itself does for a tower, beside its layers."""
+"""The parts of the step itself that belong to a tower, beside its layers."""
 CROSSING_KINDS = ("activation", "gradient", "fed", "stray", "control")
 PLUMBING = {
     "_Arg", "_DeviceArg", "_Retval", "_DeviceRetval", "Const", "Identity", "IdentityN", "NoOp", "Placeholder", "Shape",
     "_Send", "_Recv", "_HostSend", "_HostRecv",
 }  # fmt: skip
-"""Operations that compute nothing; sends and receives are told as crossings instead."""
+"""Operations that compute nothing; sends and receives are reported as crossings instead."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Placement:
 
     @property
     def strayed(self) -> list[str]:
-        """What is not where it belongs, a line each."""
+        """Operations and tensors that are on the wrong device, a line each."""
         home = {"a": short_name(self.towers.a), "b": short_name(self.towers.b)}
         lines = [
             f"{op.type} {op.name} of tower {op.tower} is on {op.device}, not on {home[op.tower]}"
@@ -79,6 +83,17 @@ class Placement:
         return lines + [
             f"{c.tensor} crosses from {c.source} to {c.target}" for c in self.crossings if c.kind == "stray"
         ]
+
+
+def placement_of(config: Config) -> Placement:
+    """Where a config's training step runs; the data's classes are counted where the data are there, else 1000."""
+    towers = set_up_towers(config.devices)
+    data = config.data.dir
+    num_classes = load_manifest(data).num_classes if (data / MANIFEST_FILE).exists() else 1000
+    statistics = None
+    if config.data.augment_on == "device":  # the numbers do not matter here
+        statistics = Statistics.of_mean_image(np.zeros(config.preset.network.stored_shape))
+    return measure_placement(TrainingStep(config.preset, num_classes, towers, config.train.seed, statistics))
 
 
 def measure_placement(step: TrainingStep, batch_size: int = 4) -> Placement:
@@ -119,7 +134,7 @@ class _Reader:
         self, partitions: list[Any], traced: tf.Graph, towers: Towers, batch_size: int, scopes: dict[str, str]
     ) -> None:
         self.scopes = scopes
-        """Towers by the parts of an operation's name that tell them."""
+        """Towers by the parts of an operation's name that belong to them."""
         self.traced = traced
         self.towers = towers
         self.batch_size = batch_size
@@ -142,7 +157,7 @@ class _Reader:
         return Placement(self.towers, operations, [self._crossing(node) for node in sends])
 
     def _tower(self, name: str) -> str | None:
-        """That of the layer in its name; a sum of gradients has none and belongs to the tower that uses it."""
+        """The tower of the layer in its name; a sum of gradients has no layer and belongs to the tower that uses it."""
         parts = name.split("/")
         # Of a name that was used before TensorFlow appends _1.
         marked = next((self.scopes[p] for part in parts for p in (part, _unnumbered(part)) if p in self.scopes), None)
@@ -181,7 +196,7 @@ class _Reader:
             operation = self.traced.get_operation_by_name(name)
         except KeyError:
             return None
-        number = int(output or 0)  # an operation that took in its neighbor may have outputs that it had not when traced
+        number = int(output or 0)  # a fused operation may have outputs that it did not have when traced
         if number >= len(operation.outputs) or not operation.outputs[number].shape.is_fully_defined():
             return None
         return operation.outputs[number].shape.as_list()
@@ -217,7 +232,7 @@ def _plain_type(op: str) -> str:
 
 
 def report_lines(placement: Placement) -> list[str]:
-    """The report as a text."""
+    """The report as lines of text."""
     lines = [f"tower a: {placement.towers.a}   tower b: {placement.towers.b}", ""]
     lines += _operation_table(placement)
     lines += ["", *_crossing_table(placement), ""]
@@ -269,7 +284,7 @@ def _crossing_table(placement: Placement) -> list[str]:
 
 
 def report_dict(placement: Placement) -> dict[str, Any]:
-    """The report for programs."""
+    """The report as a dictionary, for programs."""
     counts = Counter((op.tower, op.phase, op.type, op.device) for op in placement.operations)
     crossings = [asdict(crossing) for crossing in placement.crossings if crossing.kind != "control"]
     return {

@@ -12,11 +12,14 @@ from tqdm import tqdm
 
 from alexnet_tf.evaluation.error_rates import ErrorRates
 from alexnet_tf.evaluation.probabilities import Bar
+from alexnet_tf.program.activity import ACTIVITY
+from alexnet_tf.program.checkout import commit
+from alexnet_tf.program.machine import hardware
 from alexnet_tf.program.progress_lines import Lines, on_terminal, progress_bar
-from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
-from alexnet_tf.training.optimizers import is_bias
+from alexnet_tf.settings.recipe import is_bias
+from alexnet_tf.towers import gpu_names
 
 RECENT = 100
 """Steps over which the figures that the bar shows are averaged."""
@@ -43,13 +46,14 @@ class Progress:
         self.figures: deque[dict[str, float]] = deque(maxlen=RECENT)
         self.rates: dict[str, float] = {}
         folder.start_metrics(state)
+        folder.log(kind="start", step=state.step, **_surroundings())
         self.board = _board(folder)
         self.bar = progress_bar(last_step * batch_size, self.step * batch_size)
         self.restart_clock()
         self.first_step = self.step
 
     def restart_clock(self) -> None:
-        """Leaves what came before out of the images/s: compilation, validation, saving."""
+        """Excludes the time before from images/s: compilation, validation, saving."""
         self.clock, self.clock_step, self.waited = time.perf_counter(), self.step, 0.0
 
     @contextlib.contextmanager
@@ -67,7 +71,7 @@ class Progress:
         """Moves the bar on by one step, and writes a line of metrics where one is due.
 
         Args:
-          epoch: done, as a fraction.
+          epoch: epochs done, as a fraction.
           rates: the schedule's learning rates by the variables' names; a line of metrics tells when they change.
           warm_up: the share of them that was used.
         """
@@ -88,19 +92,19 @@ class Progress:
             self._log_training(epoch, {name: rate * warm_up for name, rate in rates.items()})
 
     def add_figures(self, figures: dict[str, float]) -> None:
-        """Takes in those of the latest step that has been read: one step late, except where the run is saved."""
+        """Adds the figures of the latest step that has been read: one step late, except where the run is saved."""
         self.figures.append(figures)
 
     def mean(self, name: str, steps: int = RECENT) -> float:
-        """That of a figure over the latest steps, or over as many as there are."""
+        """The mean of a figure over the latest steps, or over as many as there are."""
         return float(np.mean([figures[name] for figures in self.figures][-steps:]))
 
     def validating(self, images: int) -> Bar:
-        """What is to be told of each batch of a validation of so many images."""
-        return PULSE if on_terminal() else Validation(images)
+        """The progress bar for a validation of so many images."""
+        return ACTIVITY if on_terminal() else Validation(images)
 
     def validated(self, epoch: float, rates: ErrorRates) -> None:
-        """Tells the error rates at the end of an epoch."""
+        """Reports the error rates at the end of an epoch."""
         self.say(
             f"epoch {int(epoch)}: validation top-1 error {rates.top1_error:.2%}, "
             f"top-5 error {rates.top5_error:.2%}, loss {rates.loss:.3f}, {rates.images} images"
@@ -141,22 +145,27 @@ class Progress:
 
 
 class Validation:
-    """Marks each batch for the watch, and tells now and then how far a validation is, where there is no terminal."""
+    """Marks each batch for the watch, and prints a line of progress now and then, where there is no terminal."""
 
     def __init__(self, images: int) -> None:
         self.lines = Lines(images, desc="validation", by_percent=False)
 
     def update(self, n: int = 1) -> None:
-        """So many more images are done."""
-        PULSE.update(n)
+        """Counts `n` more images."""
+        ACTIVITY.update(n)
         self.lines.update(n)
 
     def close(self) -> None:
-        """The result is told by itself."""
+        """Prints nothing: the result has a line of its own."""
+
+
+def _surroundings() -> dict[str, str | None]:
+    """What a training is to be known by later: commit, hardware and TensorFlow."""
+    return {"commit": commit(), "hardware": hardware(gpu_names()), "tensorflow": tf.__version__}
 
 
 def _board(folder: TrainingFolder) -> Any:
-    """TensorBoard's file; figures to look at, which metrics.jsonl holds too, so a full disk for them ends no run."""
+    """TensorBoard's file; metrics.jsonl holds the same figures, so a full disk here ends no run."""
     path = folder.path / "tensorboard"
     try:
         return tf.summary.create_file_writer(str(path))
@@ -166,27 +175,27 @@ def _board(folder: TrainingFolder) -> Any:
 
 
 class NoProgress(Progress):
-    """That of a worker that shows and writes nothing: the first worker does, for all."""
+    """The progress of a worker that shows and writes nothing: the first worker does, for all."""
 
     def __init__(self) -> None:
         self.waited = 0.0
         self.figures = deque(maxlen=RECENT)
 
     def restart_clock(self) -> None:
-        """No clock runs."""
+        """Does nothing."""
 
     def step_done(self, epoch: float, rates: dict[str, float], warm_up: float = 1.0) -> None:
-        """Nothing is shown."""
+        """Does nothing."""
 
     def validating(self, images: int) -> Bar:
-        """Only the watch is told."""
-        return PULSE
+        """Only marks each batch for the watch."""
+        return ACTIVITY
 
     def validated(self, epoch: float, rates: ErrorRates) -> None:
-        """Nothing is told."""
+        """Does nothing."""
 
     def say(self, line: str) -> None:
-        """Nothing is said."""
+        """Does nothing."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing."""

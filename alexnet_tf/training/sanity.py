@@ -14,8 +14,8 @@ FIRST_STEPS = 100
 class PixelCheck:
     """Whether pictures, mean image and what the network sees are all on the 0-255 scale, at the start of a run.
 
-    Only what proves another scale ends the run. Night, snow and single-colored pictures are none of that: where the
-    pictures merely look odd, it warns.
+    Only proof of another scale ends the run. Pictures of night, snow or a single color are no proof: where pictures
+    merely look odd, it warns.
 
     Args:
       mean_image: float64 (256, 256, 3).
@@ -25,7 +25,7 @@ class PixelCheck:
         self.mean_image = mean_image
         self.pictures = 0
         self.sums = np.zeros(4)
-        """Over the pictures: contrast as stored and as the network sees it, mean level as stored and as it sees it."""
+        """Sums over pictures: contrast as stored and as the network sees it, mean level as stored and as it sees it."""
         self.largest = 0
 
     def done(self) -> bool:
@@ -76,7 +76,7 @@ class PixelCheck:
         if contrast < 3:
             return (
                 f"warning: the first {self.pictures} pictures spread over {contrast:.2g} gray levels only, photographs "
-                "over 40 to 70; look at some with python -m tfrecords.verify --sample"
+                "over 40 to 70; look at some with alexnet-tf verify --sample"
             )
         if abs(mean) > 90:
             return (
@@ -106,9 +106,13 @@ def stuck_advice(step: int, loss: float, num_classes: int, preset: str) -> str |
     chance = math.log(num_classes)
     if loss <= 0.99 * chance:
         return None
-    other = "model.preset=2012-code (larger initial weights in conv3 to conv5), " if preset == "paper" else ""
     return (
         f"warning: after {step} steps the loss is {loss:.3f}; guessing among {num_classes} classes gives {chance:.3f}, "
-        f"so nothing is learned yet. Try {other}another train.learning_rate or a smaller data.batch_size, and look at "
-        "some records with their labels"
+        f"so nothing is learned yet. Try {other_preset(preset)}another train.learning_rate or a smaller "
+        "data.batch_size, and look at some records with their labels"
     )
+
+
+def other_preset(preset: str) -> str:
+    """The preset that starts to learn sooner than this one, as the first item of a list of advice; or nothing."""
+    return "model.preset=2012-code (larger initial weights in conv3 to conv5), " if preset == "paper" else ""

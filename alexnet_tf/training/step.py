@@ -8,14 +8,14 @@ import tensorflow as tf
 from alexnet_tf.networks.network import Images, network_variables, refuse_unknown_variables
 from alexnet_tf.networks.registry import build_network
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
-from alexnet_tf.settings.presets import Preset
+from alexnet_tf.settings.recipe import Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import OPTIMIZERS
-from alexnet_tf.workers.together import ONE_WORKER, OfTower, OneWorker, Tensors
+from alexnet_tf.workers.together import ONE_WORKER, OneWorker, Tensors, TowerTensor
 from tfrecords.statistics import Statistics
 
 StepInput: TypeAlias = PreparedPictures | StoredPictures | tf.Tensor
-"""What a step is given: what the input pipeline yields, or prepared images by themselves, or stored features."""
+"""The input of a step: what the input pipeline yields, or prepared images by themselves, or stored features."""
 
 
 class TrainingStep:
@@ -29,10 +29,10 @@ class TrainingStep:
       statistics: with which each tower prepares its images (`data.augment_on: device`); None: the step is given
         prepared ones.
       workers: those that do the step together, each with images of its own.
-      class_weights: float32 (classes,), what an image of each class counts in the loss; None: all alike.
+      class_weights: float32 (classes,), the weight of an image of each class in the loss; None: all the same.
 
     Raises:
-      UserError: the network has a variable that would stay untrained, or out of the checkpoints.
+      UserError: the network has a variable that would not be trained, or not be saved.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TrainingStep:
         self.model = build_network(preset.network, num_classes, towers, seed, preset.train.precision)
         self.known = network_variables(self.model)
         self.variables = {name: known.variable for name, known in self.known.items()}
-        """All that is saved of the network, trained or not."""
+        """All variables that are saved, trained or not."""
         refuse_unknown_variables(self.model, self.variables)
         trained = {name: known.variable for name, known in self.known.items() if known.trained}
         self.optimizer = OPTIMIZERS[preset.train.optimizer](trained, preset.train)
@@ -56,10 +56,10 @@ class TrainingStep:
         self.class_weights = class_weights
         self.compiled = tf.function(self._step, autograph=False)  # nothing in it branches on a tensor
         self.from_features = False
-        """Whether the step is given what the frozen part puts out, (N, F), in place of images."""
+        """Whether the step takes the outputs of the frozen part, (N, F), in place of images."""
 
     def __call__(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> Tensors:
-        """Does step number `step` (from 0) and returns what it says of the network before it.
+        """Does step number `step` (from 0) and returns figures of the network as it was before.
 
         Args:
           images: what the input pipeline yields; or float32 (N, *picture_shape), prepared already.
@@ -69,12 +69,12 @@ class TrainingStep:
 
         Returns:
           What `workers.read_figures` reads the figures of all workers from: means over the images, float32 scalars,
-          `loss` in nats, `top1_error` and `top5_error` from 0 to 1, and of auxiliary outputs `NAME_loss`.
+          `loss` in nats, `top1_error` and `top5_error` from 0 to 1, and `NAME_loss` of auxiliary outputs.
         """
         return self.compiled(*self.arguments(images, labels, step, rates))
 
     def arguments(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
-        """What the compiled step takes. Which variables are trained is part of its graph: others cost no gradient."""
+        """The arguments of the compiled step. Which variables are trained is part of its graph: others cost nothing."""
         if isinstance(images, PreparedPictures):
             images = images.images
         trained = tuple(name for name in self.optimizer.variables if rates[name])
@@ -89,13 +89,13 @@ class TrainingStep:
         return tf.TensorSpec((batch_size, *settings.picture_shape), tf.float32)
 
     def saved_bytes(self) -> int:
-        """How many a checkpoint takes, at least: all weights and velocities."""
+        """The size of a checkpoint at least: all weights and velocities."""
         slots = (variable for slot in self.optimizer.slots.values() for variable in slot.values())
         saved = [*self.variables.values(), *slots]
         return sum(variable.shape.num_elements() * variable.dtype.size for variable in saved)
 
     def weights_are_finite(self) -> bool:
-        """Whether no weight is infinite or no number at all."""
+        """Whether all weights are finite numbers."""
         return all(bool(tf.reduce_all(tf.math.is_finite(variable))) for variable in self.variables.values())
 
     def prepare(self, images: StepInput) -> Images:
@@ -105,7 +105,7 @@ class TrainingStep:
         if not isinstance(images, StoredPictures):
             return images
         statistics = self.statistics
-        assert statistics is not None, "to prepare pictures takes statistics"
+        assert statistics is not None, "pictures cannot be prepared without statistics"
         return self.model.on_each_tower(
             "prepare", lambda device: prepare_training(images, self.augment, statistics, device)
         )
@@ -113,7 +113,7 @@ class TrainingStep:
     def _step(
         self, images: StepInput, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
     ) -> Tensors:
-        self.model.hold_still_but({self.known[name].layer for name in trained})
+        self.model.freeze_all_but({self.known[name].layer for name in trained})
         logits, auxiliary = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):
             figures = {"loss": self._cross_entropy(labels, logits), **_error_rates(labels, logits)}
@@ -126,7 +126,8 @@ class TrainingStep:
         # keeps every gradient on the device of the operation that it belongs to.
         gradients = tf.gradients(loss, [self.variables[name] for name in trained])
         values = [
-            OfTower(name, self.known[name].tower, gradient) for name, gradient in zip(trained, gradients, strict=True)
+            TowerTensor(name, self.known[name].tower, gradient)
+            for name, gradient in zip(trained, gradients, strict=True)
         ]
         values += self._moving_averages()
         means, step_output = self.workers.average(values, figures)
@@ -138,19 +139,19 @@ class TrainingStep:
         return step_output
 
     def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Mean over N images, in nats, each as its class counts."""
+        """Weighted mean over N images, in nats."""
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # (N,)
         if self.class_weights is not None:
             losses *= tf.gather(tf.constant(self.class_weights, losses.dtype), labels)
         return tf.reduce_mean(losses)  # ()
 
-    def _moving_averages(self) -> list[OfTower]:
-        """Those as the forward pass has left them."""
+    def _moving_averages(self) -> list[TowerTensor]:
+        """The moving averages after the forward pass."""
         found = []
         for name, known in self.known.items():
             if not known.trained:
                 with tf.device(known.variable.device), tf.name_scope(f"update/{name}"):
-                    found.append(OfTower(name, known.tower, tf.identity(known.variable), exact=True))
+                    found.append(TowerTensor(name, known.tower, tf.identity(known.variable), exact=True))
         return found
 
     def _logits(self, images: StepInput, seed: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
@@ -158,7 +159,7 @@ class TrainingStep:
         if part is None:
             return self.model.logits_in_training(self.prepare(images), None, seed)
         if self.from_features:
-            frozen = self.model.towers_of(images, part)
+            frozen = self.model.split_features(images, part)
         else:
             frozen = self.model.features(self.prepare(images), part)
         return self.model.logits_in_training(frozen, part, seed)

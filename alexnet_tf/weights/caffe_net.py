@@ -7,7 +7,7 @@ from alexnet_tf.weights.caffemodel import CaffeLayer
 from alexnet_tf.weights.layouts import LayerWeights
 
 NET_NAMES = {"caffe": "AlexNet", "caffenet": "CaffeNet"}
-"""By preset, as the published files have them."""
+"""The order of the layers, by preset, as in the published files."""
 LAYER_ORDER = {
     "caffe": "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2",
     "caffenet": "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2",
@@ -27,7 +27,7 @@ SETTINGS = {
     "pool": "pooling_param { pool: MAX kernel_size: 3 stride: 2 }",
     "drop": "dropout_param { dropout_ratio: 0.5 }",
 }
-"""In a prototxt, by layer or by kind of layer."""
+"""Settings in a prototxt, by layer or by kind of layer."""
 
 
 def caffe_layers(preset: str, weights: dict[str, LayerWeights]) -> list[CaffeLayer]:

@@ -22,7 +22,7 @@ class Layout:
     """How a published net stores its weights."""
 
     shapes: Mapping[str, tuple[int, ...]]
-    """Of the weights of every layer but fc8, which has (classes, 4096)."""
+    """Shapes of the weights of every layer but fc8, which has (classes, 4096)."""
     towers: str
     """"ab", or "a" for a net of one tower."""
     blue_first: bool
@@ -74,7 +74,7 @@ def check_published(path: Path, layers: Mapping[str, LayerWeights], layout: Layo
 
 
 def from_published(layers: Mapping[str, LayerWeights], layout: Layout) -> dict[str, np.ndarray]:
-    """Weights as published to those of `model.named_variables`, by their names."""
+    """Published weights as values of the network's variables, by the names of `named_variables`."""
     values = {}
     for name in LAYERS:
         weights, bias = layers[name]
@@ -87,7 +87,7 @@ def from_published(layers: Mapping[str, LayerWeights], layout: Layout) -> dict[s
 
 
 def to_published(values: Mapping[str, np.ndarray], layout: Layout) -> dict[str, LayerWeights]:
-    """The other way."""
+    """The inverse of `from_published`."""
     layers = {}
     for name in LAYERS:
         towers = layout.towers if name != "fc8" else "a"

@@ -1,4 +1,4 @@
-"""The workers of this machine as processes of their own: started, heard, and ended together. No TensorFlow here."""
+"""The workers of this machine as processes: started together, read from, ended together. No TensorFlow here."""
 
 import contextlib
 import ctypes
@@ -134,5 +134,5 @@ def free_addresses(count: int) -> tuple[str, ...]:
 
 
 def _end_with_parent() -> None:
-    """Has this process end when its parent is gone, however that went."""
+    """Makes the kernel end this process when its parent has ended, however that happened."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

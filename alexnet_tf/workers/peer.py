@@ -1,4 +1,4 @@
-"""A connection to another worker, over which JSON objects go, a line each; what `watch` is built on."""
+"""A connection to another worker that carries JSON objects, one a line; `watch` is built on it."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ LONGEST_MESSAGE = 1 << 20
 
 
 class Peer:
-    """A connection, and when something last came in over it."""
+    """A connection, and the time at which something last arrived over it."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -33,7 +33,7 @@ class Peer:
             self.connection.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """The messages that have come in."""
+        """The messages that have arrived."""
         try:
             self.connection.setblocking(False)
             chunk = self.connection.recv(1 << 16)

@@ -1,4 +1,4 @@
-"""What shows from outside that a process works, or waits for a disk: read from Linux' /proc. No TensorFlow here."""
+"""Whether a process works or waits for a disk, as seen from outside in Linux' /proc. No TensorFlow here."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ PROC = Path("/proc")
 LOOK_SECONDS = 1.0
 """Between two looks."""
 TICKS, BYTES = 5, 1 << 16
-"""From one look to the next, more hundredths of a second on the processor, or more bytes, than a mere waiting takes."""
+"""From one look to the next, more hundredths of a second on the processor, or more bytes, than waiting takes."""
 
 
 class _Seen(NamedTuple):
@@ -32,7 +32,7 @@ class SignsOfWork:
         self.seen = self._look()
 
     def absent_for(self, seconds: float, frozen_seconds: float) -> bool:
-        """Whether there was no sign for so long; of a session that is stopped as a whole, for `frozen_seconds`."""
+        """Whether there was no sign of work for `seconds`; of a session stopped as a whole, `frozen_seconds`."""
         now = time.monotonic()
         if now - self.looked >= min(LOOK_SECONDS, seconds):
             seen, before = self._look(), self.seen

@@ -1,6 +1,6 @@
-"""What workers do together in a training step and beside it: average, add up, agree, begin alike.
+"""What workers do together in a training step and around it: average, sum, agree, start with the same weights.
 
-`OneWorker` is a process alone: it leaves everything as it is and adds nothing to any graph. `ManyWorkers` stands on
+`OneWorker` is a single process: it leaves everything as it is and adds nothing to any graph. `ManyWorkers` is built on
 tf.distribute.MultiWorkerMirroredStrategy, which connects the processes. The sums are collective operations on each
 tower's own device: the strategy's `all_reduce` would bring all gradients of a worker to its first device and back.
 """
@@ -16,13 +16,13 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.pictures.share import WHOLE, Share
+from alexnet_tf.program.activity import ACTIVITY
 from alexnet_tf.program.errors import UserError, WorkerLost
-from alexnet_tf.program.pulse import PULSE
 from alexnet_tf.program.seeds import own_seed
 from alexnet_tf.settings.cluster import ALONE, Cluster, host_of, port_of
-from alexnet_tf.settings.config import DistributeConfig
+from alexnet_tf.settings.sections import DistributeConfig
 from alexnet_tf.towers import Towers
-from alexnet_tf.workers.verdict import AGAIN
+from alexnet_tf.workers.ending import AGAIN
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
 
@@ -37,11 +37,11 @@ Tensors = dict[str, tf.Tensor]
 """By their names."""
 
 
-class OfTower(NamedTuple):
-    """A tensor that one tower has made for its own use."""
+class TowerTensor(NamedTuple):
+    """A tensor that one tower has computed for a variable of its own."""
 
     name: str
-    """Of the variable that it is for."""
+    """The name of the variable."""
     tower: str
     """"a" or "b"."""
     tensor: tf.Tensor
@@ -59,11 +59,11 @@ class OneWorker:
         """The seed of this worker's dropout, given the run's."""
         return seed
 
-    def average(self, values: list[OfTower], figures: Tensors) -> tuple[Tensors, Tensors]:
+    def average(self, values: list[TowerTensor], figures: Tensors) -> tuple[Tensors, Tensors]:
         """Means over all workers, in the step's graph: of values on their own tower's device, of figures on the first.
 
         Args:
-          values: in the order in which the step comes to them last.
+          values: in the order in which the step uses them last.
           figures: means over this worker's images, scalars on the first device, by their names.
 
         Returns:
@@ -76,11 +76,11 @@ class OneWorker:
 
         Args:
           step_output: what `average` made of the figures.
-          signal: what this process has got; the others are told with the next step.
+          signal: the signal that this process has got; the others learn of it with the next step.
         """
         return {name: float(figure) for name, figure in step_output.items()}
 
-    def told_to_stop(self, signal: int | None) -> bool:
+    def should_stop(self, signal: int | None) -> bool:
         """Whether to stop after the step under way; all workers decide alike."""
         return signal is not None
 
@@ -132,10 +132,10 @@ class ManyWorkers(OneWorker):
     def dropout_seed(self, seed: int) -> int:
         return own_seed(seed, f"worker {self.index}") if self.index else seed
 
-    def average(self, values: list[OfTower], figures: Tensors) -> tuple[Tensors, Tensors]:
+    def average(self, values: list[TowerTensor], figures: Tensors) -> tuple[Tensors, Tensors]:
         with tf.device(self.devices["a"]), tf.name_scope("loss_a/all_reduce"):
-            told = [*figures.values(), tf.cast(self.stop, next(iter(figures.values())).dtype)]
-            output = self._reduced(f"figures {len(told)}", tf.stack(told), "a", "Div")
+            sent = [*figures.values(), tf.cast(self.stop, next(iter(figures.values())).dtype)]
+            output = self._reduced(f"figures {len(sent)}", tf.stack(sent), "a", "Div")
             step_output = dict(zip((*figures, STOP), tf.unstack(output), strict=True))
         means: Tensors = {}
         last = {self.devices["a"]: output}
@@ -150,27 +150,27 @@ class ManyWorkers(OneWorker):
         return {value.name: means[value.name] for value in values}, step_output
 
     def read_figures(self, step_output: Tensors, signal: int | None) -> dict[str, float]:
-        with PULSE.together():
+        with ACTIVITY.together():
             figures = {name: float(figure) for name, figure in step_output.items()}
         self.agreed_to_stop |= figures.pop(STOP) > 0
         if signal is not None:
             self.stop.assign(1.0)
         return figures
 
-    def told_to_stop(self, signal: int | None) -> bool:
+    def should_stop(self, signal: int | None) -> bool:
         return self.agreed_to_stop
 
     def sum(self, numbers: np.ndarray) -> np.ndarray:
-        with PULSE.together():
+        with ACTIVITY.together():
             return self._total(tf.constant(numbers, tf.float64)).numpy()
 
     def broadcast_from_first(self, numbers: np.ndarray) -> np.ndarray:
-        [value] = self._of_first({f"numbers {numbers.shape}": tf.constant(numbers, tf.float64)})
+        [value] = self._from_first_worker({f"numbers {numbers.shape}": tf.constant(numbers, tf.float64)})
         return value.numpy()
 
     def start_with_same_weights(self, variables: dict[str, tf.Variable]) -> None:
         # Sent, not summed up with zeros: a sum would turn -0.0 into 0.0.
-        for variable, value in zip(variables.values(), self._of_first(variables), strict=True):
+        for variable, value in zip(variables.values(), self._from_first_worker(variables), strict=True):
             variable.assign(value)
 
     def check_same_data(self, manifest: Manifest, statistics: Statistics) -> None:
@@ -184,15 +184,15 @@ class ManyWorkers(OneWorker):
                 " mean image; give all workers the same"
             )
 
-    def _of_first(self, values: Mapping[str, tf.Tensor | tf.Variable]) -> list[tf.Tensor]:
-        """Values as they are on the first worker, on the host; their names are the same on all workers."""
+    def _from_first_worker(self, values: Mapping[str, tf.Tensor | tf.Variable]) -> list[tf.Tensor]:
+        """The first worker's values, on the host; their names are the same on all workers."""
 
-        @tf.function
+        @tf.function(autograph=False)
         def sent_or_received() -> list[tf.Tensor]:
             with tf.device(HOST):
                 return [self._sent_or_received(f"first {name}", value) for name, value in values.items()]
 
-        with PULSE.together():
+        with ACTIVITY.together():
             return sent_or_received()
 
     def _sent_or_received(self, name: str, value: tf.Tensor | tf.Variable) -> tf.Tensor:
@@ -203,7 +203,7 @@ class ManyWorkers(OneWorker):
             return tf.raw_ops.CollectiveBcastSendV2(input=tf.convert_to_tensor(value), **keys)
         return tf.raw_ops.CollectiveBcastRecvV2(T=value.dtype, shape=value.shape, **keys)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _total(self, numbers: tf.Tensor) -> tf.Tensor:
         with tf.device(HOST):
             return self._reduced(f"sum {numbers.shape}", numbers, "host", "Id")
@@ -242,7 +242,7 @@ def _wait_for_names(cluster: Cluster, timeout: float) -> None:
     until = time.monotonic() + timeout
     for index, worker in enumerate(cluster.workers):
         while index != cluster.index:
-            PULSE.mark("a look for names")
+            ACTIVITY.mark("a look for names")
             try:
                 socket.getaddrinfo(host_of(worker), port_of(worker), type=socket.SOCK_STREAM)
                 break

@@ -4,15 +4,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import keras
 import pytest
 
 import train
-from alexnet_tf.networks import alexnet as model
 
 
 def switch_dropout_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks made from now on keep every unit."""
+    from alexnet_tf.networks import alexnet as model
+
     layer = model.dropout_layer
     monkeypatch.setattr(model, "dropout_layer", lambda scaled, rate, **options: layer(scaled, 0.0, **options))
 
@@ -20,6 +20,8 @@ def switch_dropout_off(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Layers made meanwhile compute in float64, where two right programs agree to 14 digits."""
+    import keras
+
     keras.mixed_precision.set_global_policy("float64")
     yield
     keras.mixed_precision.set_global_policy("float32")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.cluster import Cluster
-from alexnet_tf.settings.config import DevicesConfig
+from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 
 FIRST, SECOND = "/device:CPU:0", "/device:CPU:1"

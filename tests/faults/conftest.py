@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 import train
-from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from tests.faults.broken_runs import config_text
-from tests.faults.traced_once import trace_once
 from tests.narrow_nets import shrink_net
 
 STEPS = 9
@@ -28,6 +26,9 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Path]:
     """A run of 9 steps; not to be changed."""
+    from alexnet_tf.runs.folder import TrainingFolder
+    from tests.faults.traced_once import trace_once
+
     folder = tmp_path_factory.mktemp("finished") / "run"
     save = TrainingFolder.save
 
@@ -73,6 +74,8 @@ def fresh(tmp_path: Path, small_net: None) -> Iterator[Path]:
 @pytest.fixture
 def resume(config: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Trains on, in this process."""
+    from tests.faults.traced_once import trace_once
+
     trace_once(monkeypatch)
 
     def resuming(folder: Path, *overrides: str, steps: int = STEPS) -> None:

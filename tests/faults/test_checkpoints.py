@@ -103,7 +103,7 @@ class TestWhatIsNotOurs:
         shutil.copytree(checkpoint(run, 5), checkpoint(run, 3))
         (checkpoint(run, 3) / "state.json").write_bytes(other.to_json())
         resume(run)
-        assert capsys.readouterr().err.count(f"{checkpoint(run, 3)} is left out of account") == 1
+        assert capsys.readouterr().err.count(f"{checkpoint(run, 3)} is not considered") == 1
         shutil.rmtree(checkpoint(run, 3))  # it was not removed either
         assert_same_bits(run, finished)
 

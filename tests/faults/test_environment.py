@@ -166,7 +166,7 @@ def ask(server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_backend_of_a_notebooks_terminal() -> None:
-    code = "import alexnet_tf.learning_curve, os; print(os.environ['MPLBACKEND'])"
+    code = "import alexnet_tf.evaluation.figures, os; print(os.environ['MPLBACKEND'])"
     ended = python("-c", code, MPLBACKEND="module://not_installed.here")
     assert (ended.returncode, ended.stdout) == (0, "module://not_installed.here\n"), ended.stderr
 
@@ -177,6 +177,19 @@ def test_commit_of_this_checkout_inside_a_hook_of_another(monkeypatch: pytest.Mo
         pytest.skip("NO CHECKOUT: this is not a folder of git")
     monkeypatch.setenv("GIT_DIR", str(tmp_path))
     assert checkout.commit() == expected
+
+
+def test_installed_inside_another_checkout_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a .venv there: the commit is the other project's."""
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-C", str(tmp_path)]
+    package = tmp_path / ".venv/alexnet_tf"
+    package.mkdir(parents=True)
+    for name in ("own.py", ".venv/alexnet_tf/__init__.py"):
+        (tmp_path / name).touch()
+    for line in (["init", "--quiet"], ["add", "own.py"], ["commit", "--quiet", "-m", "theirs"]):
+        subprocess.run([*git, *line], check=True)
+    monkeypatch.setattr(checkout, "ROOT", package)
+    assert checkout.commit() is None
 
 
 CLOSED_STREAMS = """

@@ -123,7 +123,7 @@ def test_damage_while_reading_names_the_feature_file(stored: Stored, tmp_path: P
         batches = read.training_batches(5, 0).take(10) if split == "train" else read.evaluation_batches("val")
         with pytest.raises(UserError, match=re.escape(f"feature file {path} ")) as told:
             list(batches)
-        assert "shard" not in str(told.value) and "computes the features anew" in str(told.value)
+        assert "shard" not in str(told.value) and "to compute the features anew" in str(told.value)
         path.write_bytes(sound)
 
 

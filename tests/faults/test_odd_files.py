@@ -169,7 +169,7 @@ def test_nor_an_export(run: Path, tmp_path: Path) -> None:
     """At the end of whose work the metadata are written."""
     (run / "metrics.jsonl").unlink()
     (run / "metrics.jsonl").mkdir()
-    write_metadata(tmp_path, [open_run(run)], [checkpoint(run, 5)], None)
+    write_metadata(tmp_path, [open_run(run)], [checkpoint(run, 5)], "apply", None)
     assert json.loads((tmp_path / MODEL_FILE).read_text())["nets"][0]["validation"] is None
 
 
@@ -242,7 +242,7 @@ def test_figures_that_could_be_written_nowhere_are_told_before_the_work(
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    monkeypatch.setattr(evaluate, "open_run", lambda path: pytest.fail("the work has begun"))
+    monkeypatch.setattr("alexnet_tf.runs.run.open_run", lambda path: pytest.fail("the work has begun"))
     line = refusal(lambda: evaluate.main(["--run", str(run), "--json", str(tmp_path / place)]))
     assert line.startswith(f"{tmp_path / place} cannot be written: ")
     assert not list(tmp_path.glob(".unfinished*"))

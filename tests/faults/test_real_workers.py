@@ -25,8 +25,9 @@ import pytest
 
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING
 from tests.alexnet_tf.training.run_files import steps_of, tensors
-from tests.alexnet_tf.workers.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step, wait_until
+from tests.alexnet_tf.workers.cluster_runs import Cluster, alive, four_pictures, popen, told, wait_for_step
 from tests.alexnet_tf.workers.watch_program import free_ports
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 STEPS, KILLS = 12, 25

@@ -13,11 +13,10 @@ import pytest
 import yaml
 
 from alexnet_tf import evaluate, learning_curve
-from alexnet_tf.evaluation.figures import read_metrics
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.runs.metrics import read_lines
+from alexnet_tf.runs.metrics import read_lines, read_metrics
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.towers import Towers
@@ -227,6 +226,12 @@ class TestData:
         data = self._converted(tiny_data, tmp_path, option)
         line = refusal(lambda: resume(run, f"data.dir={data}", steps=10))
         assert f"{data} holds other training records (24 now, 24 then)" in line
+
+    def test_pictures_that_were_turned_in_another_way(self, run: Path, resume: Resume, data: Path) -> None:
+        manifest = load_manifest(data)
+        write_manifest(data, manifest.model_copy(update={"exif": "ignore"}))
+        line = refusal(lambda: resume(run, f"data.dir={data}", steps=10))
+        assert f"{data} was converted with --exif ignore" in line and "with --exif apply" in line
 
     def test_another_validation_split(self, run: Path, resume: Resume, tiny_data: Path, tmp_path: Path) -> None:
         shutil.copytree(tiny_data.parent / "val", tmp_path / "fewer")

@@ -57,7 +57,7 @@ def test_keep_removes_our_exports_only(tmp_path: Path) -> None:
     before, linked = snapshot(out), snapshot(theirs)
     told = export(out, 20, keep=1)
     assert told == [
-        "left alone and not counted, for export.py did not make it as it stands: "
+        "left alone and not counted, for alexnet-tf export did not make it as it stands: "
         f"0003, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18 in {out}"
     ]
     after = snapshot(out)

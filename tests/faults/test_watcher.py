@@ -5,30 +5,25 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from alexnet_tf.local_server import served_model
 from alexnet_tf.local_server.served_model import ServedModel
-from alexnet_tf.serving.versions import WARM_UP_FILE
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
+from tests.alexnet_tf.serving.conftest import export_of, program, quick_models  # noqa: F401
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def watched(
-    program: Exported,  # noqa: F811
+    quick_models: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[ServedModel, list[str]]]:
-    """A model's folder with version 1, whose name has leading zeros, looked at 100 times a second.
-
-    Without warm-up requests: they would take nine tenths of the time of each version that is taken up.
-    """
+    """A model's folder with version 1, whose name has leading zeros, looked at 100 times a second."""
     folder = tmp_path_factory.mktemp("watched") / "alexnet"
-    shutil.copytree(program.models / "1", folder / "0001")
-    (folder / "0001" / WARM_UP_FILE).unlink()
+    shutil.copytree(quick_models / "1", folder / "0001")
     model, told, stop = ServedModel("alexnet", folder), [], threading.Event()
     watcher = threading.Thread(target=model.watch, args=(stop, 0.01, told.append))
     watcher.start()
@@ -66,7 +61,6 @@ def test_the_memory_of_versions_before_is_freed(watched: tuple[ServedModel, list
     gc.disable()
     try:
         held = model.version("alexnet", None)  # by a request
-        held.run("serving_default", {"image_bytes": np.array([b"no picture"], object)})
         graph = weakref.ref(held.session.graph)
         shutil.copytree(model.folder / "0001", model.folder / "4")
         wait_until(lambda: model.number == 4)
@@ -93,10 +87,3 @@ def test_a_look_that_fails_is_told_once_and_tried_again(
     assert len(told) == 1 and "cannot be looked through for new versions: [Errno 13] Permission denied" in told[0]
     shutil.copytree(model.folder / "0001", model.folder / "5")
     wait_until(lambda: model.version("alexnet", None).number == 5)
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < end, "nothing happened in a minute"
-        time.sleep(0.02)

@@ -98,7 +98,7 @@ class TestStrangers:
             stranger.sendall(b'{"beat": "of a drum"}\n')
             for status, errors in ended([first, other]):
                 assert status == FAULT and errors.count("\n") == 1
-                assert f"{first.name} cannot keep watch any more: a worker's beat holds of a drum" in errors
+                assert f"{first.name} cannot keep watch any more: a worker's heartbeat holds of a drum" in errors
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A limit on the time of a test, for faults that would make a command wait for ever."""
+"""A limit on the time of a test, for faults that would make a command wait forever."""
 
 import signal
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.networks.network import Network
-from alexnet_tf.settings.presets import Augmentation, Preset
+from alexnet_tf.settings.recipe import Augmentation, Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training import loop
 from alexnet_tf.training.step import TrainingStep

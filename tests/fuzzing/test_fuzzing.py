@@ -15,11 +15,12 @@ import grpc
 import pytest
 import tensorflow as tf
 
-from alexnet_tf import predict, serve
+from alexnet_tf.local_server.options import ServerOptions
 from alexnet_tf.local_server.served_model import ServedModel
+from alexnet_tf.local_server.server import serve, service_of
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.exported_model import ExportedModel
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
+from tests.alexnet_tf.serving.conftest import Exported, export_of, program, quick_models  # noqa: F401
 from tests.fuzzing.picture_recipes import RECIPES, Recipe
 from tests.fuzzing.request_recipes import CALLS, RAW_REQUESTS, REST_REQUESTS, Call, RawRequest, RestRequest
 from tests.fuzzing.rounds import bounded, run_rounds
@@ -72,7 +73,7 @@ class TestPictures:
             path.write_bytes(recipe.made())
             with bounded(PICTURE_SECONDS, PICTURE_MEGABYTES):
                 try:
-                    probabilities = predict._classify(model, path)
+                    probabilities = model.classify(path)
                 except UserError as fault:
                     assert_one_line(str(fault))
                     assert str(path) in str(fault)
@@ -84,7 +85,8 @@ class TestPictures:
 
 def assert_one_line(text: str) -> None:
     assert text and text.isprintable() and len(text) < 500, text
-    assert "Error" not in text and "{{" not in text, text  # TensorFlow's and Python's own words
+    # TensorFlow's, Python's and Pillow's own words.
+    assert not any(word in text for word in ("Error", "{{", "decoder", "b'", "literal", "NoneType")), text
 
 
 class Here(NamedTuple):
@@ -97,11 +99,9 @@ class Here(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def here(program: Exported) -> Iterator[Here]:  # noqa: F811
-    arguments = serve.parser().parse_args([
-        f"--model={program.models}", "--grpc-port=0", "--max-body=1", "--max-memory=400", "--patience=3", "--grace=2",
-    ])  # fmt: skip
-    model = ServedModel("alexnet", program.models)
+def here(quick_models: Path) -> Iterator[Here]:  # noqa: F811
+    options = ServerOptions(grpc_port=0, max_body=1, max_memory=400, patience=3, grace=2)
+    model = ServedModel("alexnet", quick_models)
     listener = socket.create_server(("127.0.0.1", 0))
     last = threading.Timer(0, lambda: None)  # the command's ends its process
     told: list[str] = []
@@ -113,10 +113,10 @@ def here(program: Exported) -> Iterator[Here]:  # noqa: F811
         listens.set()
 
     async def run() -> None:
-        service = serve.service_of(model, arguments, report)
+        service = service_of(model, options, report)
         loop = asyncio.get_running_loop()
         stop.append(lambda: loop.call_soon_threadsafe(service.stopping.set))
-        await serve.serve(service, listener, arguments, last, report)
+        await serve(service, listener, options, last, report)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()

@@ -15,7 +15,7 @@ from tests.picture_zoo.gif_files import gif_files
 from tests.picture_zoo.jpeg_files import jpeg_files
 from tests.picture_zoo.other_files import converter_files, unread_files
 from tests.picture_zoo.png_files import png_files
-from tfrecords.picture_kinds import CONVERTER_ONLY, DAMAGED, UNKNOWN_KIND, other_kind
+from tfrecords.picture_kinds import CONVERTER_ONLY, DAMAGED, HEIF_KINDS, UNKNOWN_KIND, other_kind
 from tfrecords.pictures import UnreadablePicture, load_picture
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/PICTURES.md"
@@ -30,9 +30,10 @@ ZOO: dict[str, Callable[[], Files]] = {
 SAME, BOTH_REFUSE, CONVERTER_READS, DIFFERS = "the same pixels", "both refuse", "the converter alone reads", "differs"
 
 READ = tf.function(
-    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
+    lambda files: read_files(files, (256, 256, 3), tf.identity, exif="apply"),
+    input_signature=[tf.TensorSpec((None,), tf.string)],
 )
-"""As in an exported model, as far as the prepared picture."""
+"""As in an exported model that turns pictures by their EXIF orientation, as far as the prepared picture."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Finding:
         if self.converter == self.model == OK:
             return SAME if self.difference <= 1 else DIFFERS
         if self.form in CONVERTER_ONLY and self.model == other_kind(self.form):
+            return CONVERTER_READS if self.converter == OK else BOTH_REFUSE
+        if self.form in HEIF_KINDS and self.model in map(
+            other_kind, HEIF_KINDS
+        ):  # with a package, the converter reads them
             return CONVERTER_READS if self.converter == OK else BOTH_REFUSE
         # The converter reads more kinds, so it says of what is none of them that it is of no known one.
         unknown = (self.converter, self.model) == ("no picture of a known format", UNKNOWN_KIND)
@@ -82,7 +87,7 @@ def look_at(form: str) -> tuple[Finding, ...]:
 def converter_answer(file: bytes) -> tuple[np.ndarray, str]:
     """The prepared picture, float32 (256, 256, 3), and status, as an exported model gives them."""
     try:
-        return load_picture(file, 256).astype(np.float32), OK
+        return load_picture(file, 256, exif="apply").astype(np.float32), OK
     except UnreadablePicture as fault:
         return np.zeros((256, 256, 3), np.float32), str(fault)
 

@@ -13,8 +13,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from alexnet_tf.program.errors import UserError
-from tests.tfrecords.made_pictures import CLASSES, SETTINGS, SIZE, write_pictures
+from tests.tfrecords.made_pictures import CLASSES, SETTINGS, SIZE, noise, write_pictures
+from tfrecords.command_line import parse_arguments
 from tfrecords.convert import convert, main
+from tfrecords.exif import EXIF, exif_with
 from tfrecords.folder_source import FolderItem, FolderSource
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.pictures import load_picture
@@ -200,6 +202,24 @@ def test_too_many_unreadable_pictures_fail(few: Path, tmp_path: Path) -> None:
     assert main(arguments(few, tmp_path / "out", "--max-unreadable", 1)) == 0
     assert main(arguments(few, tmp_path / "fresh")) == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_own_pictures_are_turned_unless_told_otherwise(few: Path, tmp_path: Path) -> None:
+    turned = few / "train/ant/turned.jpg"
+    Image.fromarray(noise(1, 30, 50)).save(turned, exif=EXIF + exif_with(6))
+    stored = {}
+    for name, options in (("by default", []), ("ignore", ["--exif=ignore"])):
+        assert main(arguments(few, tmp_path / name, "--encoding=raw", *options)) == 0
+        (stored[name],) = [
+            one["image"] for one in records(tmp_path / name, "train") if one["file_name"] == b"turned.jpg"
+        ]
+    assert [load_manifest(tmp_path / name).exif for name in stored] == ["apply", "ignore"]
+    file = turned.read_bytes()
+    assert stored["by default"] == load_picture(file, SIZE, exif="apply").tobytes()
+    assert stored["ignore"] == load_picture(file, SIZE).tobytes() != stored["by default"]
+    original = ["--train-tar=a", "--val-tar=b", "--devkit=c", "--out=d"]
+    assert parse_arguments(["ilsvrc2012", *original]).exif == "ignore"  # as in 2012
+    assert parse_arguments(["folder", "--train=a", "--labels=b", "--out=c"]).exif == "apply"
 
 
 def test_class_without_a_readable_picture_fails(few: Path, tmp_path: Path) -> None:

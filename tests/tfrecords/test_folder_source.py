@@ -28,6 +28,11 @@ def make(root: Path, *paths: str) -> FolderSource:
 def test_lists_all_that_is_not_hidden_sorted(tmp_path: Path) -> None:
     source = make(tmp_path, "train/b/2.png", "train/b/10.png", "train/a/x.jpg", "val/a/1", "val/b/1")
     (tmp_path / "train/a/.DS_Store").write_bytes(b"hidden")
+    for left in ("Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX/._1.png", "deep/thumbs.DB"):
+        (tmp_path / "train/b" / left).parent.mkdir(exist_ok=True)
+        (tmp_path / "train/b" / left).write_bytes(b"left by a system")
+    (tmp_path / "train/__MACOSX").mkdir()
+    (tmp_path / "train/@eaDir").mkdir()
     (tmp_path / "train/a/folder").mkdir()
     (tmp_path / "train/.hidden").mkdir()
     (tmp_path / "train/readme.txt").write_text("not a class")
@@ -162,7 +167,7 @@ def test_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     item = FolderItem(0, "big", str(tmp_path))
     assert item.read() == b"12345678"
     monkeypatch.setattr(folder_source, "MAX_FILE_BYTES", 7)
-    with pytest.raises(UnreadablePicture, match="larger"):
+    with pytest.raises(UnreadablePicture, match="file larger than 256 MiB"):
         item.read()
 
 

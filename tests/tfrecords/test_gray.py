@@ -89,17 +89,24 @@ def test_gray_stays_as_it_is() -> None:
 
 
 def test_conversion_begun_in_color_is_not_gone_on_with_in_gray(tmp_path: Path) -> None:
-    """Nor one of a version that knew no gray, which did not tell."""
+    """Nor turned pictures with others; nor one of a version that knew neither, which did not tell."""
     begun: dict = {"options": {"size": 28}, "pictures": {}, "libraries": {}}
     out = tmp_path / "data"
     (out / WORK_FOLDER).mkdir(parents=True)
     (out / WORK_FOLDER / "lock").touch()
     (out / WORK_FOLDER / IDENTITY_FILE).write_text('{"options": {"size": 28}, "pictures": {}, "libraries": {}}')
     (out / WORK_FOLDER / "train-00000-of-00001.finished.npz").touch()
-    with unfinished_output(out, {**begun, "options": {"size": 28, "channels": 3}}):
+    with unfinished_output(out, {**begun, "options": {"size": 28, "channels": 3, "exif": "ignore"}}):
         pass
     with (
         pytest.raises(UserError, match="other options, channels 3 instead of 1"),
         unfinished_output(out, {**begun, "options": {"size": 28, "channels": 1}}),
+    ):
+        pass
+    with (
+        pytest.raises(
+            UserError, match=r"other options, exif ignore instead of apply: .*\(perhaps with --exif ignore\)"
+        ),
+        unfinished_output(out, {**begun, "options": {"size": 28, "channels": 3, "exif": "apply"}}),
     ):
         pass

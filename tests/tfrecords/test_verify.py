@@ -20,7 +20,8 @@ from tfrecords.folder_source import FolderSource
 from tfrecords.manifest import load_manifest
 from tfrecords.plan import Settings
 from tfrecords.sample import look_at_sample
-from tfrecords.verify import find_faults, main
+from tfrecords.verify import main
+from tfrecords.whole_check import find_faults
 
 SHARD = "train-00001-of-00003"
 

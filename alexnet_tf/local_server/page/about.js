@@ -46,6 +46,9 @@ function factsOf({name, version, classes, metadata}) {
   if (metadata?.tensorflow) facts.push(["TensorFlow", metadata.tensorflow]);
   if (metadata?.commit) facts.push(["Commit of the program", metadata.commit]);
   if (metadata?.license) facts.push(["License of the weights", metadata.license]);
+  if (metadata?.exif) {
+    facts.push(["EXIF orientation", metadata.exif === "apply" ? "pictures are turned by it" : "not applied"]);
+  }
   if (metadata?.limits) {
     const {max_pixels: pixels, max_aspect: aspect} = metadata.limits;
     facts.push(["Pictures", `up to ${Math.round(pixels / 1e6)} megapixels, at most ${aspect} times as long as wide`]);

@@ -97,7 +97,7 @@ class Picture {
     }
     signal.throwIfAborted();
     this.say("Converting it in this browser …");
-    const file = await converted(this.file, most);
+    const file = await converted(this.file, most, model.metadata?.exif);
     if (file === null) throw new Refused(`${reason}, and this browser cannot convert it either`);
     return {...await this.timed(model, await base64Of(file), ten, signal), reason};
   }

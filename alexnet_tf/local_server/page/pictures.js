@@ -36,11 +36,11 @@ function unreadable() {
  * A file that this browser can show as a PNG file, or a JPEG file where that has more bytes than `most`; null if it
  * cannot show it.
  *
- * Orientation and color profile are left out of account and transparent places become white: the model does not heed
- * the first two either.
+ * It is turned by its EXIF orientation if the model does so with the files that it reads (`exif` is "apply"). The color
+ * profile is left out of account, as by the model, and transparent places become white.
  */
-export async function converted(file, most) {
-  const picture = await shown(file);
+export async function converted(file, most, exif) {
+  const picture = await shown(file, exif);
   if (picture === null) return null;
   const [width, height] = [picture.width || SHORTER_SIDE, picture.height || SHORTER_SIDE]; // an SVG may have no size
   const longest = Math.max(width, height) / Math.min(width, height);
@@ -59,9 +59,10 @@ export async function converted(file, most) {
   return png.size <= most ? png : fileOf(canvas, "image/jpeg");
 }
 
-async function shown(file) {
+async function shown(file, exif) {
+  const imageOrientation = exif === "apply" ? "from-image" : "none";
   try {
-    return await createImageBitmap(file, {imageOrientation: "none", colorSpaceConversion: "none"});
+    return await createImageBitmap(file, {imageOrientation, colorSpaceConversion: "none"});
   } catch {
     return shownAsElement(file.type ? file : new Blob([file], {type: "image/svg+xml"})); // which needs its type told
   }

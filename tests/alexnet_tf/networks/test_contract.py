@@ -14,12 +14,13 @@ from alexnet_tf.pictures.preparation import evaluation_views, number_of_views
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.settings.network_checks import check_pictures
-from alexnet_tf.settings.presets import PRESETS, OptimizerName
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import OptimizerName
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.fine_tuning import load_statistics
 from alexnet_tf.training.optimizers import OPTIMIZERS, learning_rates
 from alexnet_tf.training.step import TrainingStep
-from tests.alexnet_tf.networks.trial_network import register, register_class
+from tests.alexnet_tf.networks.trial_network import register
 from tests.closeness import ONE_LAYER, assert_close
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import Statistics
@@ -33,7 +34,6 @@ CONVOLUTIONS = "conv1, conv2, conv3, conv4, conv5"
 def trial() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         register(patch)
-        register_class(patch)
         yield
 
 

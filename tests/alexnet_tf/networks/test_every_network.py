@@ -12,16 +12,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import alexnet_tf
 from alexnet_tf import evaluate
+from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam
 from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.local_server.screening import run_screened
+from alexnet_tf.local_server.served_model import LoadedVersion
+from alexnet_tf.networks.keras_network import KerasNetwork
 from alexnet_tf.networks.network import network_variables
-from alexnet_tf.networks.registry import NETWORKS
 from alexnet_tf.pictures.input_pipeline import training_batches
+from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
@@ -29,12 +35,13 @@ from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.settings.config import Config, parse_config
-from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
-from tests.alexnet_tf.networks.trial_network import register, register_class
+from tests.alexnet_tf.networks.trial_network import register
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tests.narrow_nets import shrink_net
@@ -45,10 +52,10 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 ALIKE = ("2012-code", "caffenet")
 """Presets whose networks are built by the class of another preset's."""
 EVERY = [*(name for name in PRESETS if name not in ALIKE), "trial", *slow(*ALIKE)]
-KINDS = (*{PRESETS[name].network.kind: name for name in reversed(PRESETS)}.values(), "trial")
-"""A preset of every kind of network: an export knows no more of it than its class does."""
-NO_ALEXNETS = ("lenet5", "trial")
-"""Those that the tests of exports know nothing of."""
+CLASSES = (*{PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values(), "trial")
+"""A preset of every network class: an export knows no more of it."""
+EXPORTED_ELSEWHERE = ("paper", "2012-code", "caffe", "caffenet", "owt")
+"""Those that tests/alexnet_tf/serving exports."""
 BATCH, STEPS, SEED = 4, 3, 5
 LOADING = """
 import json, sys
@@ -67,7 +74,6 @@ def networks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         shrink_net(patch)
         register(patch)
-        register_class(patch)
         yield
 
 
@@ -122,6 +128,12 @@ class Trial:
         figures.append(self.do(step, STEPS - 1))
         return Trained(step, placement, figures, before, values_of(step))
 
+    @cached_property
+    def exported(self) -> Path:
+        """The folder of a version."""
+        assert self.trained
+        return export_run([open_run(self.folder / "run")], self.folder / "model", None)
+
 
 @dataclass
 class Trained:
@@ -164,7 +176,7 @@ def trial(request: pytest.FixtureRequest, trial_of: Callable[[str], Trial]) -> T
 
 def test_settings_and_network_say_the_same(trial: Trial) -> None:
     settings, augment, model = trial.preset.network, trial.preset.augment, trial.trained.step.model
-    assert settings.kind in NETWORKS
+    assert f"{type(model).__module__}:{type(model).__name__}" == settings.network_class
     assert model.picture_shape == (augment.crop_size, augment.crop_size, settings.channels)
     assert len(augment.color_divisors) == settings.channels
     assert augment.max_offset <= settings.stored_size - augment.crop_size
@@ -209,14 +221,29 @@ def test_is_placed(trial: Trial) -> None:
     assert updated == {name.partition("/")[0] for name in step.optimizer.variables}
 
 
-def test_parted_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> None:
+def test_split_at_every_feature_layer_it_is_the_same_network(trial: Trial) -> None:
     model = trial.trained.step.model
     images = tf.random.stateless_normal((2, *model.picture_shape), (1, 2)) * 60 / trial.preset.augment.color_divisors
     whole = model(images)
     for layer in model.settings.feature_layers:
-        features = model.side_by_side(model.features(images, layer))
+        features = model.concatenate_features(model.features(images, layer))
         assert features.shape == (2, features.shape[1]) and features.shape[1] > 0
-        assert_close(model.head(model.towers_of(features, layer), layer), whole, WHOLE_NETWORK, name=layer)
+        assert_close(model.head(model.split_features(features, layer), layer), whole, WHOLE_NETWORK, name=layer)
+
+
+def test_what_is_inside_can_be_looked_at(trial: Trial) -> None:
+    model = trial.trained.step.model
+    images = tf.random.stateless_normal((2, *model.picture_shape), (3, 4)) * 60 / trial.preset.augment.color_divisors
+    outputs, logits = convolution_outputs(model, images)
+    assert_close(logits, model(images), WHOLE_NETWORK)
+    first = model.settings.layers[0]
+    assert len(outputs[first]) == model.number_of_towers and all(maps.shape.rank == 4 for maps in outputs[first])
+    layer, maps = [(name, maps) for name, maps in outputs.items() if min(maps[0].shape[1:3]) > 1][-1]
+    heat, labels = grad_cam(model, images)
+    assert heat.shape == (2, *maps[0].shape[1:3]) and (heat >= 0).all()
+    np.testing.assert_array_equal(labels, tf.argmax(logits, axis=1))
+    assert grad_cam(model, images, np.array([0, 1]))[1].tolist() == [0, 1]
+    assert layer in model.settings.layers and not any("call" in vars(one) for one in model._flatten_layers())
 
 
 def test_what_is_frozen_stands_still(trial: Trial) -> None:
@@ -237,21 +264,53 @@ def test_evaluates(trial: Trial, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert evaluate.main(["--run", str(trial.folder / "run"), "--views", "10", "--json", str(json_file)]) == 0
     found = json.loads(json_file.read_text())
     assert found["images"] == trial.manifest.splits["val"].records
-    assert found["views"] == {"lenet5": 5, "trial": 5}.get(trial.name, 10)
+    assert found["views"] == number_of_views(10, trial.preset.augment, trial.preset.network.stored_size)
     assert f"{found['views']} view" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("names", [NO_ALEXNETS, *slow(KINDS)], ids=["no AlexNets", "every kind"])
-def test_exports_load_in_a_process_of_their_own(
-    trial_of: Callable[[str], Trial], tmp_path_factory: pytest.TempPathFactory, names: tuple[str, ...]
-) -> None:
-    root, folders, expected = tmp_path_factory.mktemp("models"), [], []
+@pytest.mark.slow
+def test_from_python_it_answers_as_evaluation_does(trial: Trial) -> None:
+    assert trial.trained
+    net = alexnet_tf.load(str(trial.folder / "run"))
+    files = sorted((trial.data.parent / "val").rglob("*.png"))[::6]
+    run = open_run(trial.folder / "run")
+    model, _ = trained_network(run, trial.towers)
+    pictures = [picture_from_file(file.read_bytes(), model.settings.stored_shape) for file in files]
+    expected = prediction_function(model, run.config.preset.augment, run.statistics)(tf.cast(pictures, tf.uint8))
+    assert_close(net.predict(files).probabilities, expected, WHOLE_NETWORK)
+    images, layer = net.prepare(files), model.settings.feature_layers[-1]
+    assert_close(net.features(files), model.concatenate_features(model.features(images, layer)), WHOLE_NETWORK)
+    assert_close(tf.nn.softmax(net.keras_model(images)), expected, WHOLE_NETWORK)
+
+
+def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Path) -> None:
+    network = trial.trained.step.model
+    divisors = trial.preset.augment.color_divisors
+    images = tf.random.stateless_normal((2, *network.picture_shape), (1, 2)) * 60 / divisors
+    model = KerasNetwork(network, divided=set(divisors) != {1.0})
+    logits = model(images)
+    assert_close(logits, network(images), WHOLE_NETWORK)
+    rests = len({layer.name for layer in model.layers} & {"dropout6_a", "dropout7_a"})
+    for trained in (model, network):  # two draws differ, and from what holds at test
+        once, again = trained(images, training=True), trained(images, training=True)
+        if rests:
+            assert np.abs(once - again).max() > 0 and np.abs(once - logits).max() > 0
+    assert {id(variable) for variable in model.trainable_variables} <= {id(one) for one in network.trainable_variables}
+    model.save(tmp_path / "net.keras")
+    assert_close(keras.models.load_model(tmp_path / "net.keras")(images), model(images), WHOLE_NETWORK)
+
+
+NOT_ELSEWHERE = tuple(name for name in CLASSES if name not in EXPORTED_ELSEWHERE)
+
+
+@pytest.mark.parametrize("names", [NOT_ELSEWHERE, *slow(CLASSES)], ids=["not exported elsewhere", "every class"])
+def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial], names: tuple[str, ...]) -> None:
+    folders, expected = [], []
     files = [path.read_bytes() for path in sorted((trial_of("paper").data.parent / "val").rglob("*.png"))[::5]]
     for name in names:
         trial = trial_of(name)
-        assert trial.trained
+        folders.append(str(trial.exported))
         run = open_run(trial.folder / "run")
-        folders.append(str(export_run([run], root / name, None)))
         model, _ = trained_network(run, trial.towers)
         pictures = tf.stack([picture_from_file(file, model.settings.stored_shape) for file in files])
         forward = prediction_function(model, run.config.preset.augment, run.statistics)
@@ -262,3 +321,25 @@ def test_exports_load_in_a_process_of_their_own(
     found = [json.loads(line) for line in loading.stdout.splitlines()]
     for name, ours, theirs in zip(names, expected, found, strict=True):
         assert_close(theirs, ours, WHOLE_NETWORK, name=name)
+
+
+def test_exported_gray_network_takes_gray_pixels(trial_of: Callable[[str], Trial]) -> None:
+    """As files of the same pixels, in both ways to answer, and beside pictures that are refused."""
+    folder = trial_of("lenet5").exported
+    [net] = json.loads((folder / "assets.extra/model.json").read_text())["nets"]
+    assert net["picture_shape"] == [26, 26, 1]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 35, 1), dtype=np.uint8)
+    files = tf.constant([tf.io.encode_png(picture).numpy() for picture in pixels])
+    model = tf.saved_model.load(str(folder))
+    expected = model.signatures["probabilities"](image_bytes=files)["probabilities"]
+    version = LoadedVersion(folder)
+    broken = np.full((1, 40, 35, 1), np.nan, np.float32)
+    for name, dtype in (("images", np.uint8), ("float_images", np.float32)):
+        own = pixels.astype(dtype)
+        answer = model.signatures[name](images=tf.constant(own))
+        assert_close(answer["probabilities"], expected, WHOLE_NETWORK)
+        served = run_screened(version, name, {"images": np.concatenate([own, broken[: dtype is np.float32]])})
+        assert_close(served["probabilities"][:2], expected, WHOLE_NETWORK)
+        assert served["status"][:2].tolist() == [b"ok", b"ok"]
+    assert served["status"][2] == b"damaged: a pixel is no finite number" and not served["probabilities"][2].any()
+    version.session.close()

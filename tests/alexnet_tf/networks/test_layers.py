@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf.networks import layers
+from alexnet_tf.networks.dropout import Dropout2012, InvertedDropout
 from alexnet_tf.networks.keras_versions import tensorflow_variable
-from alexnet_tf.networks.layers import Dropout2012, LocalResponseNormalization, SpatialResponseNormalization
+from alexnet_tf.networks.response_normalization import LocalResponseNormalization, SpatialResponseNormalization
 from tests.closeness import ELEMENTWISE, ONE_LAYER, assert_close
 
 # Inputs of this size make the sums matter: 1e-4 * 5 * 60^2 = 1.8 beside a bias of 2.
@@ -178,7 +179,7 @@ class TestDropout2012:
 class TestInvertedDropout:
     def test_mask_is_that_of_2012_scaled_in_training_alone(self) -> None:
         inputs, seed = np.full((3, 4), 3.0, np.float32), tf.constant([7, 11])
-        plain, inverted = (kind(0.25, name="d") for kind in (Dropout2012, layers.InvertedDropout))
+        plain, inverted = (kind(0.25, name="d") for kind in (Dropout2012, InvertedDropout))
         assert_close(inverted(inputs, seed=seed), plain(inputs, seed=seed) / 0.75, ELEMENTWISE)
         np.testing.assert_array_equal(inverted(inputs), inputs)
 

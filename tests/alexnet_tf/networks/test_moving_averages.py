@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import train
-from tests.alexnet_tf.networks.trial_network import register, register_class
+from tests.alexnet_tf.networks.trial_network import register
 from tests.alexnet_tf.training.run_files import tensors
 from tests.alexnet_tf.workers.cluster_runs import four_pictures
 from tests.closeness import ONE_LAYER, assert_close
@@ -15,10 +15,9 @@ from tests.closeness import ONE_LAYER, assert_close
 @pytest.mark.slow
 def test_are_averaged_over_workers_without_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch)
-    register_class(monkeypatch)
     cluster = four_pictures(tmp_path, "--size=16")
     chosen = ("model.preset=trial", "train.steps=1")
-    cluster.train(2, "two", *chosen, "distribute.gradient_dtype=bfloat16", changes="trial-network")
+    cluster.train(2, "two", *chosen, "distribute.gradient_dtype=bfloat16")
     first, second = cluster.weights("two")
     assert first.keys() == second.keys() and "norm1_a/moving_mean" in first
     for name, value in first.items():

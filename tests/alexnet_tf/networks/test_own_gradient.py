@@ -13,12 +13,12 @@ from alexnet_tf.training.step import TrainingStep
 
 @dataclass(frozen=True)
 class _Tenfold(OwnGradient):
-    """Ten times the gradient of x * kept, so that it cannot be taken for TensorFlow's."""
+    """Ten times the gradient of x * saved, so that it cannot be taken for TensorFlow's."""
 
     factor: float = 10.0
 
-    def __call__(self, slopes: tf.Tensor, *kept: tf.Tensor) -> list[tf.Tensor]:
-        return [self.factor * slopes * kept[0]]
+    def __call__(self, upstream: tf.Tensor, *saved: tf.Tensor) -> list[tf.Tensor]:
+        return [self.factor * upstream * saved[0]]
 
 
 def scaled(x: tf.Tensor) -> tf.Tensor:

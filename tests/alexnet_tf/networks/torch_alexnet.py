@@ -54,10 +54,10 @@ def logits(
     """(N, 224, 224, 3), Caffe's nets (N, 227, 227, 3) -> (N, classes).
 
     Args:
-        images: float32, channels last.
-        weights: see above.
-        variant: which network.
-        masks: what dropout multiplies by, as "dropout6_a" and so on, each (N, 2048), in training; None at test.
+      images: float32, channels last.
+      weights: see above.
+      variant: which network.
+      masks: what dropout multiplies by, as "dropout6_a" and so on, each (N, 2048), in training; None at test.
     """
     x = F.pad(torch.from_numpy(images).permute(0, 3, 1, 2), variant.padding)
     a, b = _fronts(x, weights, variant)

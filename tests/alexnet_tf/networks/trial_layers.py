@@ -8,7 +8,7 @@ import tensorflow as tf
 from alexnet_tf.networks.layers import BatchNormalization, BothTowers, Cast, Conv2D, Dense, Flatten
 from alexnet_tf.networks.network import DTYPES, AuxiliaryOutput, Network, Stage
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import Precision
+from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.towers import Towers
 from tests.alexnet_tf.networks.trial_network import TrialSettings
 

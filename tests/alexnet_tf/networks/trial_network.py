@@ -1,20 +1,19 @@
 """A small network with all that the contract offers: two towers, batch normalization, an auxiliary output, a choice.
 
-`register` makes it a preset like any other, "trial", as whoever adds a network does with an entry in two tables.
+`register` makes it a preset like any other, "trial", as whoever adds a network does with an entry in the table.
 """
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from alexnet_tf.settings.presets import PRESETS, Augmentation, NetworkSettings, Preset
-
-CLASS = "tests.alexnet_tf.networks.trial_layers:TrialNetwork"
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Augmentation, NetworkSettings, Preset
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSettings(NetworkSettings):
-    kind: str = "trial"
+    network_class: str = "tests.alexnet_tf.networks.trial_layers:TrialNetwork"
     image_size: int = 12
     stored_size: int = 16
     auxiliary: Literal["on", "off"] = "on"
@@ -26,16 +25,10 @@ class TrialSettings(NetworkSettings):
 
 
 def register(patch: Any, presets: MutableMapping[str, Preset] = PRESETS) -> None:
-    """The settings' part; `patch` undoes it. What needs TensorFlow is `register_class`."""
+    """`patch` undoes it."""
     augment = Augmentation(
         max_offset=4, images_per_draw=1, mean="color", noise="none", noise_divisor=1.0, noise_until_epoch=None,
         color_divisors=(64.0, 64.0, 64.0), crop_size=12, mirror=False,
     )  # fmt: skip
     preset = Preset(network=TrialSettings(), augment=augment, train=replace(presets["paper"].train))
     patch.setitem(presets, "trial", preset)
-
-
-def register_class(patch: Any) -> None:
-    from alexnet_tf.networks.registry import NETWORKS
-
-    patch.setitem(NETWORKS, "trial", CLASS)

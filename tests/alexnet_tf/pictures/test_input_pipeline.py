@@ -1,8 +1,10 @@
 """From records to batches: pixels against NumPy, chance against its statistics, order by counting."""
 
+import importlib.util
 import io
 import itertools
 import shutil
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from alexnet_tf.pictures import preparation
 from alexnet_tf.pictures.augmentation import Draws, draw_augmentation, noise_axes
 from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
 from alexnet_tf.pictures.input_pipeline import (
@@ -25,7 +28,8 @@ from alexnet_tf.pictures.preparation import StoredPictures, evaluation_views, pr
 from alexnet_tf.pictures.record_files import RecordFiles
 from alexnet_tf.pictures.share import Share
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import PRESETS, Augmentation
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Augmentation
 from tests.closeness import ELEMENTWISE, assert_close
 from tests.conftest import TINY_CLASSES, TINY_VAL, convert_folder
 from tfrecords.manifest import load_manifest, shard_paths
@@ -133,6 +137,24 @@ class TestTrainingImages:
         expected = (picture() - statistics.mean_image)[16:240, 16:240]
         assert_close(plain, expected, ELEMENTWISE)
         assert plain.std() > 50  # the 0-255 scale
+
+    def test_without_xlas_operations_the_result_is_the_same(
+        self, statistics: Statistics, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They are no part of TensorFlow's public interface, so a later version may lack them."""
+        monkeypatch.setitem(sys.modules, "tensorflow.compiler.tf2xla.python.xla", None)
+        spec = importlib.util.spec_from_file_location("without_xla", preparation.__file__)
+        without = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(without)
+        assert without.xla_gather is None and preparation.xla_gather is not None
+        draws = Draws(
+            np.array([(31, 5), (0, 7)], np.int32), np.array([True, False]), np.stack([self.SHIFT] * 2),
+            np.array([True, False]),
+        )  # fmt: skip
+        pictures = StoredPictures(np.stack([picture(), picture(1)]), draws)
+        found, expected = (way.prepare_training(pictures, PROGRAM, statistics, "/device:CPU:0")
+                           for way in (without, preparation))  # fmt: skip
+        np.testing.assert_array_equal(found, expected)
 
 
 class TestDecoding:

@@ -66,6 +66,11 @@ def test_fault_is_told_in_one_line(
         (OSError(36, "File name too long", "x"), "x: File name too long; choose a shorter path"),
         (PermissionError(13, "Permission denied", "x/y"), "x/y: Permission denied; let this user into it"),
         (OSError(95, "Operation not supported", "x"), "x: Operation not supported"),
+        (
+            ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn.config"),
+            "the Python package uvicorn is not installed: pip install 'alexnet-tf[serve]'",
+        ),
+        (ModuleNotFoundError("No module named 'yaml'", name="yaml"), "the Python package yaml is not installed"),
         (MemoryError(), "there is not enough memory: lower data.batch_size"),
         (
             tf.errors.ResourceExhaustedError(None, None, "{{function_node f}} OOM when allocating tensor [Op:x]"),

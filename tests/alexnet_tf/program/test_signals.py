@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,9 @@ import train
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING, StoppedBySignal, UserError
 from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.training.run_files import metrics, steps_of
+from tests.heard_signals import hear_signals
 from tests.narrow_nets import NARROW_COMMAND
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = [
@@ -36,7 +37,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(
 
     process = start("train.epochs=1000", "train.checkpoint_every=100000")
     try:
-        wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process)
+        wait_until(lambda: (run / "metrics.jsonl").exists() and metrics(run, "train"), process, seconds=600)
         with pytest.raises(UserError, match=r"is being trained by another process"):
             train.main(arguments(run, "train.epochs=1000"))
         process.send_signal(signal.SIGTERM)
@@ -50,6 +51,22 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert steps_of(run)[-1] == step + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_while_tensorflow_is_loaded(tmp_path: Path, number: signal.Signals) -> None:
+    """Commands load it once their arguments are read; a signal may come anywhere on the way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alexnet_tf", "predict", "--model", str(tmp_path), "x.jpg"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: "libtensorflow" in Path(f"/proc/{process.pid}/maps").read_text(), process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, "interrupted; nothing was left half-written\n")
 
 
 @pytest.mark.usefixtures("small_net")
@@ -69,12 +86,3 @@ def test_signal_at_any_moment_is_saved_first(
         run_training(runs / "run", "train.steps=4")
     step = int(re.search(r"saved at step (\d+)", str(stopped.value))[1])
     assert step in steps_of(runs / "run")
-
-
-def wait_until(happened: Callable[[], object], process: subprocess.Popen) -> None:
-    for _ in range(6000):
-        if happened():
-            return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    raise AssertionError("nothing happened in ten minutes")

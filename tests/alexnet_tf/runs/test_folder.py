@@ -19,6 +19,8 @@ from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import Config, parse_config
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.sections import AugmentConfig, TrainConfig
 from alexnet_tf.towers import Towers
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -175,8 +177,8 @@ class TestSameExperiment:
             ("train.seed=1", "0"),
             ("model.preset=2012-code", "paper"),
             ("data.batch_size=64", "128"),
-            ("train.learning_rate=0.1", "None"),
-            ("augment.noise=none", "None"),
+            ("train.learning_rate=0.1", "0.01"),
+            ("augment.noise=none", "eigenvalue"),
             ("data.shuffle_buffer=7", "10000"),
         ],
     )
@@ -188,6 +190,35 @@ class TestSameExperiment:
         assert line.startswith(f"{field} was {before} when run {runs / 'run'} began and is {now} now")
         assert (runs / "run/config.yaml").read_bytes() == config
         opened().__exit__()  # as before it goes on
+
+    @pytest.mark.parametrize("preset", ["lenet5", "2012-code"])
+    def test_a_value_that_the_preset_has_anyway_is_no_change(self, opened: Open, runs: Path, preset: str) -> None:
+        given = [
+            f"{section}.{key}={value if isinstance(value, str) else json.dumps(value)}"
+            for section, kind in (("model", None), ("augment", AugmentConfig), ("train", TrainConfig))
+            for key, value in PRESETS[preset].decided(section).items()
+            if kind is None or key in kind.model_fields
+        ]
+        assert ("model.activation" in str(given)) == (preset == "lenet5") and len(given) > 20
+        plain = [f"model.preset={preset}"]
+        with opened(*plain) as folder:
+            save(folder, 1)
+        with opened(*plain, *given) as folder:
+            assert folder.restore(numbers()).step == 1
+            save(folder, 2)
+        with opened(*plain) as folder:
+            assert folder.restore(numbers()).step == 2
+        assert open_run(runs / "run").checkpoint().name == "step-00000002"
+
+    def test_the_order_of_frozen_layers_is_no_change(self, opened: Open) -> None:
+        opened("train.freeze=[conv1, conv2]").__exit__()
+        opened("train.freeze=[conv2, conv1]").__exit__()
+        assert "train.freeze was ['conv2', 'conv1']" in refusal(lambda: opened("train.freeze=[conv2]"))
+
+    def test_changed_choice_of_a_network(self, opened: Open) -> None:
+        opened("model.preset=lenet5").__exit__()
+        line = refusal(lambda: opened("model.preset=lenet5", "model.activation=relu"))
+        assert line.startswith("model.activation was tanh when run") and "is relu now" in line
 
     def test_changed_classes(self, opened: Open, manifest: Manifest, tiny_data: Path) -> None:
         opened().__exit__()

@@ -16,6 +16,7 @@ from alexnet_tf.pictures.preparation import evaluation_views
 from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.runs.run import Run, open_run
 from alexnet_tf.serving.export import export_run
+from alexnet_tf.serving.versions import WARM_UP_FILE
 from alexnet_tf.towers import Towers
 from tests.alexnet_tf.serving.servers import Server, local_server, tensorflow_model_server
 from tests.alexnet_tf.training.made_runs import write_opinionated_run
@@ -57,7 +58,7 @@ def _loaded(version: Path) -> object:
 
 @pytest.fixture(scope="session")
 def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
-    """The exported model of a preset, made once."""
+    """The exported model of a preset, made once; it turns pictures by their EXIF orientation."""
     root = tmp_path_factory.mktemp("exported")
 
     @functools.cache
@@ -67,11 +68,12 @@ def export_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPa
             update={
                 "class_keys": [f"n{number:08d}" for number in range(CLASSES)],
                 "class_names": [f"class {number}, größer" for number in range(CLASSES)],
+                "exif": "apply",
             }
         )
         with pytest.MonkeyPatch.context() as patch:
             shrink_net(patch)
-            write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3)
+            write_opinionated_run(folder / "run", tiny_data, manifest, preset, two_cpus, seed=3, bound=True)
             run = open_run(folder / "run")
             net, _ = trained_network(run, Towers.unplaced())
             export_run([run], folder / "alexnet", None, license_text=LICENSE)
@@ -92,6 +94,23 @@ def exported(request: pytest.FixtureRequest, export_of: Callable[[str], Exported
 def program(export_of: Callable[[str], Exported]) -> Exported:
     """The 2012 program's, where one preset is enough."""
     return export_of("2012-code")
+
+
+@pytest.fixture(scope="session")
+def quick_models(program: Exported, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same model, quick to load, for tests of something else."""
+    root = tmp_path_factory.mktemp("quick")
+    keep_one_warm_up(Path(shutil.copytree(program.models / "1", root / "alexnet" / "1")))
+    yield root / "alexnet"
+    shutil.rmtree(root)
+
+
+def keep_one_warm_up(version: Path) -> None:
+    """Leaves the first of its warm-up requests: loading takes a third of the time then."""
+    warm_up = str(version / WARM_UP_FILE)
+    first = next(tf.data.TFRecordDataset(warm_up).as_numpy_iterator())
+    with tf.io.TFRecordWriter(warm_up) as writer:
+        writer.write(first)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ def write_export(folder: Path, model: Any = None) -> Path:
         "variables/variables.index": "",
         "variables/variables.data-00000-of-00001": "weights",
         "assets.extra/classes.json": "{}",
+        "assets.extra/model_card.md": "",
         "assets.extra/tf_serving_warmup_requests": "",
         str(MODEL_FILE): json.dumps({"made_by": MAKER} if model is None else model),
     }

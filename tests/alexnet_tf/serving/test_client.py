@@ -18,13 +18,16 @@ from typing import Any
 import grpc
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from alexnet_tf import client
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving import transport
+from alexnet_tf.serving.asking import batches
 from tests.alexnet_tf.serving.conftest import Exported
 from tests.alexnet_tf.serving.servers import ROOT, Server
+from tests.alexnet_tf.serving.test_answers import NO_FILE
 from tests.closeness import WHOLE_NETWORK, assert_close
 
 PROTOCOLS = ["--grpc", "--rest"]
@@ -69,13 +72,16 @@ def test_a_bad_picture_is_told_and_the_others_are_named(
     (tmp_path / "notes.jpg").write_text("no picture")
     os.mkfifo(tmp_path / "pipe")
     notes, pipe, missing = (str(tmp_path / name) for name in ("notes.jpg", "pipe", "missing.jpg"))
-    images = [pictures[0], missing, notes, pipe, pictures[1]]
+    with Image.open(pictures[1]) as stored:
+        stored.save(tmp_path / "1.webp", lossless=True)
+    pictures[1] = str(tmp_path / "1.webp")  # which no server reads
+    images = [pictures[0], missing, notes, pipe, str(tmp_path / "*.webp")]
     assert client.main([*images, "--json", *address(any_server, protocol)]) == 1
     printed = capsys.readouterr()
     assert list(json.loads(printed.out)) == pictures[:2]
     assert sorted(printed.err.splitlines()) == sorted([
         f"error: picture {missing} cannot be read: No such file or directory; correct the path, or restore the file",
-        f"error: picture {pipe} is a named pipe, no regular file; name a file",
+        f"error: picture {pipe} cannot be read: {NO_FILE}",
         f"error: picture {notes}: no JPEG, PNG or GIF file",
     ])  # fmt: skip
 
@@ -109,7 +115,7 @@ def test_batches_keep_within_the_message(kind: type, monkeypatch: pytest.MonkeyP
     sent: list[int] = []
     with kind("127.0.0.1:1", "alexnet", 12, 1, 0) as made:
         files = [(str(size), b"\xff" * size) for size in (1, 900, 40, 1000, 3, 3, 3, 700, 2)]
-        found = list(client.batches(files, 3, 1700, made))
+        found = list(batches(files, 3, 1700, made))
         assert [file for batch in found for file in batch] == files
         assert max(len(batch) for batch in found) == 3 and len(found) < len(files)
 

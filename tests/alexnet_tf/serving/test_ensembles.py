@@ -34,7 +34,7 @@ def nets(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as patch:
         shrink_net(patch)
         for preset, seed in PRESETS.items():
-            write_opinionated_run(root / preset, tiny_data, manifest, preset, two_cpus, seed)
+            write_opinionated_run(root / preset, tiny_data, manifest, preset, two_cpus, seed, bound=True)
             assert export.main(["--run", str(root / preset), "--out", str(root / f"models/{preset}")]) == 0
         runs = [argument for preset in PRESETS for argument in ("--run", str(root / preset))]
         assert export.main([*runs, "--out", str(root / "models/all")]) == 0
@@ -101,7 +101,13 @@ def test_nets_that_do_not_fit_are_told(nets: Path, tiny_data: Path, two_cpus: To
     fewer = manifest.model_copy(update={"class_keys": ["ant", "bee"], "class_names": ["ant", "bee"]})
     write_opinionated_run(nets / "fewer", tiny_data, fewer, "paper", two_cpus, 0)
     write_opinionated_run(nets / "larger", tiny_data, manifest, "caffe", two_cpus, 0)
-    for other, line in (("fewer", "knows other classes than"), ("larger", "sees crops of 227 pixels, .* of 224")):
+    turned = manifest.model_copy(update={"exif": "apply" if manifest.exif == "ignore" else "ignore"})
+    write_opinionated_run(nets / "turned", tiny_data, turned, "paper", two_cpus, 0, bound=True)
+    for other, line in (
+        ("fewer", "knows other classes than"),
+        ("larger", "sees crops of 227 pixels, .* of 224"),
+        ("turned", f"--exif {turned.exif}, .*paper with --exif {manifest.exif}: .*export each by itself"),
+    ):
         with pytest.raises(UserError, match=line):
             export.main(["--run", str(nets / "paper"), "--run", str(nets / other), "--out", str(nets / "models/odd")])
         assert not (nets / "models/odd").exists()

@@ -109,6 +109,9 @@ def test_names_and_origin_travel_along(program: Exported) -> None:
     assert (net["preset"], model["classes"], net["checkpoint_step"]) == ("2012-code", CLASSES, 1)
     assert model["license"] == LICENSE and model["limits"]["max_pixels"] == MAX_PIXELS
     assert net["validation"] is None  # it was never validated
+    card = (assets / "model_card.md").read_text("utf-8")
+    assert f"classifier of {CLASSES} classes" in card and "class 6, größer" in card and LICENSE in card
+    assert "Not measured with these weights" in card and "training pictures: unknown" in card
 
 
 def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
@@ -134,9 +137,10 @@ def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
 def test_command_exports_the_next_version_and_keeps_some(program: Exported, models: Path, capsys) -> None:
     metrics = program.run.path / "metrics.jsonl"
     lines = [
-        {"kind": "validation", "step": step, "epoch": step, "loss": 1, "top1_error": step / 10, "top5_error": 0}
+        {"kind": "validation", "step": step, "epoch": step, "loss": 1, "top1_error": step / 10, "top5_error": 0,
+         "images": 50}
         for step in (1, 2)
-    ]
+    ]  # fmt: skip
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     try:
         export_to(models, program, "--keep", "2")
@@ -147,6 +151,8 @@ def test_command_exports_the_next_version_and_keeps_some(program: Exported, mode
     model = json.loads((models / "11" / "assets.extra" / "model.json").read_text())
     assert model["nets"][0]["validation"] == {"top1_error": 0.1, "top5_error": 0}  # of the checkpoint's own step
     assert model["license"].startswith("not stated")
+    card = (models / "11" / "assets.extra" / "model_card.md").read_text("utf-8")
+    assert "| val | 1 | 50 | 10.00% (4.35% to 21.36%) | 0.00% (0.00% to 7.13%) | training |" in card
 
 
 def test_failed_export_leaves_nothing(models: Path, program: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +196,7 @@ def test_an_older_number_with_keep_stays_and_is_told(models: Path, program: Expo
     assert told.out.strip() == str(models / "4") and versions(models) == [4, 7, 10]
     assert told.err.splitlines() == [
         f"weights of run {program.run.path}: step 1, epoch unknown, not validated",
-        f"left alone and not counted, for export.py did not make it as it stands: 7 in {models}",
+        f"left alone and not counted, for alexnet-tf export did not make it as it stands: 7 in {models}",
         f"a server loads version 10 of {models}, the highest number there, and not 4",
     ]
     assert ExportedModel(models / "4").classes.keys == program.run.classes.keys

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.conftest import Exported, keep_one_warm_up
 from tests.alexnet_tf.serving.servers import b64, local_server
+from tests.waiting import wait_until
 
 PREDICT = "/v1/models/alexnet:predict"
 
 
 def test_new_versions_fail_no_request_and_a_stop_finishes_what_is_open(
-    program: Exported, export_of, stored_pictures: list[bytes], tmp_path: Path
+    program: Exported, quick_models: Path, export_of, stored_pictures: list[bytes], tmp_path: Path
 ) -> None:
     """Version 1, a broken version 2, then 3 with another net that comes in pieces; then SIGTERM; all under load."""
     models = tmp_path / "alexnet"
-    shutil.copytree(program.models / "1", models / "1")
+    shutil.copytree(quick_models / "1", models / "1")
     body = json.dumps({"signature_name": "probabilities", "instances": [b64(stored_pictures[0])]}).encode()
     answers: list[tuple[int, Any]] = []
     stop = threading.Event()
@@ -50,7 +51,8 @@ def test_new_versions_fail_no_request_and_a_stop_finishes_what_is_open(
         assert [(state["version"], state["state"]) for state in states()] == [("1", "AVAILABLE"), ("2", "END")]
         assert "version 2 cannot be loaded" in states()[1]["status"]["error_message"]
         # Copied in place, the graph before the weights: it cannot be loaded at first, and is tried again.
-        source = export_of("paper").models / "1"
+        source = shutil.copytree(export_of("paper").models / "1", tmp_path / "new")
+        keep_one_warm_up(source)
         shutil.copytree(source, models / "3", ignore=shutil.ignore_patterns("variables"))
         wait_until(lambda: any(state["version"] == "3" for state in states()))
         shutil.copytree(source / "variables", models / "3" / "variables")
@@ -74,11 +76,3 @@ def test_new_versions_fail_no_request_and_a_stop_finishes_what_is_open(
     close = [np.allclose(values, old, atol=2e-4) for values in given]
     assert close[0] and not close[-1] and np.allclose(given[-1], new, atol=2e-4)
     assert close == sorted(close, reverse=True) or sum(np.diff(np.array(close, int)) != 0) <= 5  # threads' own order
-
-
-def wait_until(happened: Any) -> None:
-    for _ in range(1200):
-        if happened():
-            return
-        time.sleep(0.05)
-    raise AssertionError("nothing happened in a minute")

@@ -257,7 +257,7 @@ def test_many_at_a_time_get_each_their_own(server: Server, program: Exported, st
 
 
 def test_nothing_to_serve_is_told(program: Exported, tmp_path: Path, server: Server) -> None:
-    with pytest.raises(UserError, match=r"no version in it; make one with export\.py"):
+    with pytest.raises(UserError, match=r"no version in it; make one with alexnet-tf export"):
         serve.main(["--model", str(tmp_path), "--rest-port", "0"])
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"broken")

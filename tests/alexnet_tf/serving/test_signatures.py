@@ -10,11 +10,13 @@ from PIL import Image
 
 from alexnet_tf.evaluation.error_rates import error_rates
 from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
+from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.signatures import TOP
 from tests.alexnet_tf.serving.conftest import CLASSES, Exported, center_views, validation_batches
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tests.closeness import WHOLE_NETWORK, assert_close
+from tfrecords.exif import EXIF, exif_with
 from tfrecords.pictures import load_picture
 from tfrecords.schema import encode_example
 
@@ -103,6 +105,20 @@ def test_the_view_is_what_the_network_sees(program: Exported) -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(first))), pixels[16:240, 16:240])
     expected = load_picture(photograph, 256)[16:240, 16:240].astype(float)
     assert np.abs(np.asarray(Image.open(io.BytesIO(second))) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_pictures_are_turned_as_their_data_were(program: Exported, kind: str) -> None:
+    """By the model's own metadata, and as the converter turns them."""
+    before = EXIF if kind == "JPEG" else b""
+    picture = smooth("RGB", (301, 500))
+    files = [encoded(picture, kind, exif=before + exif_with(orientation)) for orientation in range(1, 9)]
+    views = program.signature("view")(image_bytes=tf.constant(files))["png_bytes"].numpy()
+    for file, view in zip(files, views, strict=True):
+        expected = load_picture(file, 256, exif="apply")[16:240, 16:240].astype(float)
+        assert np.abs(np.asarray(Image.open(io.BytesIO(view))) - expected).max() <= 2
+    assert len({view for view in views}) == 8
+    assert ExportedModel(program.models).exif == "apply"
 
 
 def test_network_takes_prepared_views(program: Exported, stored_pictures: list[bytes], tiny_data: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.config import Config, dump_config, load_config, parse_config
-from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.network import named_variables
 from alexnet_tf.networks.registry import build_network
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
@@ -16,8 +17,10 @@ from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
-def write_opinionated_run(folder: Path, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int) -> None:
-    """A run of one checkpoint with weights scaled to keep the size of the activations."""
+def write_opinionated_run(
+    folder: AnyPath, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int, *, bound: bool = False
+) -> None:
+    """A run of one checkpoint with weights scaled to keep the size of the activations; `bound` to the data if asked."""
     overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
                  f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
     config = parse_config("", "test", overrides)
@@ -27,5 +30,8 @@ def write_opinionated_run(folder: Path, data: Path, manifest: Manifest, preset: 
         if name.endswith("/kernel"):
             fan_in = np.prod(variable.shape[:-1])
             variable.assign(variable * np.sqrt(2 / fan_in) / np.std(variable))
-    with TrainingFolder(folder, config, Classes.of(manifest), Statistics.load(data / STATISTICS_FILE)) as training:
+    known = manifest if bound else None
+    with TrainingFolder(
+        folder, config, Classes.of(manifest), Statistics.load(data / STATISTICS_FILE), known
+    ) as training:
         training.save(tf.train.Checkpoint(weights=variables), TrainingState(step=1))

@@ -129,8 +129,8 @@ class TestFrozenPart:
         model = build_network(PRESETS[preset].network, 5, two_cpus)
         images = tf.random.stateless_normal((2, 224, 224, 3), (1, 2)) * 60
         for layer in model.settings.feature_layers:
-            features = model.side_by_side(model.features(images, layer))
-            assert_close(model.head(model.towers_of(features, layer), layer), model(images), WHOLE_NETWORK)
+            features = model.concatenate_features(model.features(images, layer))
+            assert_close(model.head(model.split_features(features, layer), layer), model(images), WHOLE_NETWORK)
 
 
 class TestStoredFeatures:

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf.networks.network import NetworkVariable
-from alexnet_tf.settings.presets import PRESETS, Recipe
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Recipe
 from alexnet_tf.training.optimizers import OPTIMIZERS, learning_rates
 
 PAPER, PROGRAM = PRESETS["paper"].train, PRESETS["2012-code"].train

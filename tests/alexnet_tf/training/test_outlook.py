@@ -80,18 +80,19 @@ class TestChance:
         assert [epoch for epoch in range(4, 32, 4) if is_judged(epoch - 4, epoch)] == [4, 12, 20]
 
     def test_who_has_learned_is_left_alone(self) -> None:
-        assert chance_advice(3, 0.85, 0.85, self.BALANCED) is None
-        assert chance_advice(3, 0.9, 0.7, self.BALANCED) is None  # it was better before
-        assert chance_advice(3, 0.89, 0.89, self.BALANCED) is not None  # no more than luck
+        assert chance_advice(3, 0.85, 0.85, self.BALANCED, "lenet5") is None
+        assert chance_advice(3, 0.9, 0.7, self.BALANCED, "lenet5") is None  # it was better before
+        assert chance_advice(3, 0.89, 0.89, self.BALANCED, "lenet5") is not None  # no more than luck
 
     def test_always_naming_the_most_frequent_class_is_guessing(self) -> None:
-        told = chance_advice(3, 0.1, 0.1, split(900, 100))
+        told = chance_advice(3, 0.1, 0.1, split(900, 100), "lenet5")
         assert told is not None and "the most frequent of 2 classes gives 10.0%" in told
-        assert chance_advice(3, 0.06, 0.06, split(900, 100)) is None
+        assert "2012-code" not in told and "model.preset=2012-code" in chance_advice(3, 0.1, 0.1, split(9, 1), "paper")
+        assert chance_advice(3, 0.06, 0.06, split(900, 100), "lenet5") is None
 
     def test_one_class_cannot_be_guessed_wrong(self) -> None:
-        assert chance_advice(3, 0.0, 0.0, split(50)) is None
-        assert chance_advice(3, 0.0, 0.0, split(50, 0)) is None
+        assert chance_advice(3, 0.0, 0.0, split(50), "lenet5") is None
+        assert chance_advice(3, 0.0, 0.0, split(50, 0), "lenet5") is None
 
     @pytest.mark.usefixtures("small_net")
     def test_a_run_says_so(self, runs: Path, run_training: Train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from alexnet_tf import devices
 from alexnet_tf.networks.winograd import TILE_ROWS
-from alexnet_tf.settings.presets import PRESETS, Preset
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Preset
 from alexnet_tf.towers import Towers
+from alexnet_tf.training import placement_report
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
 from tests.narrow_nets import shrink_net
@@ -134,7 +136,7 @@ def test_a_step_that_strays_is_told_and_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shrink_net(monkeypatch)
-    monkeypatch.setattr(devices, "TrainingStep", StrayingStep)
+    monkeypatch.setattr(placement_report, "TrainingStep", StrayingStep)
     config = tmp_path / "two.yaml"
     config.write_text("devices: {towers: two-cpus}\ndata: {dir: /no/data}\n")
     assert devices.main(["--config", str(config), "--json", str(tmp_path / "report.json")]) == 1

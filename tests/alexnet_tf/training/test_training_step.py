@@ -12,7 +12,8 @@ import torch
 from alexnet_tf.networks import alexnet as model_module
 from alexnet_tf.networks.alexnet import TwoTowerAlexNet
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.settings.presets import PRESETS, Recipe
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import Recipe
 from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.step import TrainingStep

@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tests.alexnet_tf.training.run_files import metrics
 from tests.conftest import convert_folder, write_pictures
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT = 30
@@ -94,14 +93,6 @@ def wait_for_step(cluster: Cluster, run: str, step: int, process: subprocess.Pop
         return file.exists() and any(line["step"] >= step for line in metrics(cluster.folder / run, "train"))
 
     wait_until(reached, process)
-
-
-def wait_until(happened: Callable[[], object], process: subprocess.Popen) -> None:
-    until = time.monotonic() + 120
-    while not happened():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from alexnet_tf import start_workers
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.workers import local_workers
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = "import json, os, signal, sys, time; task = json.loads(os.environ['TF_CONFIG']); own = task['task']['index']; "
@@ -96,13 +96,6 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from alexnet_tf import quiet_start
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.program.errors import UserError, run_command
-from alexnet_tf.program.pulse import PULSE
+from alexnet_tf.program.activity import ACTIVITY
 from alexnet_tf.program.stop_signals import STOP
 from alexnet_tf.workers.watch import keep_watch
 
@@ -37,18 +37,18 @@ def obey(word, *rest):
         with quiet_start():
             time.sleep(60)
     if word == "wait":  # for the others, who do not come
-        with PULSE.together():
+        with ACTIVITY.together():
             time.sleep(60)
     if word == "compile":
-        with PULSE.together(compiled=False):
+        with ACTIVITY.together(compiled=False):
             busy(float(rest[0]))
     if word == "steps":
         for step in range(int(rest[0])):
             time.sleep(0.2)
-            PULSE.reach(f"step {step}")
+            ACTIVITY.reach(f"step {step}")
     if word == "save":
         file, seconds = rest
-        with PULSE.saving():
+        with ACTIVITY.saving():
             time.sleep(float(seconds))
             Path(file).write_text("whole")
 

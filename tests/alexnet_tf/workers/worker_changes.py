@@ -15,9 +15,8 @@ from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.placement_report import measure_placement
 from alexnet_tf.training.step import TrainingStep
-from alexnet_tf.workers.together import OfTower
+from alexnet_tf.workers.together import TowerTensor
 from tests.alexnet_tf.conftest import switch_dropout_off
-from tests.alexnet_tf.networks.trial_network import register_class
 
 
 def change(out: Path, changes: list[str]) -> None:
@@ -81,7 +80,6 @@ def be_slow_after_rename(patch: pytest.MonkeyPatch) -> None:
 
 
 CHANGES = {
-    "trial-network": register_class,
     "stand-still-on-1": stand_still_on_1,
     "slow-after-rename": be_slow_after_rename,
     "no-dropout": switch_dropout_off,
@@ -93,7 +91,7 @@ CHANGES = {
 def averaged_gradients(trainer: Trainer) -> dict[str, np.ndarray]:
     shapes = {name: tuple(variable.shape) for name, variable in trainer.step.variables.items()}
     gradients = made_gradients(trainer.workers.index, shapes)
-    values = [OfTower(name, trainer.step.known[name].tower, gradient) for name, gradient in gradients.items()]
+    values = [TowerTensor(name, trainer.step.known[name].tower, gradient) for name, gradient in gradients.items()]
     means, _ = tf.function(lambda: trainer.workers.average(values, {"loss": tf.constant(0.0)}))()
     return {name: mean.numpy() for name, mean in means.items()}
 

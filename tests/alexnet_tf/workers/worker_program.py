@@ -10,16 +10,17 @@
 CHANGES are names in `worker_changes.CHANGES`, with commas between them.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import train
+from alexnet_tf import train
 from alexnet_tf.program.errors import run_command
 from alexnet_tf.settings.cluster import Cluster
 from alexnet_tf.settings.config import Config
-from alexnet_tf.settings.explained import Setting
 from tests.alexnet_tf.networks.trial_network import register
 from tests.narrow_nets import make_narrow
 
@@ -28,18 +29,20 @@ def main(argv: list[str]) -> int:
     out, changes, *arguments = argv
     make_narrow()
     register(pytest.MonkeyPatch())
-    begin = train.train
+    watch = train.keep_watch
 
-    def train_changed(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) -> None:
-        from tests.alexnet_tf.workers.worker_changes import (
-            change,  # loads TensorFlow: after all workers have come, as train.py
-        )
+    @contextlib.contextmanager
+    def keep_watch_and_change(cluster: Cluster, config: Config) -> Iterator[None]:
+        with watch(cluster, config):
+            from tests.alexnet_tf.workers.worker_changes import (
+                change,  # loads TensorFlow: after all workers have come, as the command
+            )
 
-        change(Path(out), changes.split(","))
-        begin(config, cluster, run, settings)
+            change(Path(out), changes.split(","))
+            yield
 
     assert "tensorflow" not in sys.modules
-    train.train = train_changed
+    train.keep_watch = keep_watch_and_change
     return train.main(arguments)
 
 

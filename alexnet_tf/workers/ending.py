@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 from alexnet_tf import speak
+from alexnet_tf.program.activity import ACTIVITY, Report
 from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError, WorkerLost
-from alexnet_tf.program.pulse import PULSE, Report
 from alexnet_tf.settings.cluster import Cluster
 
 AGAIN = "start all workers again to resume from the last checkpoint"
 LONGEST_COMPILATION = 10
-"""Times distribute.stall_timeout: after so long without anything done even a busy process counts as standing still."""
+"""Multiple of distribute.stall_timeout after which even a busy process that gets nothing done counts as stalled."""
 
 
 class Ended(Exception):
-    """It is over: the line that says why, the exit status, and the worker that was lost."""
+    """The work of all workers has ended: the line that says why, the exit status, and the worker that was lost."""
 
     def __init__(self, line: str, status: int, lost: int | None = None) -> None:
         super().__init__(line)
@@ -27,13 +27,13 @@ class Ended(Exception):
 
 
 def lost(index: int | None, line: str) -> Ended:
-    """The end over a lost worker, which will not answer any more; None: all answer."""
+    """The end because of a lost worker, which does not answer any more; None: all answer."""
     return Ended(f"{line}; {AGAIN}", STOPPED_AFTER_SAVING, index)
 
 
 @contextlib.contextmanager
 def as_exception() -> Iterator[None]:
-    """In the main thread the end is an exception like any other."""
+    """Turns `Ended` into an exception that `run_command` knows, for use in the main thread."""
     try:
         yield
     except Ended as end:
@@ -42,8 +42,8 @@ def as_exception() -> Iterator[None]:
         raise WorkerLost(end.line) from end
 
 
-def judge_pulses(cluster: Cluster, reports: Mapping[int, Report], limit: float) -> None:
-    """Sees that the main threads get on.
+def check_activity(cluster: Cluster, reports: Mapping[int, Report], limit: float) -> None:
+    """Checks that the main threads of all workers make progress.
 
     Args:
       cluster: all workers.
@@ -51,7 +51,7 @@ def judge_pulses(cluster: Cluster, reports: Mapping[int, Report], limit: float) 
       limit: seconds, distribute.stall_timeout.
 
     Raises:
-      Ended: one stands still, and is named; or all wait for each other.
+      Ended: one has stalled, and is named; or all wait for each other.
     """
     still = {
         index: report.unmarked if report.unmarked > LONGEST_COMPILATION * limit else report.still
@@ -71,12 +71,12 @@ def judge_pulses(cluster: Cluster, reports: Mapping[int, Report], limit: float) 
 
 
 def end_process(end: Ended, longest_save: float) -> NoReturn:
-    """Ends this process, whatever its main thread does: that may be waiting where no exception reaches it.
+    """Ends this process, whatever its main thread does: it may be waiting where no exception reaches it.
 
-    A checkpoint that is being written is finished first, unless it stands still for `longest_save` seconds.
+    A checkpoint that is being written is finished first, unless it stalls for `longest_save` seconds.
     """
-    while not PULSE.save.acquire(timeout=0.5):
-        if PULSE.look().still > longest_save:
+    while not ACTIVITY.save.acquire(timeout=0.5):
+        if ACTIVITY.look().still > longest_save:
             break
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

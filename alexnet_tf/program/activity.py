@@ -1,7 +1,7 @@
-"""What the main thread of this process last got done, so that the watch can tell a thread that stands still from work.
+"""What the main thread of this process did last, so that the watch can tell a stalled thread from a working one.
 
-The watch beats in a thread of its own and would go on for ever beside a main thread that waits for a dead disk. No
-TensorFlow here.
+The watch sends heartbeats from a thread of its own, and would go on forever beside a main thread that waits for a dead
+disk. No TensorFlow here.
 """
 
 import contextlib
@@ -13,38 +13,38 @@ from typing import Any, NamedTuple
 
 OWN_TRAFFIC = Path("/proc/self/io")
 BUSY_SHARE = 0.05
-"""Of one core: what loading, compiling and reading take more of, and a mere waiting less."""
+"""Share of one core: loading, compiling and reading use more, waiting uses less."""
 BUSY_BYTES = 1 << 16
-"""The same, read or written from one look to the next."""
+"""The same in bytes that are read or written from one look to the next."""
 
 
 class Report(NamedTuple):
-    """A main thread as seen at one moment."""
+    """The state of a main thread at one moment."""
 
     still: float
-    """Seconds since it last got something done, or was seen busy."""
+    """Seconds since it last finished something or was seen busy."""
     unmarked: float
-    """Seconds since it last got something done."""
+    """Seconds since it last finished something."""
     waiting: bool
     """Whether it is in an operation that all workers do together."""
     last: str
-    """What it got done last."""
+    """What it finished last."""
 
     @staticmethod
     def of(sent: Any) -> "Report":
-        """That of another worker, as JSON has brought it.
+        """The report of another worker, from its JSON.
 
         Raises:
-          ValueError: it is something else.
+          ValueError: it is no report.
         """
         match sent:
             case [int() | float() as still, int() | float() as unmarked, bool(waiting), str(last)]:
                 return Report(still, unmarked, waiting, last)
-        raise ValueError(f"a worker's beat holds {str(sent)[:80]}")
+        raise ValueError(f"a worker's heartbeat holds {str(sent)[:80]}")
 
 
-class Pulse:
-    """One process's. Its main thread marks what is done; its watch looks, once a beat."""
+class Activity:
+    """The activity of one process. Its main thread marks what is done; its watch looks, once a heartbeat."""
 
     def __init__(self) -> None:
         self.place = self.last = "the start"
@@ -55,22 +55,22 @@ class Pulse:
         """Held while a checkpoint is being written: nothing may end the process meanwhile."""
 
     def reach(self, place: str) -> None:
-        """A step is done, or what comes before the first."""
+        """Marks that a step is done, or what comes before the first one."""
         self.place = self.last = place
         self.marked = time.monotonic()
 
     def mark(self, what: str) -> None:
-        """Something between two steps is done: a batch of validation, a part of a save."""
+        """Marks that something between two steps is done: a batch of validation, a part of a save."""
         self.last = f"{what} after {self.place}"
         self.marked = time.monotonic()
 
     @contextlib.contextmanager
     def together(self, compiled: bool = True) -> Iterator[None]:
-        """Around an operation that all workers do together.
+        """A context for an operation that all workers do together.
 
         Args:
-          compiled: it waits for the others and does little else, however busy it looks, as NCCL does; False: it may be
-            compiling, which takes any time.
+          compiled: whether the operation only waits for the others, however busy it looks, as NCCL does; False: it may
+            still be compiling, which takes any time.
         """
         self.waiting, self.steady = True, compiled
         try:
@@ -80,21 +80,21 @@ class Pulse:
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Around the writing of a checkpoint."""
+        """A context for the writing of a checkpoint."""
         with self.save:
             self.mark("the begin of a checkpoint")
             yield
             self.mark("a checkpoint")
 
     def update(self, n: int = 1) -> None:
-        """As a progress bar is told of `n` more images."""
+        """Counts `n` more images, as a progress bar does."""
         self.mark("a batch of validation")
 
     def close(self) -> None:
-        """As a progress bar is closed."""
+        """Does nothing; a progress bar has this method."""
 
     def look(self) -> Report:
-        """Looks at what the process has used since the last look."""
+        """The report on this process, from what it has used since the last look."""
         now, processor, moved = time.monotonic(), time.process_time(), _moved()
         share = (processor - self.processor) / max(now - self.looked, 1e-3)
         if not self.steady and (share > BUSY_SHARE or moved - self.moved > BUSY_BYTES):
@@ -110,5 +110,5 @@ def _moved() -> int:
     return 0
 
 
-PULSE = Pulse()
-"""This process's own."""
+ACTIVITY = Activity()
+"""The activity of this process."""

@@ -1,0 +1,154 @@
+"""Error rates over every picture of a split: of one net, or of several whose probabilities are averaged (section 6)."""
+
+import abc
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_tf.evaluation.error_rates import ErrorRates, error_rates, shifted_labels
+from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
+from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.pictures.preparation import number_of_views
+from alexnet_tf.program.progress_lines import progress_bar
+from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
+from alexnet_tf.runs.classes import Classes, check_same_classes
+from alexnet_tf.runs.run import Run, Which
+from alexnet_tf.settings.network_checks import check_pictures
+from alexnet_tf.settings.sections import DevicesConfig
+from alexnet_tf.towers import Towers, set_up_towers
+from tfrecords.exif import Exif
+from tfrecords.manifest import Manifest, check_shards
+
+Report = Callable[[str], None]
+"""Takes a line for the user."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What nets are evaluated on: a split of a data folder."""
+
+    data: Path
+    manifest: Manifest
+    split: str
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+        return self.manifest.splits[self.split].records
+
+
+class Net(abc.ABC):
+    """A net that can be evaluated, wherever its weights come from."""
+
+    name: str
+    """As in "run runs/a"."""
+    classes: Classes
+
+    def check(self, pictures: Pictures) -> None:
+        """Sees that the net knows the pictures' classes, before TensorFlow has any work.
+
+        Raises:
+          UserError: it does not, or pictures are of another kind than the net's.
+        """
+        check_same_classes(self.name, self.classes, pictures.data, pictures.manifest)
+
+    def tell_other_exif(self, exif: Exif, pictures: Pictures) -> None:
+        """Warns where the net learned from pictures that were turned otherwise than these; `exif` is the net's."""
+        own = pictures.manifest.exif
+        if exif != own:
+            print(
+                f"warning: {self.name} learned from data converted with --exif {exif}, {pictures.data} was converted "
+                f"with --exif {own}: pictures taken with the camera turned lie otherwise there",
+                file=sys.stderr,
+            )
+
+    def load(self, towers: Towers, report: Report) -> None:  # noqa: B027  not every net has something to do here
+        """Called for every net before the first is evaluated, to tell early what can be told early."""
+
+    @abc.abstractmethod
+    def number_of_views(self, views: int, size: int) -> int:
+        """How many views `views` really are for this net, of stored pictures of that size."""
+
+    @abc.abstractmethod
+    def probabilities(self, pictures: Pictures, views: int) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities float64 (images, classes), and labels (images,) in the same order."""
+
+
+class EvaluatedRun(Net):
+    """The weights of a run's best or latest checkpoint."""
+
+    def __init__(self, run: Run, which: Which) -> None:
+        self.run, self.which = run, which
+        self.name, self.classes = f"run {run.path}", run.classes
+
+    def check(self, pictures: Pictures) -> None:
+        """See `Net`; also that size and colors fit."""
+        super().check(pictures)
+        config = self.run.config
+        check_pictures(pictures.data, pictures.manifest, config.preset.network, config.model.preset)
+
+    def load(self, towers: Towers, report: Report) -> None:
+        """Keeps the devices; the weights come when their turn does, so that memory holds those of one run only."""
+        self.towers, self.report = towers, report
+
+    def number_of_views(self, views: int, size: int) -> int:
+        """See `Net`."""
+        return number_of_views(views, self.run.config.preset.augment, size)
+
+    def probabilities(self, pictures: Pictures, views: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Net`."""
+        config = self.run.config
+        model, checkpoint = trained_network(self.run, self.towers, self.which)
+        self.report(f"weights of {self.name}: {CheckpointFacts.of(self.run, checkpoint)}")
+        self.tell_other_exif(self.run.exif(checkpoint), pictures)
+        batches = evaluation_batches(
+            pictures.data, pictures.manifest, split=pictures.split, batch_size=pictures_at_once(config, views)
+        )
+        forward = prediction_function(model, config.preset.augment, self.run.statistics, views)
+        return class_probabilities(forward, batches, progress_bar(pictures.count, desc=self.run.path.name))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out."""
+
+    rates: ErrorRates
+    views: set[int]
+    """How many each net really had."""
+    warning: str | None
+    """Where the labels seem to be shifted."""
+
+
+def evaluate(nets: Sequence[Net], pictures: Pictures, views: int, devices: DevicesConfig, report: Report) -> Evaluation:
+    """Evaluates the average of the nets' probabilities over all pictures.
+
+    Args:
+      nets: one or more, of the same classes.
+      pictures: each is counted once.
+      views: 1, the center crop, or 10.
+      devices: where runs compute.
+      report: gets a line for each net, which tells whose weights it has.
+
+    Raises:
+      UserError: nets and pictures do not fit, or files are damaged or missing.
+    """
+    for net in nets:
+        net.check(pictures)
+    check_shards(pictures.data, pictures.manifest, pictures.split)
+    towers = set_up_towers(devices)
+    for net in nets:
+        net.load(towers, report)
+    total: np.ndarray | float = 0.0
+    for net in nets:
+        probabilities, labels = net.probabilities(pictures, views)
+        total = total + probabilities
+    averaged = np.asarray(total) / len(nets)
+    return Evaluation(
+        error_rates(averaged, labels),
+        {net.number_of_views(views, pictures.manifest.size) for net in nets},
+        shifted_labels(averaged, labels),
+    )

@@ -1,0 +1,123 @@
+"""What a report knows of a run's network and of the pictures that it is shown."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from alexnet_tf.evaluation.activations import feature_function
+from alexnet_tf.evaluation.neighbors import Nearest
+from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
+from alexnet_tf.networks.network import Network
+from alexnet_tf.pictures.input_pipeline import StoredPicture, evaluation_batches, named_batches, pictures_at
+from alexnet_tf.pictures.record_files import RecordBatches
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.progress_lines import progress_bar
+from alexnet_tf.runs.classes import check_same_classes
+from alexnet_tf.runs.run import Run
+from alexnet_tf.settings.network_checks import check_pictures
+from tfrecords.manifest import Manifest, check_shards, load_manifest
+
+
+@dataclass(frozen=True)
+class Data:
+    """Converted pictures whose labels mean what they mean to the run."""
+
+    folder: Path
+    manifest: Manifest
+    split: str
+    """The one that is evaluated."""
+
+    @staticmethod
+    def open(run: Run, folder: Path, split: str) -> "Data":
+        """Looks at them.
+
+        Raises:
+          UserError: they are missing or damaged, or of another network or other classes.
+        """
+        manifest = load_manifest(folder)
+        check_same_classes(f"run {run.path}", run.classes, folder, manifest)
+        check_pictures(folder, manifest, run.config.preset.network, run.config.model.preset)
+        check_shards(folder, manifest, split)
+        return Data(folder, manifest, split)
+
+    def pictures(self, places: np.ndarray, split: str | None = None) -> list[StoredPicture]:
+        """Those at such places of a split, in stored order."""
+        chosen = [int(place) for place in places]
+        return pictures_at(self.folder, self.manifest, split=split or self.split, places=chosen)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the network makes of a split."""
+
+    probabilities: np.ndarray
+    """float64 (images, classes)."""
+    labels: np.ndarray
+    """int64 (images,)."""
+    file_names: list[bytes]
+
+
+def answers_of(run: Run, model: Network, data: Data, views: int) -> Answers:
+    """Evaluates every image of the split.
+
+    Raises:
+      UserError: as reading it, or the network's output is not finite.
+    """
+    size = pictures_at_once(run.config, views)
+    batches = named_batches(data.folder, data.manifest, split=data.split, batch_size=size)
+    names: list[bytes] = []
+    bar = progress_bar(data.manifest.splits[data.split].records, desc=data.split)
+    forward = prediction_function(model, run.config.preset.augment, run.statistics, views)
+    probabilities, labels = class_probabilities(forward, _names_aside(batches, names), bar)
+    return Answers(probabilities, labels, names)
+
+
+def _names_aside(batches: RecordBatches, names: list[bytes]) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    for pictures, of_batch, labels in batches:
+        names += of_batch.numpy().tolist()
+        yield pictures, labels
+
+
+def one_of_each_class(labels: np.ndarray, most: int) -> np.ndarray:
+    """The places of pictures of as many classes as can be: (up to most,), chosen by nothing but their order.
+
+    Of more classes than `most` evenly spread ones, the first picture of each; of fewer, then the second of each.
+    """
+    order = np.argsort(labels, kind="stable")
+    first_of_class = np.searchsorted(labels[order], labels[order])
+    occurrence = np.empty(len(labels), np.int64)
+    occurrence[order] = np.arange(len(labels)) - first_of_class
+    ranked = np.lexsort((labels, occurrence))
+    classes = len(np.unique(labels))
+    if classes > most:
+        return ranked[np.linspace(0, classes - 1, most).round().astype(np.int64)]
+    return ranked[:most]
+
+
+def nearest_training_pictures(
+    run: Run, model: Network, data: Data, queries: list[StoredPicture], most: int, searched: int
+) -> Nearest:
+    """Of each query the nearest of the first `searched` training pictures, by the last feature layer's outputs.
+
+    A conversion stores pictures in random order, so the first ones are as good as any.
+
+    Raises:
+      UserError: the training pictures are missing or damaged.
+    """
+    if not data.manifest.splits.get("train") or not data.manifest.splits["train"].records:
+        raise UserError(f"{data.folder} has no training pictures")
+    check_shards(data.folder, data.manifest, "train")
+    features: Callable[[tf.Tensor], tf.Tensor] = feature_function(model, run.config.preset.augment, run.statistics)
+    found = Nearest(features(tf.constant(np.stack([query.pixels for query in queries]))).numpy(), most)
+    size = run.config.data.eval_batch_size
+    total = min(searched, data.manifest.splits["train"].records)
+    bar = progress_bar(total, desc="neighbors")
+    batches = evaluation_batches(data.folder, data.manifest, split="train", batch_size=size)
+    for pictures, _ in batches.take(-(-total // size)):
+        found.add(features(pictures[: total - found.added]).numpy())
+        bar.update(len(pictures))
+    bar.close()
+    return found
