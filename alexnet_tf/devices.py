@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alexnet_tf.program.arguments import command_parser
 from alexnet_tf.program.errors import DONE, FAULT, run_command
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.settings.named_configs import add_config_options
 
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the placement report; status 1 if anything strayed from its tower's device."""
     arguments = _parser().parse_args(argv)
     config = load_config(arguments.config, arguments.overrides)
+    if arguments.json:
+        check_place(arguments.json)
 
     from alexnet_tf.training.placement_report import placement_of, report_dict, report_lines
 

@@ -16,7 +16,7 @@ from alexnet_tf.program.arguments import command_parser
 from alexnet_tf.program.errors import DONE, FAULT, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.settings.sections import DevicesConfig
 from tfrecords.manifest import load_manifest
 
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
         for path in paths:
             refuse_pattern(option, path)
+    if arguments.json:
+        check_place(arguments.json)
     if not arguments.run and not (arguments.model and arguments.data):
         parser.error("give a --run, or a --model and its --data")
 

@@ -13,6 +13,7 @@ from alexnet_tf.program.arguments import command_parser
 from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
+from alexnet_tf.program.whole_files import check_place
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     outlive_readers()
     arguments = _parser().parse_args(argv)
     refuse_pattern("--run", arguments.run)
+    for path in (arguments.caffemodel, arguments.prototxt, arguments.mean):
+        if path:
+            check_place(path)
 
     from alexnet_tf.runs.run import open_run
     from alexnet_tf.serving.caffe_files import write_caffe_files

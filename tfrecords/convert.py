@@ -91,8 +91,10 @@ def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, t
         todo = [task for task in tasks if task.file not in merged.files]
         _write_shards(todo, len(tasks), workers, settings, merged)
         manifest = _manifest(source, settings, merged)
-        merged.sums.statistics().save(out / STATISTICS_FILE)
-        # Late, as it loads TensorFlow: a fault in the options should be reported at once.
+        statistics = merged.sums.statistics()
+        statistics.save(out / STATISTICS_FILE)
+        manifest = manifest.model_copy(update={"statistics": statistics.digest()})
+        # Late, as it loads TensorFlow: a fault in the options should be told at once.
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)

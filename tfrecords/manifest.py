@@ -7,7 +7,7 @@ missing folder is reported at once.
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,7 +46,7 @@ class Split(_Part):
     """The shards of `train` or `val`, in order, and how many pictures each class has."""
 
     records: int = Field(ge=0)
-    class_counts: list[int]
+    class_counts: list[Annotated[int, Field(ge=0)]]
     shards: list[Shard]
 
     @model_validator(mode="after")
@@ -85,6 +85,8 @@ class Manifest(_Part):
     class_names: list[str]
     """Names for people, in the order of class_keys."""
     splits: dict[str, Split]
+    statistics: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the numbers in statistics.npz, see Statistics.digest; None in data of an earlier version."""
     unreadable: list[Unreadable] = []
 
     @property
@@ -102,6 +104,8 @@ class Manifest(_Part):
         lengths = {len(self.class_names)} | {len(s.class_counts) for s in self.splits.values()}
         if lengths != {self.num_classes}:
             raise ValueError("class_keys, class_names and class_counts differ in length")
+        if len(set(self.class_keys)) != self.num_classes:
+            raise ValueError("a key of class_keys is listed twice")
         return self
 
 

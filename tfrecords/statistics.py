@@ -24,6 +24,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole, write_whole
+from tfrecords.manifest import Manifest
 
 STATISTICS_FILE = "statistics.npz"
 
@@ -85,6 +86,25 @@ class Statistics:
         found._check(path, remedy)
         return found
 
+    @classmethod
+    def of_data(cls, data_dir: Path, manifest: Manifest) -> "Statistics":
+        """Those of a data folder.
+
+        Args:
+            data_dir: the folder.
+            manifest: what `load_manifest` returned.
+
+        Raises:
+            UserError: the file is missing or broken, or is not the one that the conversion wrote.
+        """
+        path = Path(data_dir) / STATISTICS_FILE
+        found = cls.load(path)
+        if manifest.statistics not in (None, found.digest()):
+            raise UserError(
+                f"{path} is not the one that was written with the manifest beside it: restore the file or convert again"
+            )
+        return found
+
     def digest(self) -> str:
         """The SHA-256 of all numbers, by which the same statistics are recognized."""
         digest = hashlib.sha256()
@@ -98,6 +118,8 @@ class Statistics:
         expected = {"mean_image": square, "covariance": pairs, "eigenvalues": (channels,), "eigenvectors": pairs}
         if self.pixels.shape != () or any(getattr(self, name).shape != shape for name, shape in expected.items()):
             raise UserError(f"{path} is broken (arrays of other shapes): {remedy}")
+        if any(getattr(self, field.name).dtype != np.float64 for field in fields(self) if field.name != "pixels"):
+            raise UserError(f"{path} is broken (arrays of other types): {remedy}")
         if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
             raise UserError(f"{path} is broken (not finite): {remedy}")
 

@@ -135,7 +135,7 @@ def _unlisted_shards(data_dir: Path, manifest: Manifest) -> Iterator[str]:
 def _statistics_faults(data_dir: Path, manifest: Manifest) -> Iterator[str]:
     path = data_dir / STATISTICS_FILE
     try:
-        statistics = Statistics.load(path)
+        statistics = Statistics.of_data(data_dir, manifest)
     except UserError as fault:
         yield str(fault)
         return

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.interrupts import SIGNALS
 from tfrecords.plan import Advance, Report, ShardResult, ShardTask
 
 POLL_SECONDS = 0.2
@@ -61,7 +62,7 @@ def _run_in_processes(
     collect: Callable[[ShardResult], None],
 ) -> None:
     finished: queue.SimpleQueue[Future[ShardResult]] = queue.SimpleQueue()
-    with _telling_of_processes():
+    with _telling_of_processes(), _signals_held_back():  # from the process that keeps count of locks, too
         context = multiprocessing.get_context("spawn")
         reports: Any = context.Queue()
         stop = context.Event()
@@ -103,12 +104,12 @@ def _telling_of_processes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Processes started meanwhile never get SIGINT and SIGTERM; this one gets them later.
+    """Processes started meanwhile never get the signals that end a command; this one gets them later.
 
     Ctrl-C goes to every process of the terminal. Only the parent may act on it: it stops the
     workers, which then clean up.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import math
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from alexnet_tf.local_server.rpc import rpc_server
 from alexnet_tf.local_server.served_model import ServedModel
 from alexnet_tf.local_server.service import Service
 from alexnet_tf.program.errors import DONE, FAULT, UserError
+from alexnet_tf.program.interrupts import heard
 
 AFTER_GRACE = 5.0
 """Seconds for what is in the middle of something when the grace is over; then the process ends as it is."""
@@ -79,7 +79,7 @@ async def _until_stopped(
 ) -> int:
     loop = asyncio.get_running_loop()
     service = service_of(model, options, report)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in heard():
         loop.add_signal_handler(number, service.stopping.set)
     await serve(service, listener, options, last, report)
     return FAULT if service.batcher.fault else DONE

@@ -1,15 +1,14 @@
 """How a command ends: exit statuses, and faults told in one line instead of a traceback."""
 
-import errno
 import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
+from alexnet_tf.program.interrupts import hear_no_more, interrupt_once
 from alexnet_tf.program.standard_streams import end_stdout, take_any_letter
 
 DONE = 0
@@ -32,26 +31,22 @@ class WorkerLost(Exception):
     """Another worker was lost; once all are started again, the work continues from what was saved."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """By SIGINT or SIGTERM.
-
-    Python ends a process as if it were killed where a KeyboardInterrupt itself has once passed code that an extension
-    module runs, as some do while they are imported, even if it was caught afterwards.
-    """
-
-
 def run_command(main: Callable[[list[str]], int]) -> None:
     """Runs a command's `main` on the command line's arguments and exits with its status.
 
-    SIGTERM ends it as Ctrl-C does, unless `main` answers it in its own way: what is half-written is removed.
+    SIGTERM, and SIGHUP of a closed terminal, end it as Ctrl-C does, unless `main` answers them in its own way: what is
+    half-written is removed. Once `main` has ended, no signal changes the status any more.
     `--debug` anywhere on the line, or ALEXNET_DEBUG=1, lets a fault's traceback through.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = _debug_wanted()
     take_any_letter()
-    earlier = _answer_signals()
+    interrupt_once()
     try:
-        status = main(arguments)
+        try:
+            status = main(arguments)
+        finally:
+            hear_no_more()
     except (StoppedBySignal, WorkerLost) as stopped:
         print(stopped, file=sys.stderr)
         status = STOPPED_AFTER_SAVING
@@ -66,28 +61,15 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     except Exception as fault:
         if debug:
             raise
-        print(f"error: {_unforeseen(fault)} (run again with --debug for the traceback)", file=sys.stderr)
+        known = isinstance(fault, OSError) and fault.filename is not None and _what_helps(fault)
+        more = "" if known else " (run again with --debug for the traceback)"
+        print(f"error: {_unforeseen(fault)}{more}", file=sys.stderr)
         status = FAULT
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler or signal.SIG_DFL)
     reason = end_stdout()
     if reason and status == DONE:
         print(f"error: stdout cannot be written: {reason}", file=sys.stderr)
         status = FAULT
     sys.exit(status)
-
-
-def _answer_signals() -> dict[signal.Signals, Any]:
-    """Has SIGTERM, and SIGINT unless a shell had it ignored, raise Interrupted; returns the handlers before."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted
-
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        numbers.append(signal.SIGINT)
-    return {number: signal.signal(number, interrupt) for number in numbers}
 
 
 def tell_in_one_line() -> None:
@@ -124,6 +106,12 @@ def _debug_wanted() -> bool:
     return "--debug" in sys.argv[1:] or os.environ.get("ALEXNET_DEBUG") == "1"
 
 
+def _what_helps(fault: OSError) -> str:
+    from alexnet_tf.program.file_faults import what_helps  # late: it needs this module
+
+    return what_helps(fault)
+
+
 def _unforeseen(fault: Exception) -> str:
     """What a fault is told as that nothing on the way up has put into words."""
     first_line = (str(fault).strip().splitlines() or ["no message"])[0]
@@ -133,8 +121,7 @@ def _unforeseen(fault: Exception) -> str:
         return f"stdout cannot be written: {fault.strerror}"
     if isinstance(fault, OSError) and fault.strerror:
         where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, str | bytes) else ""
-        more = "; raise the limit on open files (ulimit -n)" if fault.errno == errno.EMFILE else ""
-        return f"{where}{fault.strerror}{more}"
+        return f"{where}{fault.strerror}{_what_helps(fault)}"
     if isinstance(fault, ModuleNotFoundError) and fault.name:
         package = fault.name.partition(".")[0]
         extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)

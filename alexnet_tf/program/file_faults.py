@@ -8,13 +8,14 @@ from alexnet_tf.program.errors import UserError
 
 FREE_SPACE = "free some space there, then run the same command again"
 MAKE_WRITABLE = "make its folder writable for this user, or choose another folder"
+EITHER_WAY = "let this user into it, and into the folders above it"
 MAKE_READABLE = "make it, and the folders above it, readable for this user"
 EVER = {
     errno.ELOOP: "its links lead in a circle: remove them",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "the whole machine has too many open files: end other programs",
     errno.ENAMETOOLONG: "choose a shorter path",
-    errno.ENXIO: "a pipe is in its place: move that away",
+    errno.ENXIO: "a pipe that nobody reads, or a socket, is in its place: move that away",
     errno.ESTALE: "mount its file system again",
 }
 WRITING = EVER | {
@@ -25,6 +26,7 @@ WRITING = EVER | {
     errno.ENOENT: "the folder that it goes to, perhaps by a link, is missing: make that, or remove the link",
     errno.EISDIR: "a folder is in its place: move that away",
     errno.EIO: "look at the disk, or choose a folder on another one",
+    errno.EBADF: "no stream of that number is open: correct the path",
 }  # fmt: skip
 """What helps against a fault in writing, by the system's number."""
 READING = EVER | {
@@ -59,6 +61,13 @@ def cannot_be_read(path: Path | str, fault: Exception) -> UserError:
     cause = system_fault(fault)
     reason = cause.strerror or "the file system gives no reason"
     return UserError(f"{path} cannot be read: {reason}; {READING.get(cause.errno or 0, READING[errno.EIO])}")
+
+
+def what_helps(fault: OSError) -> str:
+    """What helps where nobody knows whether a file was read or written, behind a semicolon; often nothing is known."""
+    both = {number: EITHER_WAY for number in (errno.EACCES, errno.EPERM)}
+    both |= {number: WRITING[number] for number in (*EVER, errno.ENOSPC, errno.EDQUOT, errno.EROFS)}
+    return f"; {both[fault.errno]}" if fault.errno in both else ""
 
 
 def system_fault(fault: Exception) -> OSError:

@@ -4,6 +4,7 @@ Under a pattern it writes a checkpoint or a model, and never finds it again.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
@@ -45,10 +46,15 @@ def refuse_no_text(option: str, path: Path) -> None:
       UserError: names the path.
     """
     whole = os.path.abspath(path)
-    if not is_text(whole):
-        raise UserError(f"{option} {ascii(whole)[1:-1]} is no UTF-8 text; choose, or link to it from, a path that is")
+    if fault := text_fault(whole):
+        raise UserError(f"{option} {ascii(whole)[1:-1]} {fault}")
 
 
-def is_text(path: str) -> bool:
-    """Whether a path is UTF-8; Python has a stand-in for every byte that is not."""
-    return not any("\udc80" <= sign <= "\udcff" for sign in path)
+def text_fault(path: str) -> str | None:
+    """Why a path is none that TensorFlow and JSON would write to as this process does; None where it is one."""
+    names = sys.getfilesystemencoding().lower()
+    if not path.isascii() and names != "utf-8":
+        return f"has letters that this process reads as {names}, not as UTF-8; set PYTHONUTF8=1"
+    if any("\ud800" <= sign <= "\udfff" for sign in path):  # Python's stand-ins for bytes that are not, among them
+        return "is no UTF-8 text; choose, or link to it from, a path that is"
+    return None

@@ -5,13 +5,12 @@ Set from the start on: to the first process of a container Linux delivers only s
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 from alexnet_tf.program.errors import StoppedBySignal
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from alexnet_tf.program.interrupts import answered
 
 
 class StoppedAtOnce(StoppedBySignal):
@@ -62,18 +61,6 @@ class StopSignals:
         return StoppedAtOnce(
             f"stopped by {name} before the first step; the same command starts again from where the run stands"
         )
-
-
-@contextlib.contextmanager
-def answered(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """A context in which the signals call a handler. SIGHUP stays ignored where it is, as under nohup."""
-    numbers = [n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier or signal.SIG_DFL)
 
 
 STOP = StopSignals()

@@ -5,6 +5,9 @@ from pathlib import Path
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
 
+MOST = 1 << 30
+"""Bytes: a list of every picture of a large set has fewer, and a device such as /dev/zero has no end."""
+
 
 def read_text(path: Path, what: str = "") -> str:
     """A file's text; the mark that some editors put before UTF-8 text is left out.
@@ -19,7 +22,11 @@ def read_text(path: Path, what: str = "") -> str:
     """
     name = f"{what} {path}".strip()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MOST + 1)
+        if len(content) > MOST:
+            raise UserError(f"{name} has more than {MOST} bytes; is it a text file at all?")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise
     except UnicodeDecodeError as fault:

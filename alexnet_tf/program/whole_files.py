@@ -4,8 +4,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -14,13 +17,17 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
 
 UNFINISHED = ".unfinished-"
-"""Prefix of the names of unfinished files; one that nobody is writing was left by a program that was killed."""
+"""Begins the name of what is being written; where nobody writes, it was left by a program that was killed."""
+OWN_STREAM = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
+READER_SECONDS = 5.0
+"""For somebody to open the other end of a named pipe."""
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a temporary file beside and renames it, so that readers find the old file or the new one.
 
-    Something else than a file, such as /dev/stdout or a pipe, is written directly; of a symbolic link, its target.
+    What is no file, such as /dev/stdout or a pipe that somebody reads, is written as it stands; behind a symbolic link,
+    what it leads to.
 
     Args:
       path: the file.
@@ -30,10 +37,11 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
       UserError: it cannot be written; nothing of it is left, and an older file of that name is unchanged.
     """
     try:
-        final = Path(os.path.realpath(path))  # links that lead in a circle are replaced
-        if final.exists() and not final.is_file():
-            _write(final, content)
+        if _is_no_file(path):
+            with _opened_as_it_stands(path) as file:
+                _fill(file, content)
             return
+        final = Path(os.path.realpath(path))  # links that lead in a circle are replaced
         unfinished = final.with_name(f"{UNFINISHED}{final.name}")
         remove(unfinished)  # a link or a pipe of that name would be written into
         try:
@@ -41,6 +49,24 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
             put_in_place(unfinished, final)
         finally:
             remove(unfinished)  # it is only there after a fault; on a full disk what it holds is wanted
+    except OSError as fault:
+        raise cannot_be_written(path, fault) from fault
+
+
+def check_place(path: Path) -> None:
+    """Sees whether `write_whole` will find room for its file, before there is work that could be lost.
+
+    Raises:
+      UserError: it will not; nothing is left there.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not _is_no_file(path):
+            final = Path(os.path.realpath(path))
+            unfinished = final.with_name(f"{UNFINISHED}{final.name}")
+            unfinished.touch()
+            remove(unfinished)
     except OSError as fault:
         raise cannot_be_written(path, fault) from fault
 
@@ -74,10 +100,37 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def _write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     with path.open("wb") as file:
-        if callable(content):
-            content(file)
+        _fill(file, content)
+
+
+def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], object]) -> None:
+    if callable(content):
+        content(file)
+    else:
+        file.write(content)
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether a path leads to a pipe or a device, or to one of this process's own streams, whatever that is."""
+    return bool(OWN_STREAM.fullmatch(str(path))) or (path.exists() and not path.is_file())
+
+
+def _opened_as_it_stands(path: Path) -> BinaryIO:
+    """A pipe's reader may come a little later, but nobody waits for one who does not come at all."""
+    if own := OWN_STREAM.fullmatch(str(path)):
+        sys.stdout.flush()  # what was printed before comes first
+        return open(os.dup({"stdout": 1, "stderr": 2}.get(own[1]) or int(own[2])), "wb")
+    until = time.monotonic() + READER_SECONDS
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as fault:
+            if fault.errno != errno.ENXIO or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
         else:
-            file.write(content)
+            os.set_blocking(descriptor, True)
+            return open(descriptor, "wb")
 
 
 def put_in_place(unfinished: Path, final: Path) -> None:

@@ -293,7 +293,12 @@ def _is_checkpoint(path: Path) -> bool:
     """Whether it has the exact name, and a file of the program or none; a damaged one must not be ignored."""
     if step_of(path.name) is None or path.is_symlink() or not path.is_dir():
         return False
-    names = [entry.name for entry in path.iterdir()]
+    try:
+        names = [entry.name for entry in path.iterdir()]
+    except FileNotFoundError:  # a training has just removed it
+        return False
+    except OSError:  # such as one of another user: what reads it says so
+        return True
     return not names or any(CHECKPOINT_FILES.fullmatch(name) for name in names)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
@@ -19,6 +19,12 @@ class Classes(BaseModel):
 
     keys: list[str]
     names: list[str]
+
+    @model_validator(mode="after")
+    def _one_name_a_key(self) -> "Classes":
+        if len(self.names) != len(self.keys) or len(set(self.keys)) != len(self.keys):
+            raise ValueError("keys and names differ in number, or a key is listed twice")
+        return self
 
     @staticmethod
     def of(manifest: Manifest) -> "Classes":

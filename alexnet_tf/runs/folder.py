@@ -13,6 +13,7 @@
 With it a run can be evaluated, exported and resumed, the first two without the training data.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -76,7 +77,8 @@ class TrainingFolder:
         try:
             self.checkpoints = make_checkpoints(path)
             self.experiment = Experiment.of(config, classes, statistics, manifest)
-            self._prepare(config, classes, statistics)
+            self._own = config, classes, statistics
+            self._prepare(*self._own)
         except BaseException:
             self._lock.close()
             raise
@@ -171,10 +173,33 @@ class TrainingFolder:
         Raises:
           UserError: it cannot be written; those from before are still there.
         """
+        self._return_to_place(state)
         self.checkpoints.save(checkpoint, state, self.experiment)
         if self._metrics:
             self.log(kind="checkpoint", step=state.step)
         self._tidy()
+
+    def _return_to_place(self, state: TrainingState) -> None:
+        """Makes the folder anew where it was moved or removed meanwhile; another training may be in its place."""
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(self.path / LOCK_FILE), os.fstat(self._lock.fileno())):
+                return
+        moved = f"run {self.path} was moved, removed or replaced while it was trained"
+        make_folder(self.path)
+        self._lock.close()  # first: should the file be the same one after all, its lock is this process's own
+        self._lock = hold(
+            self.path / LOCK_FILE,
+            f"{moved}, and another process trains in its place; start this one again where it is now",
+        )
+        make_checkpoints(self.path)
+        self._prepare(*self._own)
+        if self.latest is not None and self.latest[1].step >= state.step:
+            raise UserError(f"{moved}: it is at step {self.latest[1].step} now; run the same command again to go on")
+        self._say_once(f"{moved}; it goes on under the same path, with what is saved from now on")
+        if self._metrics:
+            with contextlib.suppress(OSError, UserError):
+                self._metrics.close()
+            self.start_metrics(state)
 
     def add_validation(self, state: TrainingState, top1_error: float) -> None:
         """Adds the result of its validation to the checkpoint of `state.step`.
@@ -242,7 +267,8 @@ class TrainingFolder:
         if self._metrics.broken:
             self._say_once(f"{self._metrics.path}: {self._metrics.broken} broken lines were left out")
         kinds = self._metrics.kinds
-        if self.latest is not None and state.step and kinds is not None and "checkpoint" not in kinds:
+        saved = self.latest is not None and self.latest[1].step == state.step
+        if saved and state.step and kinds is not None and "checkpoint" not in kinds:
             self.log(kind="checkpoint", step=state.step)  # killed before it came
 
     def log(self, **fields: Any) -> None:

@@ -107,8 +107,8 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
 
 def _validation(run: Run, step: int) -> dict[str, float | int] | None:
     """Error rates (0 to 1, center view) that training measured at this very step; None where it measured none."""
-    path = run.path / METRICS_FILE
-    if not path.exists():
+    try:
+        lines = [line for line in read_metrics(run.path / METRICS_FILE)[1] if line["step"] == step]
+    except UserError:  # it is missing, or cannot be read: a run's log stops nothing
         return None
-    lines = [line for line in read_metrics(path)[1] if line["step"] == step]
     return {key: lines[-1][key] for key in ("top1_error", "top5_error")} if lines else None

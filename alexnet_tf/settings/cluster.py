@@ -164,7 +164,7 @@ def _of_tf_config(text: str) -> tuple[tuple[str, ...], int]:
     if kind == "worker":
         index += len(chiefs)
     if workers and not 0 <= index < len(workers):
-        raise UserError(f"TF_CONFIG: {out_of_range(task['index'], len(workers))}")
+        raise UserError(f"TF_CONFIG: {out_of_range(task.get('index', index), len(workers))}")
     return workers or ALONE.workers, index
 
 

@@ -183,7 +183,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     name, equals, value = override.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
-        raise UserError(f"override {override!r} must read section.key=value, as in data.batch_size=64")
+        raise UserError(f"override {override[:60]!r} must read section.key=value, as in data.batch_size=64")
     if not isinstance(tree.setdefault(section, {}), dict):
         tree[section] = {}  # `section:` with nothing under it
     if not _is_text(section, key):
@@ -211,15 +211,18 @@ def _with_numbers(tree: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+LIST, TABLE = "Input should be a list, as in [1, 2]", "Input should be a table, as in {a: 1}"
+IN_OUR_WORDS = {"path_type": "a path is missing", "tuple_type": LIST, "dict_type": TABLE, "model_type": TABLE}
+"""Where pydantic's own words name Python's classes."""
+
+
 def _first_fault(fault: ValidationError) -> str:
     first = fault.errors()[0]
     field = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         return f"unknown key {field}; known here: {', '.join(_known_keys(first['loc']))}"
     given = repr(first["input"])
-    wrong = (
-        "a path is missing" if first["type"] == "path_type" else first["msg"].removeprefix("Value error, ")
-    )  # pydantic's names Python's class
+    wrong = IN_OUR_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
     return f"{field}: {wrong}, got {given if len(given) <= 200 else given[:200] + ' ...'}"
 
 

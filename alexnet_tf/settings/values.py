@@ -19,7 +19,7 @@ from pydantic import (
     field_validator,
 )
 
-from alexnet_tf.program.pattern_paths import is_text
+from alexnet_tf.program.pattern_paths import text_fault
 
 
 class Strict(BaseModel):
@@ -49,8 +49,8 @@ def _expanded(path: Path) -> Path:
     """Replaces a leading `~` by the home folder."""
     if "\0" in str(path):
         raise ValueError("a path holds no NUL")
-    if not is_text(str(path)):
-        raise ValueError("the path is no UTF-8 text; choose, or link to it from, one that is")
+    if fault := text_fault(str(path)):
+        raise ValueError(f"the path {fault}")
     return Path(os.path.expanduser(path))
 
 

@@ -10,6 +10,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.run import CONFIG_FILE, Run, no_run
 from alexnet_tf.settings.config import Config
+from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
@@ -59,7 +60,10 @@ def load_statistics(config: Config, run: Path) -> Statistics:
     path = config.data.statistics or of_data
     if config.data.statistics is None and config.train.init_from is not None:
         path = own if own.exists() else config.train.init_from / STATISTICS_FILE
-    found = Statistics.load(path) if path == of_data else Statistics.load(path, "restore it")
+    if path == of_data:
+        found = Statistics.of_data(config.data.dir, load_manifest(config.data.dir))
+    else:
+        found = Statistics.load(path, "restore it")
     shapes = [" x ".join(map(str, shape)) for shape in (found.mean_image.shape, config.preset.network.stored_shape)]
     if shapes[0] != shapes[1]:
         raise UserError(

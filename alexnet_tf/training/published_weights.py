@@ -153,5 +153,5 @@ def _listed_classes(path: Path) -> Classes:
 def _statistics(data: Path | None, mean_image: np.ndarray) -> Statistics:
     """The mean that belongs to the weights; colors of the data, or none at all (0 pixels)."""
     if data:
-        return dataclasses.replace(Statistics.load(data / STATISTICS_FILE), mean_image=mean_image)
+        return dataclasses.replace(Statistics.of_data(data, load_manifest(data)), mean_image=mean_image)
     return Statistics.of_mean_image(mean_image)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import IO
 
 from alexnet_tf.program.errors import DONE, STOPPED_AFTER_SAVING, UserError
-from alexnet_tf.program.stop_signals import answered
+from alexnet_tf.program.interrupts import answered
 from alexnet_tf.workers.signs_of_work import SignsOfWork
 
 LOOPBACK = "127.0.0.1"

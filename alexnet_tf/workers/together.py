@@ -119,7 +119,7 @@ class ManyWorkers(OneWorker):
         self.devices = {"a": towers.a or HOST, "b": towers.b or HOST, "host": HOST}
         self.wire_type = tf.bfloat16 if config.gradient_dtype == "bfloat16" else None
         _wait_for_names(cluster, config.timeout)
-        _check_own_port(cluster)
+        check_own_port(cluster)
         _bypass_proxies(cluster)
         self.strategy = _connect(cluster, towers)
         self.instances: dict[str, int] = {}
@@ -255,10 +255,16 @@ def _wait_for_names(cluster: Cluster, timeout: float) -> None:
                 time.sleep(0.2)
 
 
-def _check_own_port(cluster: Cluster) -> None:
-    """Refuses a port that is taken, of which TensorFlow would print three lines of C++ before it raises anything."""
+def check_own_port(cluster: Cluster) -> None:
+    """Sees that this worker's port is free: of one that is not TensorFlow tells in three lines of C++.
+
+    Raises:
+      UserError: it is taken.
+    """
     try:
-        socket.create_server(("", port_of(cluster.workers[cluster.index]))).close()
+        own = cluster.workers[cluster.index]
+        family = socket.AF_INET6 if ":" in host_of(own) else socket.AF_INET
+        socket.create_server(("", port_of(own)), family=family).close()
     except OSError as fault:
         raise _own_port_taken(cluster, os.strerror(fault.errno or 0)) from fault
 

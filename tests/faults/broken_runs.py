@@ -39,6 +39,23 @@ def kill_at(module, name, number, when):
 """
 
 
+OTHERS_SETTINGS = {"floatx": "float64", "epsilon": 1e-3, "backend": "jax", "image_data_format": "channels_first"}
+"""Another project's keras.json."""
+OTHERS_VARIABLES = {
+    "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "all of them", "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1",
+}  # fmt: skip
+"""And what it has in its environment."""
+DROPPED = "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
+
+
+def home_with(folder: Path, content: bytes | None) -> str:
+    """Makes a home with a keras.json; None: a folder of that name, which no process can read as a file."""
+    file = folder / "home/.keras/keras.json"
+    file.parent.mkdir(parents=True)
+    file.mkdir() if content is None else file.write_bytes(content)
+    return str(folder / "home")
+
+
 def config_text(data: Path) -> str:
     """A config whose first epoch ends with step 5."""
     return (
@@ -101,14 +118,16 @@ def refusal(act: Callable[[], object]) -> str:
 
 
 def start(
-    arguments: list[str], *, kill: tuple[str, str, int, str] | None = None, before: str = "", **options: object
-) -> subprocess.Popen:
+    arguments: list[str], *, kill: tuple[str, str, int, str] | None = None, before: str = "",
+    environment: dict[str, str] | None = None, **options: object,
+) -> subprocess.Popen:  # fmt: skip
     """train.py as a process of its own, with the small network.
 
     Args:
       arguments: of train.py.
       kill: module, function, number of the call and "before" or "after" it, where the process kills itself.
       before: code that is run first.
+      environment: variables beside this process's own.
       options: of Popen.
     """
     hook = f"{KILLED_AT}\nkill_at(*{kill!r})\n" if kill else ""
@@ -116,6 +135,6 @@ def start(
     code = f"{before}\n{head}{hook}run_command({tail}"
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", *arguments], cwd=ROOT, text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **(environment or {})},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )  # fmt: skip

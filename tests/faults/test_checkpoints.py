@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +22,14 @@ from alexnet_tf.towers import Towers
 from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.training.run_files import metrics
 from tests.faults.broken_runs import (
+    DROPPED,
+    OTHERS_SETTINGS,
+    OTHERS_VARIABLES,
     assert_same_bits,
     back_to,
     before_validation,
     checkpoint,
+    home_with,
     made_before_binding,
     names,
     refusal,
@@ -206,7 +211,11 @@ class TestBest:
 
 
 class TestKilled:
-    """kill -9 in a real process that has saved step 4 and is about to save and validate step 5, the end of an epoch."""
+    """kill -9 in a real process that has saved step 4 and is about to save and validate step 5, the end of an epoch.
+
+    It runs under another project's settings of Keras and prints to a full disk: a process takes its time, and neither
+    may change a bit.
+    """
 
     @pytest.mark.parametrize(
         "kill",
@@ -235,15 +244,22 @@ class TestKilled:
             pytest.param(
                 ("alexnet_tf.runs.checkpoints", "_remove_tree", 1, "before"), id="while pruning", marks=pytest.mark.slow
             ),
+            pytest.param(
+                ("alexnet_tf.runs.metrics", "Metrics.begin", 1, "before"), id="before the log", marks=pytest.mark.slow
+            ),
         ],
     )  # fmt: skip
     def test_ends_in_the_same_bits(
-        self, run_at_4: Path, resume: Resume, finished: Path, config: Path, kill: tuple[str, str, int, str]
-    ) -> None:
+        self, run_at_4: Path, resume: Resume, finished: Path, config: Path, tmp_path: Path,
+        kill: tuple[str, str, int, str],
+    ) -> None:  # fmt: skip
         run = run_at_4
-        process = start(["--config", str(config), "--run", str(run), "train.steps=9"], kill=kill)
+        others = {"HOME": home_with(tmp_path, json.dumps(OTHERS_SETTINGS).encode()), **OTHERS_VARIABLES}
+        arguments = ["--config", str(config), "--run", str(run), "train.steps=9"]
+        with open("/dev/full", "w") as full:
+            process = start(arguments, kill=kill, environment=others, stdout=full)
         _, errors = process.communicate(timeout=600)
-        assert process.returncode == -signal.SIGKILL, errors
+        assert process.returncode == -signal.SIGKILL and errors.splitlines().count(DROPPED) == 1, errors
         resume(run)
         assert_same_bits(run, finished)
         assert [line["step"] for line in metrics(run, "validation")] == [5]
@@ -310,6 +326,26 @@ def test_a_temporary_folder_that_cannot_be_removed_ends_no_save(
     resume(run, steps=14)
     assert (checkpoint(run, 14) / "variables_temp").is_dir()
     assert not checkpoint(run, 10).exists() or "step-00000010" in (run / "best.json").read_text()  # pruned as ever
+
+
+def test_checkpoints_that_come_and_go_beneath_who_looks(run: Path) -> None:
+    """As for an evaluation beside the training that prunes: whatever it meets, it is no fault."""
+    over = threading.Event()
+
+    def prune() -> None:
+        folder = checkpoint(run, 8)
+        while not over.is_set():
+            folder.rename(folder.with_name(".unfinished-step-00000008"))
+            folder.with_name(".unfinished-step-00000008").rename(folder)
+
+    pruning = threading.Thread(target=prune)
+    pruning.start()
+    try:
+        for _ in range(500):
+            assert {path.name for path in Checkpoints(run).found()} >= {"step-00000005", "step-00000009"}
+    finally:
+        over.set()
+        pruning.join()
 
 
 def test_what_follows_a_save_reads_each_checkpoint_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

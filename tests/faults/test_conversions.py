@@ -136,8 +136,9 @@ def test_memory_that_processes_share(tmp_path: Path, spoil: str) -> None:
     assert line.startswith("error: /dev/shm, where processes share their locks, cannot be used (")
     assert line.endswith("): mend that, or convert with --workers 1") and str(root / "data") not in done.stderr
     assert not (root / "data").exists()
-    done = in_own_mounts(f"{spoil}; exec {' '.join(command(root, '--workers=1'))}")
-    assert done.returncode == 0, done.stderr
+    if " ro " in spoil:  # the slow one, for TensorFlow is loaded at the end of a conversion
+        done = in_own_mounts(f"{spoil}; exec {' '.join(command(root, '--workers=1'))}")
+        assert done.returncode == 0, done.stderr
 
 
 def test_broken_record_of_an_interrupted_conversion(tmp_path: Path) -> None:

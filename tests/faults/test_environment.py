@@ -1,9 +1,11 @@
 """What other projects leave in the environment: settings of Keras, a proxy. Each in a real process of its own."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,13 +18,10 @@ from PIL import Image
 
 from alexnet_tf.program import checkout
 from tests.alexnet_tf.training.run_files import tensors
+from tests.faults.broken_runs import DROPPED, OTHERS_SETTINGS, OTHERS_VARIABLES, assert_same_bits, home_with
 from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
-OTHERS_SETTINGS = {"floatx": "float64", "epsilon": 1e-3, "backend": "jax", "image_data_format": "channels_first"}
-OTHERS_VARIABLES = {
-    "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "all of them", "KERAS_NNX_ENABLED": "1", "TF_USE_LEGACY_KERAS": "1",
-}  # fmt: skip
 SHOW_SETTINGS = """
 import sys
 from alexnet_tf.networks import alexnet
@@ -42,17 +41,10 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture
 def home(tmp_path: Path) -> Callable[[bytes | None], str]:
-    """Makes a home with a keras.json; None: a folder of that name, which no process can read as a file."""
-
-    def make(content: bytes | None) -> str:
-        file = tmp_path / "home/.keras/keras.json"
-        file.parent.mkdir(parents=True)
-        file.mkdir() if content is None else file.write_bytes(content)
-        return str(tmp_path / "home")
-
-    return make
+    return lambda content: home_with(tmp_path, content)
 
 
+@pytest.mark.slow  # what is killed in test_checkpoints.py runs so, too
 def test_training_under_anothers_settings_with_stdout_on_a_full_disk_has_the_same_bits(
     tmp_path: Path, config: Path, finished: Path, home: Callable[[bytes], str]
 ) -> None:
@@ -66,8 +58,7 @@ def test_training_under_anothers_settings_with_stdout_on_a_full_disk_has_the_sam
             stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    line = "stdout cannot be written (No space left on device): its lines are dropped, the work continues"
-    assert ended.stderr.splitlines().count(line) == 1
+    assert ended.stderr.splitlines().count(DROPPED) == 1
     found, expected = tensors(run, steps), tensors(finished, steps)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -104,6 +95,26 @@ def test_notebook_that_imported_keras_first(home: Callable[[bytes], str]) -> Non
     first = "import keras; assert keras.backend.floatx() == 'float64'; keras.layers.Dense(1);"
     ended = python("-c", first + SHOW_SETTINGS, HOME=home(json.dumps(settings).encode()))
     assert (ended.returncode, ended.stdout) == (0, f"{OWN_SETTINGS} None\n"), ended.stderr
+
+
+def test_a_process_that_reads_names_in_another_encoding() -> None:
+    """TensorFlow takes them for UTF-8, and would write to another folder."""
+    ended = python(
+        "train.py", "--config", "configs/demo.yaml", "--run", "runs/ä",
+        PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C",
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "has letters that this process reads as ascii, not as UTF-8; set PYTHONUTF8=1\n" in ended.stderr
+    assert ended.stderr.startswith("error: --run ") and ended.stderr.count("\n") == 1
+
+
+def test_a_clock_that_is_set_back(
+    run_at_4: Path, resume: Callable[..., None], finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count(2e9, -1000)
+    monkeypatch.setattr(time, "time", lambda: next(now))
+    resume(run_at_4)
+    assert_same_bits(run_at_4, finished)
 
 
 DEAD_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"), "http://127.0.0.1:9")

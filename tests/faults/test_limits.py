@@ -14,6 +14,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.limits import NEEDS, check_limits
 from alexnet_tf.program.whole_files import write_whole
 from tests.faults.broken_runs import INTERNAL, ROOT, assert_same_bits, names, refusal
+from tests.slow_cases import slow
 
 Resume = Callable[..., None]
 COMMANDS = {
@@ -23,6 +24,7 @@ COMMANDS = {
     "export": ["export.py", "--run", "run", "--out", "model"],
     "serve": ["-m", "alexnet_tf.serve", "--model", "model"],
 }
+OTHER_COMMANDS = list(COMMANDS)[1:]
 NOBODY = 54321
 """A user of whom no process runs."""
 
@@ -38,7 +40,7 @@ def run_limited(arguments: list[str], limit: int, value: int) -> subprocess.Comp
 class TestMemory:
     """A limit that TensorFlow would not survive is told before it is loaded."""
 
-    @pytest.mark.parametrize("command", COMMANDS)
+    @pytest.mark.parametrize("command", ["train", *slow(*OTHER_COMMANDS)])
     def test_too_few_addresses_for_tensorflow(self, command: str) -> None:
         limit = NEEDS["tensorflow"].memory["-v"] - (100 << 20)
         ended = run_limited(COMMANDS[command], resource.RLIMIT_AS, limit)
@@ -59,7 +61,7 @@ class TestMemory:
         assert len(ended.stderr.splitlines()) == 1 and f"ulimit {option} unlimited" in ended.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["serve", *slow("train", *OTHER_COMMANDS[:-1])])
 def test_too_few_open_files_for_tensorflow(command: str) -> None:
     ended = run_limited(COMMANDS[command], resource.RLIMIT_NOFILE, 40)
     assert ended.returncode == 1, ended.stderr
@@ -116,14 +118,14 @@ def test_too_few_open_files(run_at_4: Path, resume: Resume, finished: Path) -> N
     assert_same_bits(run_at_4, finished)
 
 
-@pytest.mark.parametrize("size", [0, 1000, 100_000])
 @pytest.mark.usefixtures("capsys")  # the tests' own file of what is printed has that limit, too
-def test_files_too_large(run_at_4: Path, resume: Resume, finished: Path, size: int) -> None:
-    with lowered(resource.RLIMIT_FSIZE, size):
-        line = refusal(lambda: resume(run_at_4))
-    assert line.startswith("a checkpoint takes a file of ") and line.endswith("size of files (ulimit -f)")
-    with lowered(resource.RLIMIT_FSIZE, size), pytest.raises(UserError, match="File too large; raise the limit on the"):
-        write_whole(run_at_4 / "statistics.npz", bytes(200_000))
+def test_files_too_large(run_at_4: Path, resume: Resume, finished: Path) -> None:
+    for size in (0, 1000, 100_000):
+        with lowered(resource.RLIMIT_FSIZE, size):
+            line = refusal(lambda: resume(run_at_4))
+        assert line.startswith("a checkpoint takes a file of ") and line.endswith("size of files (ulimit -f)")
+        with lowered(resource.RLIMIT_FSIZE, size), pytest.raises(UserError, match="File too large; raise the limit on"):
+            write_whole(run_at_4 / "statistics.npz", bytes(200_000))
     assert names(run_at_4)[-1] == "step-00000004" and not list(run_at_4.rglob(".unfinished*"))
     resume(run_at_4)
     assert_same_bits(run_at_4, finished)

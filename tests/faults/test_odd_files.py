@@ -1,18 +1,28 @@
 """Named pipes and links in the place of a run's files: no command waits at a pipe, none writes into another's file."""
 
+import contextlib
+import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from alexnet_tf import evaluate
+from alexnet_tf.program import text_files, whole_files
+from alexnet_tf.program.errors import run_command
 from alexnet_tf.program.whole_files import hold, read_whole, write_whole
 from alexnet_tf.runs.metrics import Metrics, read_lines
 from alexnet_tf.runs.run import open_run
+from alexnet_tf.serving.metadata import write_metadata
+from alexnet_tf.serving.versions import MODEL_FILE
+from alexnet_tf.settings.config import load_config
 from tests.faults.broken_runs import assert_same_bits, back_to, checkpoint, refusal
 from tests.faults.time_limit import time_limit
+from tests.heard_signals import signals_restored
 from tfrecords.manifest import MANIFEST_FILE, load_manifest
 
 Resume = Callable[..., None]
@@ -21,6 +31,7 @@ FILES = [
     "checkpoints/step-00000009/state.json", "checkpoints/step-00000009/variables.index",
 ]  # fmt: skip
 """Of a run, without which it cannot go on."""
+NOBODY = 54321
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +91,43 @@ class TestPipes:
         assert read_whole(tmp_path / "file") == read_whole(tmp_path / "link") == b"content"
 
 
+@contextlib.contextmanager
+def as_nobody(run: Path) -> Iterator[None]:
+    """Meanwhile this process is another user, to whom the run belongs, though not the right to read all of it."""
+    if os.geteuid():
+        pytest.skip("NOT ROOT: only root may become another user")
+    for path in (run, *run.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    for folder in run.parents[:3]:
+        folder.chmod(0o755)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+class TestPermissions:
+    @pytest.mark.parametrize("name", ["checkpoints", "checkpoints/step-00000009", *FILES[:3], *FILES[4:]])
+    def test_what_this_user_may_not_read_is_named(self, run: Path, name: str) -> None:
+        (run / name).chmod(0)
+        with as_nobody(run):
+            line = refusal(lambda: open_run(run).checkpoint("latest"))
+        assert str(run / name) in line and "cannot be read: Permission denied; make it, and the folders above" in line
+
+    def test_a_folder_that_this_user_may_not_enter(
+        self, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["evaluate", "--run", str(run)])
+        run.chmod(0)
+        with as_nobody(run), signals_restored(), pytest.raises(SystemExit) as ended:
+            run_command(evaluate.main)
+        told = (
+            f"error: {run / 'config.yaml'}: Permission denied; let this user into it, and into the folders above it\n"
+        )
+        assert (ended.value.code, capsys.readouterr().err) == (1, told)
+
+
 @pytest.mark.parametrize(
     "what",
     [
@@ -117,6 +165,14 @@ def test_nor_an_evaluation(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "not validated" in capsys.readouterr().out
 
 
+def test_nor_an_export(run: Path, tmp_path: Path) -> None:
+    """At the end of whose work the metadata are written."""
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    write_metadata(tmp_path, [open_run(run)], [checkpoint(run, 5)], "apply", None)
+    assert json.loads((tmp_path / MODEL_FILE).read_text())["nets"][0]["validation"] is None
+
+
 def test_lines_that_waited_for_a_folder_to_go_are_written(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.mkdir()
@@ -137,6 +193,64 @@ def test_what_bears_the_name_of_an_unfinished_file_is_not_written_into(tmp_path:
     write_whole(tmp_path / "file", b"ours")
     assert (tmp_path / "file").read_bytes() == b"ours" and not (tmp_path / "file").is_symlink()
     assert other.read_bytes() == b"theirs" and not unfinished.exists()
+
+
+def test_resolved_yaml_ends_no_run(
+    run_at_4: Path, resume: Resume, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_files, "READER_SECONDS", 0.1)
+    pipe_in_place_of(run_at_4 / "resolved.yaml")
+    resume(run_at_4)
+    assert f"{run_at_4 / 'resolved.yaml'} cannot be written" in capsys.readouterr().err
+    assert_same_bits(run_at_4, finished)
+
+
+class TestStreams:
+    """`--json /dev/stdout | jq`: the path's real name is that of no file."""
+
+    def test_into_a_pipe(self) -> None:
+        reader, writer = os.pipe()
+        write_whole(Path(f"/dev/fd/{writer}"), b"content")
+        os.close(writer)
+        assert os.read(reader, 100) == b"content"
+        os.close(reader)
+
+    def test_into_a_file_behind_what_was_printed(self, tmp_path: Path) -> None:
+        with (tmp_path / "out").open("wb", buffering=0) as out:
+            out.write(b"before, ")
+            write_whole(Path(f"/proc/self/fd/{out.fileno()}"), b"content, ")
+            out.write(b"after")
+        assert (tmp_path / "out").read_bytes() == b"before, content, after"
+
+    def test_one_that_is_not_open_is_named(self) -> None:
+        assert "/dev/fd/999 cannot be written: Bad file descriptor" in refusal(
+            lambda: write_whole(Path("/dev/fd/999"), b"content")
+        )
+
+    def test_a_reader_that_comes_a_little_later_is_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with ThreadPoolExecutor() as pool:
+            written = pool.submit(write_whole, tmp_path / "pipe", b"content")
+            time.sleep(0.3)
+            assert (tmp_path / "pipe").read_bytes() == b"content"
+            written.result()
+
+
+@pytest.mark.parametrize("place", ["gone/figures.json", "folder", "file/figures.json", "x" * 250])
+def test_figures_that_could_be_written_nowhere_are_told_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("alexnet_tf.runs.run.open_run", lambda path: pytest.fail("the work has begun"))
+    line = refusal(lambda: evaluate.main(["--run", str(run), "--json", str(tmp_path / place)]))
+    assert line.startswith(f"{tmp_path / place} cannot be written: ")
+    assert not list(tmp_path.glob(".unfinished*"))
+
+
+def test_a_config_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MOST", 1000)
+    assert "config /dev/zero has more than 1000 bytes" in refusal(lambda: load_config(Path("/dev/zero")))
 
 
 def test_links_that_lead_in_a_circle_are_replaced(tmp_path: Path) -> None:

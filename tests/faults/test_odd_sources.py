@@ -14,6 +14,7 @@ from PIL import Image
 
 from alexnet_tf.program.errors import UserError, run_command
 from tests.faults.time_limit import time_limit
+from tests.heard_signals import signals_restored
 from tfrecords import convert
 from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
 from tfrecords.ilsvrc2012 import _members, read_devkit
@@ -170,7 +171,7 @@ class TestNames:
         monkeypatch.setattr(sys, "stderr", stderr)
         options = [f"--train={train}", f"--val={val}", f"--out={tmp_path / 'data'}", "--workers=1", "--size=16"]
         monkeypatch.setattr(sys, "argv", ["convert", "folder", *options])
-        with pytest.raises(SystemExit) as ended:
+        with signals_restored(), pytest.raises(SystemExit) as ended:
             run_command(convert.main)
         told, lines = stdout.buffer.getvalue(), stderr.buffer.getvalue()
         assert ended.value.code == 0, lines

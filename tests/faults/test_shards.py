@@ -23,6 +23,7 @@ from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel
 from tests.faults.traced_once import trace_once
 from tests.narrow_nets import shrink_net
+from tests.slow_cases import slow
 from tfrecords import verify
 from tfrecords.manifest import MANIFEST_FILE, load_manifest, shard_paths
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -122,7 +123,7 @@ def test_what_is_not_the_files_fault_is_not_blamed_on_them(data: Path) -> None:
     assert not INTERNAL.search(line) and "convert again" not in line
 
 
-@pytest.mark.parametrize("name", ["a[1]", "b]", "c\\d", "e*", "g?", "ä {x} '#%"])
+@pytest.mark.parametrize("name", ["a[1] b] c\\d e* g? ä {x} '#%", *slow("a[1]", "b]", "c\\d", "e*", "g?")])
 def test_data_may_be_anywhere(tiny_data: Path, tmp_path: Path, name: str) -> None:
     """Signs of patterns in a path do no harm to records: only checkpoints and models are looked for by pattern."""
     (tmp_path / name).mkdir()
@@ -182,6 +183,7 @@ def test_no_validation_pictures(tmp_path: Path, data: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # many tests see that faults are told in one line, and that TensorFlow's start is silent
 def test_the_line_stands_alone_on_stderr(data: Path, tmp_path: Path) -> None:
     """The command as a user runs it: status 1, one line, nothing of TensorFlow's."""
     shard = shard_of(data, "training")

@@ -217,7 +217,7 @@ def test_closed_terminal_stops_after_saving(training: Training, same_bits: Compa
         os.close(theirs)
         training.wait_for_step("closed", process)
         os.close(ours)
-        assert process.wait(timeout=60) == STOPPED_AFTER_SAVING
+        assert process.wait(timeout=180) == STOPPED_AFTER_SAVING
     assert steps_of(training.folder / "closed")[-1] >= 1
     if steps_of(training.folder / "closed")[-1] < STEPS:
         same_bits(training.finish("closed"))

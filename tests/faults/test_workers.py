@@ -20,6 +20,7 @@ from alexnet_tf.program.errors import FAULT, STOPPED_AFTER_SAVING, UserError
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import parse_config
 from alexnet_tf.workers import local_workers
+from alexnet_tf.workers.together import check_own_port
 from tests.alexnet_tf.workers.watch_program import LONG, SHORT, Start, Worker, starter, together
 from tests.heard_signals import hear_signals
 from tests.slow_cases import slow
@@ -97,7 +98,7 @@ class TestStrangers:
             stranger.sendall(b'{"beat": "of a drum"}\n')
             for status, errors in ended([first, other]):
                 assert status == FAULT and errors.count("\n") == 1
-                assert f"{first.name} cannot keep watch any more: a worker's beat holds of a drum" in errors
+                assert f"{first.name} cannot keep watch any more: a worker's heartbeat holds of a drum" in errors
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,45 @@ def test_ports_that_cannot_be(overrides: list[str], told: str) -> None:
     with pytest.raises(UserError) as fault:
         parse_config("", "some.yaml", overrides)
     assert told in str(fault.value) and "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"cluster": {"chief": ["a:1"]}, "task": {"type": "worker"}}', "TF_CONFIG: index 1 is out of range"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}}', "TF_CONFIG: distribute.workers: a:1 is listed twice"),
+        ('{"cluster": {"worker": ["a:1", 5]}}', "TF_CONFIG: worker 5 must read host:port"),
+        ('{"cluster": {"worker": "a:1"}}', "TF_CONFIG: worker 'a' must read host:port"),
+        ('{"cluster": {"worker": {"0": "a:1", "1": "b:1"}}}', "TF_CONFIG: worker '0' must read"),
+        ('{"cluster": []}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": null}}', "TF_CONFIG cannot be read"),
+        ("5", "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": "x"}}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 1e999}}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": null}}', "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": ["worker"]}}', "TF_CONFIG: this program has no"),
+        ("[" * 100_000, "TF_CONFIG cannot be read"),
+    ],
+)
+def test_tf_config_that_cannot_be(text: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError) as fault:
+        find_cluster(parse_config("", "", []))
+    line = str(fault.value)
+    assert line.startswith(told) and "\n" not in line and "Error" not in line and len(line) < 500
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("[::1]", socket.AF_INET6)])
+def test_own_port_that_is_taken(host: str, family: socket.AddressFamily) -> None:
+    try:
+        taken = socket.create_server((host.strip("[]"), 0), family=family)
+    except OSError:
+        pytest.skip("NO IPv6 on this machine")
+    with taken:
+        own = f"{host}:{taken.getsockname()[1]}"
+        config = parse_config("", "", [f"distribute.workers=['{own}', '{host}:1']", "distribute.index=0"])
+        with pytest.raises(UserError, match=f"{re.escape(own)}, this worker's own address, cannot be opened"):
+            check_own_port(find_cluster(config)[1])
 
 
 def test_a_free_port_for_the_watch_lets_workers_have_the_highest() -> None:
@@ -195,9 +235,9 @@ class TestStandstill:
 
     def test_long_work_is_no_standstill(self, start: Start) -> None:
         workers = together(start, overrides=(self.STALL,))
-        for worker, work in zip(workers, ("compile 6", "steps 30", "wait"), strict=True):
+        for worker, work in zip(workers, ("compile 4", "steps 30", "wait"), strict=True):
             worker.say(work)
-        time.sleep(6)
+        time.sleep(4.5)
         assert [worker.process.poll() for worker in workers] == [None] * 3
 
     @pytest.mark.slow
@@ -206,7 +246,7 @@ class TestStandstill:
         for worker, work in zip(workers, ("wait", "compile 60", "wait"), strict=True):
             worker.say(work)
         for status, errors in ended(workers):
-            assert status == STOPPED_AFTER_SAVING and "for 2" in errors, errors
+            assert status == STOPPED_AFTER_SAVING and re.search(r" for (19|2\d) s ", errors), errors
 
 
 def test_line_is_told_while_stderr_is_silent(start: Start) -> None:
@@ -219,7 +259,7 @@ def test_line_is_told_while_stderr_is_silent(start: Start) -> None:
 
 
 class TestSaves:
-    @pytest.mark.parametrize("by", ["another's death", "another's fault"])
+    @pytest.mark.parametrize("by", ["another's death", *slow("another's fault")])
     def test_what_ends_a_worker_lets_its_save_finish(self, start: Start, tmp_path: Path, by: str) -> None:
         first, other, third = together(start)
         first.say(f"save {tmp_path / 'file'} 4")
@@ -240,9 +280,7 @@ class TestSaves:
 class TestStopped:
     LINE = "stopped by SIGTERM before the first step; the same command starts again from where the run stands\n"
 
-    @pytest.mark.parametrize(
-        "number", [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGHUP, signal.SIGINT)])
     def test_while_gathering(self, start: Start, number: signal.Signals) -> None:
         first, other = start(0, 1)
         other.wait_for("gathering")
@@ -285,6 +323,28 @@ class TestStopped:
             _, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, told)
 
+    def test_signals_that_follow_each_other_disturb_no_cleaning_up(self, tmp_path: Path) -> None:
+        """Ctrl-C twice, a supervisor that is in a hurry, a terminal that closes: one end, one line, one status."""
+        code = (
+            "import sys, time; from pathlib import Path; from alexnet_tf.program.errors import run_command\n"
+            "def main(argv):\n"
+            "    try: print('ready', flush=True); time.sleep(60)\n"
+            "    finally: time.sleep(0.6); Path(argv[0]).touch()\n"
+            "run_command(main)"
+        )
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", code, tmp_path / "cleaned"]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear_signals
+        ) as process:
+            assert process.stdout.readline() == "ready\n"
+            for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                process.send_signal(number)
+                time.sleep(0.1)
+            _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (STOPPED_AFTER_SAVING, "interrupted; nothing was left half-written\n")
+        assert (tmp_path / "cleaned").exists()
+
     def _terminate_child(self, process: subprocess.Popen) -> None:
         (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGTERM)
@@ -313,8 +373,8 @@ class TestStartWorkers:
         assert (tmp_path / "file").read_text() == "1 saved;0 saved;"
 
     @pytest.mark.parametrize(
-        "work", ["[time.sleep(0.1) or sum(range(3000000)) for _ in range(40)]",
-                 "[time.sleep(0.1) or open('/dev/null', 'wb').write(bytes(200000)) for _ in range(40)]"],
+        "work", ["[time.sleep(0.1) or sum(range(3000000)) for _ in range(25)]",
+                 "[time.sleep(0.1) or open('/dev/null', 'wb').write(bytes(200000)) for _ in range(25)]"],
         ids=["computing", "writing"],
     )  # fmt: skip
     def test_grace_counts_from_the_last_sign_of_work(

@@ -65,6 +65,7 @@ def start(*line: str, **options: object) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         **{"preexec_fn": hear_signals, **options},
     )
 
@@ -134,7 +135,9 @@ def test_a_signal_is_answered(workers: int, large: Path, clean: dict[str, bytes]
     line = arguments(large, out, "--workers", workers)
     process = start(*line)
     wait_for(process, lambda: finished(out))
-    process.send_signal(signal.SIGTERM)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # those of a terminal reach every process of it
+        os.killpg(process.pid, number)
+        time.sleep(0.05)
     _, told = process.communicate(timeout=300)
     assert process.returncode == 75
     assert "Traceback" not in told

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from alexnet_tf.program.errors import StoppedBySignal, UserError, run_command
+from tests.heard_signals import signals_restored
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def no_debug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def status_of(main: Callable[[list[str]], int]) -> object:
-    with pytest.raises(SystemExit) as end:
+    with signals_restored(), pytest.raises(SystemExit) as end:
         run_command(main)
     return end.value.code
 
@@ -61,7 +62,10 @@ def test_fault_is_told_in_one_line(
             OSError(24, "Too many open files", "x/y"),
             "x/y: Too many open files; raise the limit on open files (ulimit -n)",
         ),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device; free some space"),
+        (OSError(36, "File name too long", "x"), "x: File name too long; choose a shorter path"),
+        (PermissionError(13, "Permission denied", "x/y"), "x/y: Permission denied; let this user into it"),
+        (OSError(95, "Operation not supported", "x"), "x: Operation not supported"),
         (
             ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn.config"),
             "the Python package uvicorn is not installed: pip install 'alexnet-tf[serve]'",
@@ -97,7 +101,7 @@ def test_debug_lets_the_fault_through(fault: Exception, way: str, monkeypatch: p
         monkeypatch.setattr("sys.argv", ["some command", "a", "--debug", "b"])
     else:
         monkeypatch.setenv("ALEXNET_DEBUG", "1")
-    with pytest.raises(type(fault)):
+    with signals_restored(), pytest.raises(type(fault)):
         run_command(raising(fault))
 
 
