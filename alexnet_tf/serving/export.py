@@ -57,6 +57,8 @@ def export_run(
     """
     out = Path(out)
     _check_ensemble(runs)
+    if len(runs) > 1:
+        _exif_of(runs, [run.checkpoint(which) for run in runs])  # before anything is written
     with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
         for run, (_, checkpoint) in zip(runs, loaded, strict=True):
