@@ -53,7 +53,7 @@ test-addons-slow: .venv-addons/test-installed
 FUZZ_SECONDS ?= 100
 FUZZ_SEED ?= $(shell date +%s)
 fuzz: .venv/test-installed
-	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest tests/fuzzing
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest -rP tests/fuzzing
 
 lint: .venv/test-installed
 	$(PY) -m ruff check .

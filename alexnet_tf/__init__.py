@@ -1,5 +1,9 @@
-"""AlexNet (Krizhevsky, Sutskever and Hinton, 2012) on two devices, with today's TensorFlow."""
+"""AlexNet (Krizhevsky, Sutskever and Hinton, 2012) on two devices, with today's TensorFlow.
 
+From Python and notebooks: `net = alexnet_tf.load("runs/x")`. Importing this package loads no TensorFlow; `load` does.
+"""
+
+import importlib
 import importlib.abc
 import importlib.machinery
 import os
@@ -7,13 +11,46 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
+from typing import TYPE_CHECKING, Literal, cast
 
 from alexnet_tf.program.errors import UserError, stop_as_first_process, tell_in_one_line
 from alexnet_tf.program.keras_settings import own_settings
 from alexnet_tf.program.limits import NEEDS, check_limits
+from alexnet_tf.program.paths import AnyPath
+
+if TYPE_CHECKING:
+    from alexnet_tf.from_python.net import Net
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 os.environ.setdefault(LOG_LEVEL, "2")  # TensorFlow's notes are no news to a user, its errors are
+
+
+def load(
+    source: AnyPath,
+    checkpoint: Literal["best", "latest"] = "best",
+    *,
+    classes: int | Sequence[str] | None = None,
+    seed: int = 0,
+) -> "Net":
+    """A network with its weights, ready to predict: see `alexnet_tf.from_python.net.Net`.
+
+    Args:
+      source: a run's folder, an exported model's (its newest version, or one version), or a preset's name, such as
+        "paper", for a network with fresh weights.
+      checkpoint: of a run, that of the lowest validation error, or the last.
+      classes: of a preset: how many, or their names; by default 1000, and 10 of gray pictures.
+      seed: of a preset's fresh weights.
+
+    Raises:
+      UserError: there is no such thing, or it cannot be used; the message is one line that says what to do.
+
+    Example:
+      >>> net = alexnet_tf.load("paper")
+      >>> net.keras_model.summary()
+    """
+    # By its name, so that the rooms below, some of which import this module, do not depend on those above.
+    loading = importlib.import_module("alexnet_tf.from_python.loading")
+    return cast("Net", loading.load_net(source, checkpoint, classes, seed))
 
 
 _silenced: list[int] = []

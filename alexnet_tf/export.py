@@ -2,7 +2,8 @@
 
     alexnet-tf export --run runs/paper --out models/alexnet
 
-The folder of the new version is printed on stdout, all else on stderr.
+With --format onnx or litert: of the network alone, for other engines and for phones. The folder of the new version is
+printed on stdout, all else on stderr.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet_tf.program.arguments import command_parser, whole_number
-from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
 
@@ -23,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for option, path in (*(("--run", run) for run in arguments.run), ("--out", arguments.out)):
         refuse_pattern(option, path)
 
+    if arguments.format != "savedmodel":
+        print(_export_other_format(arguments))
+        return DONE
+
     from alexnet_tf.runs.run import open_run
     from alexnet_tf.serving.export import export_run
 
@@ -32,6 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     print(version)
     return DONE
+
+
+def _export_other_format(arguments: argparse.Namespace) -> Path:
+    if len(arguments.run) > 1:
+        raise UserError(f"--format {arguments.format} is for one net; give a single --run")
+
+    from alexnet_tf.runs.run import open_run
+    from alexnet_tf.serving.other_formats import export_other_format
+
+    return export_other_format(
+        open_run(arguments.run[0]), arguments.out, arguments.format, arguments.version, arguments.checkpoint,
+        keep=arguments.keep, license_text=arguments.license, report=_tell,
+    )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--license", metavar="TEXT", help="the weights' license, a text that travels with the model (default: none)")
     add("--checkpoint", choices=("best", "latest"), default="best",
         help="which weights: of the best validation error, or the last saved")  # fmt: skip
+    add("--format", choices=("savedmodel", "onnx", "litert"), default="savedmodel",
+        help="savedmodel takes picture files, for servers; onnx and litert take prepared pictures, for other engines "
+        "and for phones (default: savedmodel)")  # fmt: skip
     return parser
 
 

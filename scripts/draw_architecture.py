@@ -24,6 +24,7 @@ COMMANDS = "commands"
 HOLDS = {
     COMMANDS: "train.py, export.py, alexnet_tf/*.py: arguments, and what is called with them",
     "local_server": "one machine's server",
+    "from_python": "alexnet_tf.load for notebooks",
     "reporting": "a run's report and its figures",
     "training": "step, loop, update rules, checks",
     "serving": "SavedModel, signatures, versions",

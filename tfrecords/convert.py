@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from alexnet_tf.program.errors import DONE, StoppedBySignal, UserError, run_command
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import refuse_no_text
 from alexnet_tf.program.standard_streams import outlive_readers
 from tfrecords.command_line import make_source, parse_arguments
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell: bool = False) -> Manifest:
+def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, tell: bool = False) -> Manifest:
     """Writes a data folder from a source, or resumes one that was interrupted.
 
     Args:
@@ -77,6 +78,7 @@ def convert(source: Source, out: Path, settings: Settings, workers: int, *, tell
       UserError: bad input, too many unreadable pictures, `out` in use, disk full.
       StoppedBySignal: by Ctrl-C; finished shards are kept.
     """
+    out = Path(out)
     started = time.monotonic()
     items = {"train": shuffled(source.items("train"), settings.seed), "val": source.items("val")}
     if tell:

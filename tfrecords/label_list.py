@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
 from tfrecords.sources import composed, printable
 
@@ -25,7 +26,7 @@ class LabelRow:
     split: str
 
 
-def read_label_list(path: Path, *, with_split: bool, in_one_folder: bool) -> list[LabelRow]:
+def read_label_list(path: AnyPath, *, with_split: bool, in_one_folder: bool) -> list[LabelRow]:
     """Reads a table with the columns `file`, `label` and perhaps `split`, between commas, semicolons or tabs.
 
     Args:
@@ -36,6 +37,7 @@ def read_label_list(path: Path, *, with_split: bool, in_one_folder: bool) -> lis
     Raises:
       UserError: names the file and the line.
     """
+    path = Path(path)
     rows: list[LabelRow] = []
     seen: dict[tuple[str, str], int] = {}
     for number, row in _rows(path, ("file", "label", "split") if with_split else ("file", "label")):

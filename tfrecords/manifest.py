@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.program.whole_files import open_to_read, write_whole
 from tfrecords.exif import Exif
@@ -104,7 +105,7 @@ class Manifest(_Part):
         return self
 
 
-def load_manifest(data_dir: Path) -> Manifest:
+def load_manifest(data_dir: AnyPath) -> Manifest:
     """Reads a data folder's manifest.
 
     Raises:
@@ -138,7 +139,7 @@ def _first_problem(fault: ValidationError) -> str:
     return f"{where}: {problem['msg']}" if where else problem["msg"]
 
 
-def write_manifest(data_dir: Path, manifest: Manifest) -> None:
+def write_manifest(data_dir: AnyPath, manifest: Manifest) -> None:
     """Writes the manifest whole or not at all.
 
     Raises:
@@ -147,7 +148,7 @@ def write_manifest(data_dir: Path, manifest: Manifest) -> None:
     write_whole(Path(data_dir) / MANIFEST_FILE, (manifest.model_dump_json(indent=1) + "\n").encode())
 
 
-def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:
+def shard_paths(data_dir: AnyPath, manifest: Manifest, split: str) -> list[Path]:
     """The files of a split, in order.
 
     Raises:
@@ -156,7 +157,7 @@ def shard_paths(data_dir: Path, manifest: Manifest, split: str) -> list[Path]:
     return [Path(data_dir) / shard.file for shard in listed_shards(data_dir, manifest, split)]
 
 
-def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
+def check_shards(data_dir: AnyPath, manifest: Manifest, split: str, *, hash_below: int = 2 << 30) -> None:
     """Checks a split's files against the manifest before they are used.
 
     TensorFlow itself takes a shard that was cut between two records for a shorter one.
@@ -171,7 +172,7 @@ def check_shards(data_dir: Path, manifest: Manifest, split: str, *, hash_below: 
     Raises:
       UserError: names the first shard that is missing, cut or changed, or a split without pictures.
     """
-    check_files(data_dir, listed_shards(data_dir, manifest, split), "shard", ADVICE, hash_below=hash_below)
+    check_files(Path(data_dir), listed_shards(data_dir, manifest, split), "shard", ADVICE, hash_below=hash_below)
 
 
 def check_files(folder: Path, shards: list[Shard], kind: str, advice: str, *, hash_below: int = 2 << 30) -> None:
@@ -218,7 +219,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def listed_shards(data_dir: Path, manifest: Manifest, split: str) -> list[Shard]:
+def listed_shards(data_dir: AnyPath, manifest: Manifest, split: str) -> list[Shard]:
     """What the manifest lists of a split.
 
     Raises:

@@ -46,6 +46,7 @@ from tfrecords.picture_kinds import (
 from tfrecords.picture_limits import MAX_PIXELS, size_fault
 from tfrecords.picture_structure import UnreadablePicture as UnreadablePicture
 from tfrecords.picture_structure import essence
+from tfrecords.pillow_faults import reason_of, silence_libtiff, unread_header
 
 # Named, because Pillow would also try formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -156,6 +157,7 @@ def _load_whole(data: bytes, repairs: list[str], end: str) -> _Whole:
     found = essence(data, thorough=True)
     if found.cut:
         raise UnreadablePicture(damaged("truncated: the file ends in the middle"))
+    silence_libtiff()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd metadata, of no use to the user
@@ -179,14 +181,14 @@ def _load_whole(data: bytes, repairs: list[str], end: str) -> _Whole:
     except Exception as fault:
         # Damaged files make Pillow's decoders raise almost anything (OSError, SyntaxError,
         # ValueError, struct.error, IndexError...); whatever it is, this file is at fault.
-        raise UnreadablePicture(damaged(" ".join(str(fault).split())[:200])) from fault
+        raise UnreadablePicture(reason_of(fault, kind_of(data))) from fault
 
 
 def _unknown(data: bytes) -> str:
     """What is said of a file that Pillow's readers do not take."""
     kind = kind_of(data)
     if kind in (*READ_BY_ALL, *CONVERTER_ONLY, *HEIF_KINDS):
-        return damaged(f"the header of the {kind} file cannot be read")
+        return unread_header(kind)
     return "no picture of a known format" if kind is None else other_kind(kind)
 
 

@@ -39,13 +39,19 @@ class _PngHeader(NamedTuple):
         return usual and self.depth in DEPTHS.get(self.color, ())
 
     @property
-    def raw_size(self) -> int:
-        """Bytes of all lines, each with the number of its filter before it."""
-        bits, size = self.depth * SAMPLES[self.color], 0
+    def passes(self) -> list[tuple[int, int]]:
+        """Of each pass over the picture its lines and the bytes of one, with the number of its filter before it."""
+        bits, found = self.depth * SAMPLES[self.color], []
         for x, y, across, down in ADAM7 if self.interlaced else ((0, 0, 1, 1),):
             wide, tall = -(-(self.width - x) // across), -(-(self.height - y) // down)
-            size += tall * (1 + (wide * bits + 7) // 8) if wide > 0 and tall > 0 else 0
-        return size
+            if wide > 0 and tall > 0:
+                found.append((tall, 1 + (wide * bits + 7) // 8))
+        return found
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of all lines."""
+        return sum(lines * size for lines, size in self.passes)
 
 
 def png_essence(data: bytes, thorough: bool) -> Essence:
@@ -111,26 +117,37 @@ def _judge_png_data(compressed: list[memoryview], size: int, header: _PngHeader,
     if not whole and size <= 2 * spare:
         return
     few = size <= 2 * spare
-    raw_size, ended = _inflate(compressed, header.raw_size, None if few else room, size if whole else spare)
+    raw_size, ended = _inflate(compressed, header, None if few else room, size if whole else spare)
     if raw_size > room and not few:
         raise UnreadablePicture(limits.MUCH_PNG_DATA)
     if whole and (raw_size < header.raw_size or not ended):
         raise UnreadablePicture(damaged("the compressed data of the PNG file are damaged or end too early"))
 
 
-def _inflate(compressed: list[memoryview], needed: int, room: int | None, count: int) -> tuple[int, bool]:
+FULL_WINDOW = b"\x78"
+"""How data begin that may refer to what lies 32 KiB back; smaller windows have smaller numbers."""
+
+
+def _inflate(compressed: list[memoryview], header: _PngHeader, room: int | None, count: int) -> tuple[int, bool]:
     """Bytes behind the first `count` of a zlib stream, up to a few more than `room`; and whether its end was there.
 
-    Damage behind the `needed` bytes counts as its end: decoders stop before it. So the steps end there.
+    Damage behind the picture's bytes counts as its end: decoders stop before it. So the steps end there.
     """
-    stream, size = zlib.decompressobj(), 0
+    needed, size = header.raw_size, 0
+    narrow = next((bytes(piece[:1]) for piece in compressed if len(piece)), FULL_WINDOW) < FULL_WINDOW
+    # Of the bytes that lie back further than the data's own window, libpng knows those of the same line alone.
+    stream = zlib.decompressobj(0 if narrow else zlib.MAX_WBITS)
+    ends = _line_ends(header) if narrow else iter([needed])
+    end = next(ends)
 
     def most() -> int:
-        return min(needed - size, INFLATED) if size < needed else 1 if size == needed else INFLATED
+        return min(end - size, INFLATED) if size < needed else 1 if size == needed else INFLATED
 
     try:
         for content in inflated(_first(compressed, count), stream, most):
             size += len(content)
+            if size == end < needed:
+                end = next(ends)
             if room is not None and size > room:
                 break
     except zlib.error:
@@ -143,6 +160,15 @@ def _first(pieces: list[memoryview], count: int) -> Iterator[memoryview]:
     for piece in pieces:
         yield piece[:count]
         count = max(count - len(piece), 0)
+
+
+def _line_ends(header: _PngHeader) -> Iterator[int]:
+    """Up to which byte each line goes."""
+    end = 0
+    for lines, size in header.passes:
+        for _ in range(lines):
+            end += size
+            yield end
 
 
 def png_room(data: bytes) -> int:

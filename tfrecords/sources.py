@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
 from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_structure import UnreadablePicture
@@ -155,12 +156,13 @@ def in_label_order(keys: Iterable[str]) -> list[str]:
     return found
 
 
-def read_names(path: Path) -> dict[str, str]:
+def read_names(path: AnyPath) -> dict[str, str]:
     """Names for people by class key, `key words...` a line; an absent file means no names.
 
     Raises:
       UserError: the file is there and cannot be read.
     """
+    path = Path(path)
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is a folder, a pipe or a device, no file of names: remove it")
     try:

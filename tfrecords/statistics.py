@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole, write_whole
 
 STATISTICS_FILE = "statistics.npz"
@@ -62,7 +63,7 @@ class Statistics:
         return cls(mean_image, np.zeros((channels, channels)), np.zeros(channels), np.eye(channels), np.int64(0))
 
     @classmethod
-    def load(cls, path: Path, remedy: str = "convert the data again") -> "Statistics":
+    def load(cls, path: AnyPath, remedy: str = "convert the data again") -> "Statistics":
         """Reads the file that `save` wrote.
 
         Args:
@@ -72,6 +73,7 @@ class Statistics:
         Raises:
           UserError: the file is missing or broken.
         """
+        path = Path(path)
         try:
             found = cls(**_arrays(read_whole(path)))
         except FileNotFoundError:
@@ -99,12 +101,13 @@ class Statistics:
         if not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
             raise UserError(f"{path} is broken (not finite): {remedy}")
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes all arrays as one .npz, whole or not at all.
 
         Raises:
           UserError: it cannot be written.
         """
+        path = Path(path)
         write_whole(path, npz_bytes({field.name: getattr(self, field.name) for field in fields(self)}))
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from tfrecords.doubts import same_under_two_labels
 from tfrecords.manifest import Manifest, Shard
 from tfrecords.record_check import Stored, check_record, check_shard
@@ -26,7 +27,7 @@ NOTES = 20
 """Pictures of a published set under different labels that are named."""
 
 
-def find_faults(data_dir: Path, manifest: Manifest, notes: list[str] | None = None) -> Iterator[str]:
+def find_faults(data_dir: AnyPath, manifest: Manifest, notes: list[str] | None = None) -> Iterator[str]:
     """Yields a line for each fault, naming the file and, within a shard, the record (from 0).
 
     Args:
@@ -36,6 +37,7 @@ def find_faults(data_dir: Path, manifest: Manifest, notes: list[str] | None = No
         that is a fault.
     """
     notes = [] if notes is None else notes
+    data_dir = Path(data_dir)
     total = sum(split.records for split in manifest.splits.values())
     # The small split first: its pictures are remembered while the large one is read.
     order = sorted(manifest.splits, key=lambda name: manifest.splits[name].records)

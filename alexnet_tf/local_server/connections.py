@@ -12,6 +12,29 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alexnet_tf.local_server.service import SLOWEST
 
+PER_REQUEST = 8
+"""Times as many connections as requests each protocol may have."""
+OTHER_FILES = 200
+"""Files that the server itself has open at most: the model's, standard streams, pipes within TensorFlow and gRPC."""
+
+
+def most_connections(max_requests: int) -> int:
+    """How many connections each of the two protocols may have, so that neither takes all open files from the other.
+
+    The limit on open files is raised as far as this process may, for shells often give 1024 where 20,000 are allowed.
+    """
+    wanted = PER_REQUEST * max_requests
+    try:
+        import resource  # not on Windows, where sockets are no files
+    except ImportError:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * wanted + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else max(min(wanted, (soft - OTHER_FILES) // 2), 1)
+
 
 class TimedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 connection, closed when it has brought no whole header for `patience` seconds.

@@ -13,6 +13,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -54,14 +55,21 @@ def rest_app(service: Service, report: Callable[[str], None], hosts: Collection[
     async def metrics(request: Request) -> Response:
         return Response(service.metrics_page(), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(
+    async def unknown(request: Request, fault: Exception) -> Response:
+        assert isinstance(fault, HTTPException)  # no route, or none of this method
+        return _error(fault.status_code, f"{fault.detail}: {request.method} {request.scope['path']}"[:LONGEST])
+
+    app = Starlette(
         routes=[
             *page_routes(service),
             Route(METRICS_PATH, metrics, methods=["GET"]),
             Route("/{path:path}", Models(service, report), methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
         ],
         middleware=[Middleware(HostCheck, hosts=hosts)],
+        exception_handlers={HTTPException: unknown},
     )
+    app.router.redirect_slashes = False  # a request for no path at all would be sent to whatever its Host header names
+    return app
 
 
 class Models:
@@ -215,9 +223,12 @@ def _signature_name(document: dict[str, Any]) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    if text is not None and len(text.lstrip("0")) > MAX_DIGITS:
+    if text is None:
+        return None
+    digits = text.lstrip("0") or "0"  # Python reads no number of thousands of digits, zeros or not
+    if len(digits) > MAX_DIGITS:
         raise invalid(f"no version has a number of more than {MAX_DIGITS} digits")
-    return None if text is None else int(text)
+    return int(digits)
 
 
 def _status(service: Service, name: str, number: int | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -58,13 +59,21 @@ CALLS: dict[str, dict[str, Any]] = {
 TensorFlow 2.15 cannot be imported beside its protobuf."""
 
 
-def rpc_server(service: Service, report: Callable[[str], None]) -> grpc.aio.Server:
-    """A gRPC server without a port yet; to be made in the loop that runs it. `report` gets a line for a failure."""
+def rpc_server(service: Service, connections: int, report: Callable[[str], None]) -> grpc.aio.Server:
+    """A gRPC server without a port yet; to be made in the loop that runs it.
+
+    Args:
+      service: what is served.
+      connections: how many it may have; those without a call are closed when the server's patience is over.
+      report: gets a line for a failure.
+    """
     options = [
         ("grpc.max_receive_message_length", service.max_bytes),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", OPEN_CALLS * service.max_requests),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE),
+        ("grpc.max_connection_idle_ms", math.ceil(1000 * service.patience)),
+        ("grpc.max_allowed_incoming_connections", connections),
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=OPEN_CALLS * service.max_requests)
     calls = _Calls(service, report)

@@ -1,10 +1,10 @@
-"""Which pictures need not run through the network, and how much memory the others need: from their structure.
+"""Which pictures need not run at all, and how much memory the others need: from their structure.
 
-A picture that is refused has a status and zeros in place of numbers, and the exported graph, which knows only whole
-batches, would run the network on those zeros. What looks here as if it will be refused is asked of the model itself by
-its `view` signature, which reads files as the others do and has no network; only what that refuses is left out. So this
-module can be wrong about a file without giving another answer. One kind of file is refused here alone: the graph cannot
-inflate a PNG file's data bit by bit, to see whether they are more than its pixels need.
+A picture that is refused has a status and zeros in place of numbers. Exports of earlier versions run the network on
+those zeros, and all of them hold such a row for each. What looks here as if it will be refused is asked of the model
+itself by its `view` signature, which reads files as the others do and has no network; only what that refuses is left
+out. So this module can be wrong about a file without giving another answer. One kind of file is refused here alone: the
+graph cannot inflate a PNG file's data bit by bit, to see whether they are more than its pixels need.
 """
 
 import io

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from alexnet_tf.local_server.batching import Batcher
-from alexnet_tf.local_server.connections import TimedProtocol
+from alexnet_tf.local_server.connections import TimedProtocol, most_connections
 from alexnet_tf.local_server.memory import MEGABYTE, Budget
 from alexnet_tf.local_server.metrics import Metrics
 from alexnet_tf.local_server.options import ServerOptions
@@ -26,8 +26,6 @@ from alexnet_tf.program.errors import DONE, FAULT, UserError
 
 AFTER_GRACE = 5.0
 """Seconds for what is in the middle of something when the grace is over; then the process ends as it is."""
-CONNECTIONS = 8
-"""Times as many connections as requests may be open."""
 
 Report = Callable[[str], None]
 """Takes a line for whoever runs the server."""
@@ -102,14 +100,15 @@ async def serve(
     Raises:
       UserError: it cannot listen at gRPC's port.
     """
-    rpc = rpc_server(service, report)
+    connections = most_connections(options.max_requests)
+    rpc = rpc_server(service, connections, report)
     host = f"[{options.host}]" if ":" in options.host else options.host
     try:
         grpc_port = rpc.add_insecure_port(f"{host}:{options.grpc_port}")
     except RuntimeError as fault:
         raise UserError(f"--grpc-port {options.grpc_port}: cannot listen at {host}; choose another") from fault
     await rpc.start()
-    rest = _rest(service, options, report)
+    rest = _rest(service, options, connections, report)
     serving = asyncio.create_task(rest.serve([listener]))
     report(
         f"{service.model.name} version {service.model.number} serves at http://{host}:{listener.getsockname()[1]} "
@@ -138,12 +137,12 @@ def service_of(model: ServedModel, options: ServerOptions, report: Report) -> Se
     return Service(model, batcher, Budget(half), metrics, max_bytes, options.max_requests, options.patience, stopping)
 
 
-def _rest(service: Service, options: ServerOptions, report: Report) -> "_Rest":
+def _rest(service: Service, options: ServerOptions, connections: int, report: Report) -> "_Rest":
     hosts = ["localhost", socket.gethostname(), options.host, *options.allow_host]
     return _Rest(
         uvicorn.Config(
             rest_app(service, report, hosts), log_level="error", access_log=False, lifespan="off", ws="none",
-            http=TimedProtocol.limited(options.patience, CONNECTIONS * options.max_requests),
+            http=TimedProtocol.limited(options.patience, connections),
             timeout_graceful_shutdown=math.ceil(options.grace) + 1,
         )
     )  # fmt: skip

@@ -21,15 +21,18 @@ class Dropout2012(Placed, keras.layers.Layer):
     paper's initialization. The mask is a function of the seed and the layer's name alone, so a resumed run draws what
     the undisturbed run would have drawn.
 
-    Args of call: inputs of any shape; seed, int32 (2,), or None at test time.
+    Args of call: inputs of any shape; seed, int32 (2,), or None at test time; training, as Keras tells it: without a
+    seed, the global generator draws the mask (`keras.utils.set_random_seed`).
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
 
-    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         with tf.device(self.device):
+            if seed is None and training:
+                seed = drawn_seed()
             if seed is None:
                 return inputs * (1.0 - self.rate)
             own_seed = tf.random.experimental.stateless_fold_in(seed, zlib.crc32(self.name.encode()) % 2**31)
@@ -43,8 +46,13 @@ class Dropout2012(Placed, keras.layers.Layer):
 class InvertedDropout(Dropout2012):
     """Dropout as in Caffe and PyTorch: kept values are divided by (1 - rate), and nothing is done at test time."""
 
-    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
-        if seed is None:
+    def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
+        if seed is None and not training:
             return inputs
         with tf.device(self.device):
-            return super().call(inputs, seed) / (1.0 - self.rate)
+            return super().call(inputs, seed, training) / (1.0 - self.rate)
+
+
+def drawn_seed() -> tf.Tensor:
+    """A seed of dropout, int32 (2,), that the global generator draws, for calls without one."""
+    return tf.random.uniform((2,), maxval=2**31 - 1, dtype=tf.int32)

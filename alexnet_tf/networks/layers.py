@@ -34,6 +34,13 @@ class Placed:
         self.device = device
         self.tower = tower
         self.is_named = name is not None
+        self.told_by_keras = False
+        """Whether calls ignore what they are told of training and seeds, while `keras_network` lays layers out."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.told_by_keras:
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "seed")}
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
     @property
     def config_name(self) -> str:

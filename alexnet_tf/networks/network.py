@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
+from alexnet_tf.networks.dropout import drawn_seed
 from alexnet_tf.networks.keras_versions import part_of_layer, tensorflow_variable, variable_path
 from alexnet_tf.networks.layers import Placed
 from alexnet_tf.program.errors import UserError
@@ -52,6 +53,7 @@ class Network(keras.Model):
       images: float32 (N, *picture_shape), as the recipe's `recipe.Augmentation` prepares it; or a list of that, each
         tower's own on its own device, from `on_each_tower`.
       dropout_seed: int32 (2,) in training; None at test.
+      training: as Keras tells it: without a seed, one is drawn.
 
     Returns of call: logits, float32 (N, num_classes).
 
@@ -60,7 +62,8 @@ class Network(keras.Model):
         layers.py, response_normalization.py and dropout.py are, with a name of its own, its tower and its device. A
         variable is then called LAYER/PART, and LAYER without a final _a or _b of its tower is the name by which a
         config knows the layer;
-      * `stages` and `last_stage`: the network in the order of its feature layers;
+      * `stages` and `last_stage`: the network in the order of its feature layers, made of layers, + and * alone, so
+        that Keras can lay it out (see keras_network.py);
       * `number_of_towers`, where it is not one, and `auxiliary_outputs`, where there are any.
 
     Example:
@@ -112,8 +115,10 @@ class Network(keras.Model):
         """Shapes of the outputs of each feature layer for one picture, one shape for each tower."""
         super().build(input_shape)
 
-    def call(self, images: Images, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
+    def call(self, images: Images, dropout_seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         """Images (N, *picture_shape) to logits (N, num_classes)."""
+        if dropout_seed is None and training:
+            dropout_seed = drawn_seed()
         return self.head(self._for_each_tower(images), None, dropout_seed)
 
     def features(self, images: Images, layer: str) -> list[tf.Tensor]:

@@ -21,6 +21,7 @@ from alexnet_tf.pictures.decoding import decode_picture, decode_pictures
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.pictures.share import WHOLE, Share
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest
 from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
@@ -43,7 +44,7 @@ class StoredPicture(NamedTuple):
 
 
 def training_batches(
-    data_dir: Path,
+    data_dir: AnyPath,
     manifest: Manifest,
     statistics: Statistics,
     augment: Augmentation,
@@ -81,6 +82,7 @@ def training_batches(
     Raises:
       UserError: there are no such pictures; and while reading, as `RecordBatches`.
     """
+    data_dir = Path(data_dir)
     files = RecordFiles.of_split(data_dir, manifest, "train")
     axes = noise_axes(augment, statistics)
     specs = StoredPictures.specs(batch_size, manifest.picture_shape)
@@ -149,7 +151,7 @@ def ordered_records(
 
 
 def evaluation_batches(
-    data_dir: Path, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
+    data_dir: AnyPath, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
 ) -> RecordBatches:
     """Every image of a split (or of this worker's share of it) once, in stored order; the last batch may be smaller.
 
@@ -160,11 +162,11 @@ def evaluation_batches(
       UserError: as `training_batches`.
     """
     named = named_batches(data_dir, manifest, split=split, batch_size=batch_size, share=share)
-    return RecordBatches(named.files, named.dataset.map(lambda pictures, _, labels: (pictures, labels)))
+    return RecordBatches(named.files, named.dataset.map(_as_it_is(lambda pictures, _, labels: (pictures, labels))))
 
 
 def named_batches(
-    data_dir: Path, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
+    data_dir: AnyPath, manifest: Manifest, *, split: str, batch_size: int, share: Share = WHOLE
 ) -> RecordBatches:
     """As `evaluation_batches`, with the names of the pictures' files.
 
@@ -174,6 +176,7 @@ def named_batches(
     Raises:
       UserError: as `training_batches`.
     """
+    data_dir = Path(data_dir)
     files = RecordFiles.of_split(data_dir, manifest, split)
 
     def decode(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -214,7 +217,7 @@ def stored_records(files: RecordFiles, share: Share = WHOLE) -> tf.data.Dataset:
     return between.flat_map(files.read)
 
 
-def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_size: int) -> RecordBatches:
+def evaluation_files(data_dir: AnyPath, manifest: Manifest, *, split: str, batch_size: int) -> RecordBatches:
     """Every picture of a split once, in stored order, as a file that decodes to exactly what is stored.
 
     Yields:
@@ -223,6 +226,7 @@ def evaluation_files(data_dir: Path, manifest: Manifest, *, split: str, batch_si
     Raises:
       UserError: as `training_batches`.
     """
+    data_dir = Path(data_dir)
 
     def file(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = parse_example(record)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from tfrecords.manifest import Manifest
 
@@ -61,7 +62,7 @@ def _a_few(keys: list[str], most: int = 5) -> str:
     return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
-def load_classes(path: Path, remedy: str) -> Classes:
+def load_classes(path: AnyPath, remedy: str) -> Classes:
     """Reads a classes.json, of a run or of an exported model.
 
     Args:
@@ -71,6 +72,7 @@ def load_classes(path: Path, remedy: str) -> Classes:
     Raises:
       UserError: it is missing or broken, or cannot be read.
     """
+    path = Path(path)
     try:
         return Classes.model_validate_json(read_whole(path))
     except FileNotFoundError:

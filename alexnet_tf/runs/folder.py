@@ -26,6 +26,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import UNFINISHED, hold, make_folder, write_whole
 from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
 from alexnet_tf.runs.classes import Classes, load_classes
@@ -49,7 +50,7 @@ class TrainingFolder:
     """
 
     def __init__(
-        self, path: Path, config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None = None
+        self, path: AnyPath, config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None = None
     ) -> None:
         """Makes the folder, or reopens it after checking that it is the same experiment.
 
@@ -64,7 +65,7 @@ class TrainingFolder:
           UserError: another process trains here, settings, classes, statistics or data changed since the latest
             checkpoint was saved, that one is damaged, or all are gone.
         """
-        self.path = path
+        self.path = path = Path(path)
         self.classes = classes
         self._said: set[str] = set()
         self._metrics: Metrics | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole, write_whole
 from alexnet_tf.settings.recipe import is_bias
 
@@ -37,12 +38,13 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
         yield line, _parsed(line)
 
 
-def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_metrics(path: AnyPath) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of a metrics.jsonl: those of training, those of validation; broken ones are passed over.
 
     Raises:
       UserError: the file is missing or cannot be read.
     """
+    path = Path(path)
     if not path.exists():
         raise UserError(f"{path} is missing; training writes it")
     lines = [fields for _, fields in read_lines(path) if fields is not None]

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
@@ -98,12 +99,13 @@ class Run:
                 )
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: AnyPath) -> Run:
     """Opens a run's folder for reading.
 
     Raises:
       UserError: it is no run's folder, or one of its files is broken.
     """
+    path = Path(path)
     if not (path / CONFIG_FILE).exists():
         raise UserError(no_run(path))
     config = _read_config(path / CONFIG_FILE)

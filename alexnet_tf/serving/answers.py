@@ -7,20 +7,25 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import open_to_read
+from alexnet_tf.runs.classes import Classes
 from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 
 Form = Literal["table", "json", "csv"]
 
 
-def read_picture(path: Path) -> bytes:
+def read_picture(path: AnyPath) -> bytes:
     """A picture file's bytes.
 
     Raises:
       UserError: it cannot be read, is a pipe or a device, or is larger than MAX_FILE_BYTES.
     """
+    path = Path(path)
     try:
         with open_to_read(path) as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -63,6 +68,21 @@ def answer_csv(answers: dict[str, list[dict[str, Any]]]) -> str:
         for rank, one in enumerate(top, 1):
             writer.writerow((path, rank, one["label"], one["name"], f"{one['probability']:.6f}"))
     return text.getvalue().rstrip("\n")
+
+
+def most_probable(probabilities: np.ndarray, classes: Classes, count: int) -> list[dict[str, Any]]:
+    """The most probable classes of a picture: label, name and probability of each; of equal ones the first.
+
+    Args:
+      probabilities: (classes,).
+      classes: in the same order.
+      count: how many at most.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [
+        {"label": classes.keys[i], "name": classes.names[i], "probability": round(float(probabilities[i]), 6)}
+        for i in order
+    ]
 
 
 def answer_table(answers: dict[str, list[dict[str, Any]]]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.serving.given_pictures import picture_for_model, picture_paths
+from alexnet_tf.serving.given_pictures import picture_paths, picture_to_send
 from alexnet_tf.serving.transport import Transport
 
 
@@ -40,7 +40,7 @@ def _readable(
     """The picture files that can be read and sent, each with its path."""
     for path in paths:
         try:
-            file = picture_for_model(path)
+            file = picture_to_send(path)
         except UserError as fault:
             report(str(fault))
             continue

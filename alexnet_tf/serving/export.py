@@ -4,8 +4,6 @@ The graph holds the preprocessing of evaluation, by the same functions, and no d
 towers' devices, so the model loads on whatever the server has.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,9 +12,11 @@ from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.layers import Dense
 from alexnet_tf.networks.network import Network, named_variables
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.run import Run, Which
+from alexnet_tf.serving.exported_model import TRANSPOSED_KERNEL
+from alexnet_tf.serving.faults import faults_of
 from alexnet_tf.serving.metadata import write_metadata
 from alexnet_tf.serving.saved_model import write_saved_model
 from alexnet_tf.serving.signatures import ServedEnsemble, ServedNet
@@ -28,7 +28,7 @@ from tfrecords.exif import Exif
 
 def export_run(
     runs: list[Run],
-    out: Path,
+    out: AnyPath,
     version: int | None,
     which: Which = "best",
     *,
@@ -55,6 +55,7 @@ def export_run(
       UserError: the version exists, another export writes here, the disk is full, a run has no checkpoint, or the
         runs do not fit together.
     """
+    out = Path(out)
     _check_ensemble(runs)
     with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
@@ -65,7 +66,7 @@ def export_run(
         members = [ServedNet(model, run, exif) for (model, _), run in zip(loaded, runs, strict=True)]
         net = members[0] if len(members) == 1 else ServedEnsemble(members)
         signatures = net.signatures()
-        with _faults_of(finished):
+        with faults_of(finished):
             write_saved_model(folder, _joined(variables), signatures)
             write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], exif, license_text)
             write_warm_up(folder, model_name(out), signatures)
@@ -82,15 +83,6 @@ def _exif_of(runs: list[Run], checkpoints: list[Path]) -> Exif:
                 f"{first}: they see a picture in different ways, so export each by itself"
             )
     return first
-
-
-@contextlib.contextmanager
-def _faults_of(folder: Path) -> Iterator[None]:
-    """Turns faults of writing a folder into one line."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as fault:
-        raise cannot_be_written(folder, fault) from fault
 
 
 def _check_ensemble(runs: list[Run]) -> None:
@@ -117,7 +109,7 @@ def _lay_out(model: Network) -> dict[str, tf.Variable]:
     for layer in model._flatten_layers():
         if isinstance(layer, Dense):
             del variables[f"{layer.name}/kernel"]
-            variables[f"{layer.name}/transposed_kernel"] = layer.transpose_kernel()
+            variables[f"{layer.name}/{TRANSPOSED_KERNEL}"] = layer.transpose_kernel()
     return variables
 
 

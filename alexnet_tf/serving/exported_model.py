@@ -8,16 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
+from alexnet_tf.serving.answers import most_probable
 from alexnet_tf.serving.given_pictures import picture_for_model
 from alexnet_tf.serving.metadata import exif_of, read_model_file
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.versions import CLASSES_FILE, CLASSES_REMEDY, newest_version
 from tfrecords.exif import Exif
-from tfrecords.picture_structure import UnreadablePicture, essence
 
+TRANSPOSED_KERNEL = "transposed_kernel"
+"""What an export calls a fully connected layer's kernel, which it holds transposed."""
 SIGNATURES = {1: "probabilities", 10: "ten_view"}
 """By the number of views."""
 
@@ -29,13 +32,15 @@ class ExportedModel:
       UserError: there is none, files of it are missing, or it cannot be loaded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = Path(path)
         self.path = newest_version(path)
         self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
         self.exif: Exif = exif_of(self.metadata)
         """Whether it turns picture files by their EXIF orientation."""
-        self.signatures = _load(self.path).signatures
+        self._loaded = _load(self.path)
+        self.signatures = self._loaded.signatures
         if missing := [name for name in SIGNATURES.values() if name not in self.signatures]:
             raise UserError(f"{self.path} was not made by alexnet-tf export: it has no signature {missing[0]}")
 
@@ -55,6 +60,17 @@ class ExportedModel:
         except (ValueError, KeyError, TypeError):
             return views
 
+    def values(self) -> dict[str, np.ndarray]:
+        """Every variable of a single net by its name in the network, such as "conv1_a/kernel"."""
+        found = {}
+        for name, variable in self._loaded.weights.items():
+            layer, _, part = name.rpartition("/")
+            if part == TRANSPOSED_KERNEL:
+                found[f"{layer}/kernel"] = variable.numpy().T
+            else:
+                found[name] = variable.numpy()
+        return found
+
     def answer(self, files: tf.Tensor, views: int = 1) -> tuple[tf.Tensor, tf.Tensor]:
         """The probabilities of pictures.
 
@@ -68,39 +84,24 @@ class ExportedModel:
         answer = self.signatures[SIGNATURES[views]](image_bytes=files)
         return answer["probabilities"], answer["status"]
 
-    def classify(self, path: Path) -> np.ndarray:
+    def classify(self, path: AnyPath) -> np.ndarray:
         """What is on a picture file: probabilities float32 (classes,), in label order.
 
         Raises:
           UserError: it cannot be read or used; names it and says why.
         """
-        file = picture_for_model(path)
-        try:
-            found = essence(file, thorough=True)  # exports of earlier versions do not judge it themselves
-        except UnreadablePicture as fault:
-            raise UserError(f"picture {path}: {fault}") from fault
-        whole = found.cut or self.exif == "apply"  # which the rest does not tell any more
-        probabilities, status = self.answer(tf.constant([file if whole else found.file]))
+        probabilities, status = self.answer(tf.constant([picture_for_model(path, self.exif)]))
         if status.numpy()[0].decode() != OK:
             raise UserError(f"picture {path}: {status.numpy()[0].decode()}")
         return probabilities.numpy()[0]
 
-    def top(self, path: Path, count: int) -> list[dict[str, Any]]:
+    def top(self, path: AnyPath, count: int) -> list[dict[str, Any]]:
         """The most probable classes of a picture file: label, name and probability of each; of equal ones the first.
 
         Raises:
           UserError: as `classify`.
         """
-        probabilities = self.classify(path)
-        order = np.argsort(-probabilities, kind="stable")[:count]
-        return [
-            {
-                "label": self.classes.keys[i],
-                "name": self.classes.names[i],
-                "probability": round(float(probabilities[i]), 6),
-            }
-            for i in order
-        ]
+        return most_probable(self.classify(path), self.classes, count)
 
 
 def _load(folder: Path) -> Any:

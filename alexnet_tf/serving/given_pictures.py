@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.serving.answers import read_picture
+from tfrecords.exif import Exif
 from tfrecords.folder_source import files_below
 from tfrecords.picture_kinds import CONVERTER_ONLY, HEIF_KINDS, kind_of
-from tfrecords.picture_structure import UnreadablePicture
+from tfrecords.picture_structure import UnreadablePicture, essence
 
 
 def picture_paths(given: Iterable[Path], report: Callable[[str], None]) -> Iterator[Path]:
@@ -47,18 +49,50 @@ def _fitting(path: Path) -> list[Path]:
     return [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]
 
 
-def picture_for_model(path: Path) -> bytes:
-    """A picture file's bytes, or a PNG file of the same picture where models do not read its kind.
+def picture_to_send(path: AnyPath) -> bytes:
+    """A picture file's bytes for a server, which judges them itself; of a kind that models read.
+
+    Raises:
+      UserError: it cannot be read, or is of another kind and cannot be decoded; names it.
+    """
+    return _of_a_models_kind(read_picture(path), f"picture {path}")
+
+
+def picture_for_model(path: AnyPath, exif: Exif) -> bytes:
+    """A picture file as a model in this process is given it; see `file_for_model`.
 
     Raises:
       UserError: it cannot be read, or not be decoded; names it.
     """
-    data = read_picture(path)
-    if kind_of(data) not in (*CONVERTER_ONLY, *HEIF_KINDS):
-        return data
+    return file_for_model(read_picture(path), f"picture {path}", exif)
+
+
+def file_for_model(file: bytes, name: str, exif: Exif) -> bytes:
+    """A picture file of a kind that models read, without what nobody needs.
+
+    Args:
+      file: its bytes.
+      name: what messages call it.
+      exif: whether the model turns pictures by their EXIF orientation, and so needs that.
+
+    Raises:
+      UserError: it is damaged, or takes too much work: exports of earlier versions do not judge that themselves.
+    """
+    file = _of_a_models_kind(file, name)
+    try:
+        found = essence(file, thorough=True)
+    except UnreadablePicture as fault:
+        raise UserError(f"{name}: {fault}") from fault
+    return file if found.cut or exif == "apply" else found.file
+
+
+def _of_a_models_kind(file: bytes, name: str) -> bytes:
+    """The file, or a PNG file of the same picture."""
+    if kind_of(file) not in (*CONVERTER_ONLY, *HEIF_KINDS):
+        return file
     from tfrecords.pictures import as_png  # late, for most need no decoder here
 
     try:
-        return as_png(data)
+        return as_png(file)
     except UnreadablePicture as fault:
-        raise UserError(f"picture {path}: {fault}") from fault
+        raise UserError(f"{name}: {fault}") from fault

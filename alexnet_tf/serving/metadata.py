@@ -12,6 +12,7 @@ from alexnet_tf.evaluation.model_card import card_as_markdown, model_card
 from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
@@ -19,7 +20,15 @@ from alexnet_tf.runs.metrics import METRICS_FILE, read_metrics
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
-from alexnet_tf.serving.versions import ASSETS, CARD_FILE, CLASSES_FILE, CLASSES_REMEDY, MAKER, MODEL_FILE
+from alexnet_tf.serving.versions import (
+    ASSETS,
+    CARD_FILE,
+    CLASSES_FILE,
+    CLASSES_REMEDY,
+    MAKER,
+    MODEL_FILE,
+    STATISTICS_COPY,
+)
 from tfrecords.exif import Exif
 
 UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is under Apache-2.0"
@@ -28,7 +37,7 @@ UNSTATED_LICENSE = "not stated: as its training pictures allow; the program is u
 def write_metadata(
     folder: Path, runs: list[Run], checkpoints: list[Path], exif: Exif, license_text: str | None
 ) -> None:
-    """Writes classes.json, model.json and model_card.md into a version's folder."""
+    """Writes all of them into a version's folder: of a single net its statistics, too, to build it anew from Python."""
     (folder / ASSETS).mkdir(exist_ok=True)
     (folder / CLASSES_FILE).write_text(runs[0].classes.model_dump_json(indent=1), encoding="utf-8")
     model = {
@@ -42,6 +51,8 @@ def write_metadata(
         "license": license_text or UNSTATED_LICENSE,
         "limits": {"max_pixels": MAX_PIXELS, "max_aspect": MAX_ASPECT},
     }
+    if len(runs) == 1:
+        runs[0].statistics.save(folder / STATISTICS_COPY)
     (folder / MODEL_FILE).write_text(json.dumps(model, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     cards = [card_as_markdown(model_card(run, own)) for run, own in zip(runs, checkpoints, strict=True)]
     exported = (
@@ -52,11 +63,12 @@ def write_metadata(
     (folder / CARD_FILE).write_text(text, encoding="utf-8", errors="replace")
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
+def read_metadata(folder: AnyPath) -> dict[str, Any]:
     """The metadata in a version's folder, for people: `classes` (keys and names) and `metadata`.
 
     Either is None where the file is missing or broken: a model serves without them.
     """
+    folder = Path(folder)
     try:
         classes: Any = load_classes(folder / CLASSES_FILE, CLASSES_REMEDY).model_dump()
     except UserError:
@@ -64,8 +76,9 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return {"classes": classes, "metadata": read_model_file(folder)}
 
 
-def read_model_file(folder: Path) -> dict[str, Any] | None:
+def read_model_file(folder: AnyPath) -> dict[str, Any] | None:
     """The content of a version's model.json; None where it is missing or broken."""
+    folder = Path(folder)
     try:
         metadata = json.loads(read_whole(folder / MODEL_FILE))
     except (OSError, ValueError, RecursionError):
@@ -82,6 +95,7 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
     step = int(checkpoint.name.removeprefix(CHECKPOINT_PREFIX))
     return {
         "preset": run.config.model.preset,
+        "config": run.config.model_dump(mode="json", include={"model", "augment"}, exclude_none=True),
         "seed": run.config.train.seed,
         "picture_shape": run.config.preset.network.picture_shape,
         "ten_view": number_of_views(10, run.config.preset.augment, run.config.preset.network.stored_size),

@@ -28,6 +28,7 @@ from tfrecords.picture_kinds import (
     UNKNOWN_KIND,
     other_kind,
 )
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.picture_limits import MAX_ASPECT as MAX_ASPECT
 from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 
@@ -136,7 +137,13 @@ def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         statuses = tf.constant([*map(other_kind, names), UNKNOWN_KIND])
         return file, tf.where(file == "", NO_BYTES, statuses[tf.argmax(tf.cast(fits, tf.int32))])
 
-    return tf.case([(has(JPEG_SIGN), jpeg), (has(PNG_SIGNATURE), png), (has(GIF_SIGN), gif)], unknown)
+    def large() -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.constant(b""), tf.constant(LARGE_FILE)
+
+    is_large = tf.strings.length(file) > MAX_FILE_BYTES
+    return tf.case(
+        [(is_large, large), (has(JPEG_SIGN), jpeg), (has(PNG_SIGNATURE), png), (has(GIF_SIGN), gif)], unknown
+    )
 
 
 def deep_png_status(file: tf.Tensor) -> tf.Tensor:

@@ -62,11 +62,9 @@ class ServedNet:
         self._one_view = tf.function(
             lambda files: self._read(files, self._center_view), input_signature=[FILES], autograph=False
         )
-        self._probabilities = tf.function(
-            self._average,
-            input_signature=[tf.TensorSpec((None, None, *crop), tf.float32)],
-            autograph=False,
-        )
+        several = [tf.TensorSpec((None, None, *crop), tf.float32)]
+        self._probabilities = tf.function(self._average, input_signature=several, autograph=False)
+        self._last_features = tf.function(self._features_of, input_signature=several, autograph=False)
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""
@@ -106,9 +104,7 @@ class ServedNet:
 
     def _features(self, files: tf.Tensor) -> Outputs:
         views, status = self._one_view(files)
-        features = self.model.features(_never_empty(views)[:, 0], self.model.settings.feature_layers[-1])
-        features = self.model.concatenate_features(features)[: tf.size(status)]
-        return {"features": _where_ok(status, features), "status": status}
+        return {"features": _of_good(views, status, self._last_features), "status": status}
 
     def _view(self, files: tf.Tensor) -> Outputs:
         def center(picture: tf.Tensor) -> tf.Tensor:
@@ -153,12 +149,16 @@ class ServedNet:
         return read_files(files, self.stored_shape, prepare, unpack, self.exif)
 
     def _answer(self, views: tf.Tensor, status: tf.Tensor) -> Outputs:
-        probabilities = self._probabilities(_never_empty(views))[: tf.size(status)]
-        return {"probabilities": _where_ok(status, probabilities), "status": status}
+        return {"probabilities": _of_good(views, status, self._probabilities), "status": status}
 
     def _average(self, views: tf.Tensor) -> tf.Tensor:
         """Views of N pictures, (N, views, size, size, 3), to probabilities (N, classes)."""
         return view_average(self.model, views)
+
+    def _features_of(self, views: tf.Tensor) -> tf.Tensor:
+        """Views of N pictures, of which the first counts, to features (N, F)."""
+        features = self.model.features(views[:, 0], self.model.settings.feature_layers[-1])
+        return self.model.concatenate_features(features)
 
     def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
         return evaluation_views(picture, views, self.run.config.preset.augment, self.run.statistics)
@@ -201,11 +201,22 @@ class ServedEnsemble(ServedNet):
         return tf.add_n(answers) / self.nets
 
 
-def _never_empty(views: tf.Tensor) -> tf.Tensor:
-    """Views, or one of zeros where there are none: TensorFlow's fused convolutions fail on a batch of nothing."""
-    one = tf.concat([[1], tf.shape(views)[1:]], axis=0)
-    return tf.ensure_shape(tf.cond(tf.shape(views)[0] > 0, lambda: views, lambda: tf.zeros(one)), views.shape)
+def _of_good(views: tf.Tensor, status: tf.Tensor, network: Any) -> tf.Tensor:
+    """Runs a network on the good pictures of a batch alone, and not at all where there are none.
 
+    Refused pictures would otherwise cost as much as good ones, though a few bytes are enough for one.
 
-def _where_ok(status: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    return tf.where((status == OK)[:, None], numbers, 0.0)
+    Args:
+      views: (N, views, size, size, 3), of the others whatever they are.
+      status: of each picture, string (N,).
+      network: a tf.function of one input signature, from views of M pictures to (M, F).
+
+    Returns:
+      What it says of the good ones, zeros for the others, (N, F).
+    """
+    good = tf.where(status == OK)
+    width = network.get_concrete_function().output_shapes[-1]
+    numbers = tf.cond(
+        tf.size(good) > 0, lambda: network(tf.gather(views, good[:, 0])), lambda: tf.zeros((0, width), tf.float32)
+    )
+    return tf.ensure_shape(tf.scatter_nd(good, numbers, [tf.size(status, tf.int64), width]), (None, width))

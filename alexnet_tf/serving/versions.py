@@ -15,15 +15,22 @@ from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read, cannot_be_written
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, read_whole, remove
 
 PROTO = "saved_model.pb"
+MODEL_FILES = {"savedmodel": PROTO, "onnx": "model.onnx", "litert": "model.tflite"}
+"""By format, the file of a version that holds the model; only the first is for servers."""
+README_FILE = "README.md"
+"""Of a version in another format: how to prepare a picture for it."""
 ASSETS = Path("assets.extra")
 CLASSES_FILE = ASSETS / "classes.json"
 """Class keys and names, in label order."""
 CLASSES_REMEDY = "copy the whole folder again, or export again"
 MODEL_FILE = ASSETS / "model.json"
 """Where the model comes from, how good it is, under which license it may be used, and its limits."""
+STATISTICS_COPY = ASSETS / "statistics.npz"
+"""The run's mean image and color axes."""
 CARD_FILE = ASSETS / "model_card.md"
 """The same for people, with data, recipe and error rates of every net."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
@@ -43,17 +50,19 @@ _OLDER_METADATA = {"classes", "commit", "exported", "tensorflow", "license", "li
 Report = Callable[[str], None]
 
 
-def model_name(model: Path) -> str:
+def model_name(model: AnyPath) -> str:
     """The name that a model's folder gives it: the folder's own, or the symbolic link's that leads to it."""
+    model = Path(model)
     return os.path.basename(os.path.abspath(model))
 
 
-def version_folders(model: Path) -> dict[int, Path]:
+def version_folders(model: AnyPath) -> dict[int, Path]:
     """The folders in a model's folder that TensorFlow Serving takes for versions, by ascending number.
 
     `0007` is version 7; where `7` is there as well, that one is meant. A folder that vanishes meanwhile is
     ignored.
     """
+    model = Path(model)
     found: dict[int, Path] = {}
     for path in _numbered(model):
         number = int(path.name)
@@ -62,17 +71,19 @@ def version_folders(model: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def versions(model: Path) -> list[int]:
+def versions(model: AnyPath) -> list[int]:
     """The numbers of `version_folders`, ascending."""
+    model = Path(model)
     return list(version_folders(model))
 
 
-def newest_version(model: Path) -> Path:
+def newest_version(model: AnyPath) -> Path:
     """The highest version in a model's folder that holds a SavedModel; a version's own folder stands for itself.
 
     Raises:
       UserError: there is no exported model.
     """
+    model = Path(model)
     if (model / PROTO).is_file():
         return model
     for folder in reversed(version_folders(model).values()):
@@ -97,7 +108,12 @@ def _is_run(path: Path) -> bool:
 
 @contextmanager
 def new_version(
-    out: Path, version: int | None, *, keep: int | None = None, report: Report = lambda line: None
+    out: Path,
+    version: int | None,
+    *,
+    keep: int | None = None,
+    report: Report = lambda line: None,
+    model_file: str = PROTO,
 ) -> Iterator[tuple[Path, Path]]:
     """A folder to write a version in, renamed to its number when the block ends well, removed when it does not.
 
@@ -106,6 +122,7 @@ def new_version(
       version: a positive number; None takes one more than the highest there.
       keep: how many versions stay beside the new one and the highest; None keeps all.
       report: gets a line on what was left alone, and on which version a server loads when it is not the new one.
+      model_file: of MODEL_FILES; all versions of a model are of one format.
 
     Yields:
       The folder to write, which does not exist yet, and the folder that it becomes.
@@ -116,6 +133,7 @@ def new_version(
     if _is_run(out):
         raise UserError(f"--out {out} is a run; give a folder of the model's own, such as --out models/alexnet")
     with _locked(out):
+        _refuse_other_formats(out, model_file)
         _remove_leftovers(out, report)
         finished = _free_folder(out, version)
         unfinished = out / f"{UNFINISHED}{finished.name}"
@@ -134,6 +152,17 @@ def new_version(
         highest = max(version_folders(out), default=int(finished.name))
         if highest > int(finished.name):
             report(f"a server loads version {highest} of {out}, the highest number there, and not {finished.name}")
+
+
+def _refuse_other_formats(out: Path, model_file: str) -> None:
+    """A server that finds a version without a SavedModel beside one with it would load nothing."""
+    for folder in version_folders(out).values():
+        for format_there, other in MODEL_FILES.items():
+            if other != model_file and (folder / other).is_file():
+                raise UserError(
+                    f"--out {out} holds a model of format {format_there} (version {folder.name}); give each format a "
+                    "folder of its own"
+                )
 
 
 def _free_folder(out: Path, version: int | None) -> Path:
@@ -174,7 +203,9 @@ def _remove_old_versions(out: Path, keep: int, written: Path, report: Report) ->
 
 def _is_export(folder: Path) -> bool:
     """Whether it is a version that an export made, of the name that it gave, with nothing of anybody else in it."""
-    if folder.name != str(int(folder.name)) or folder.is_symlink() or not (folder / PROTO).is_file():
+    if folder.name != str(int(folder.name)) or folder.is_symlink():
+        return False
+    if not any((folder / file).is_file() for file in MODEL_FILES.values()):
         return False
     try:
         model = json.loads(read_whole(folder / MODEL_FILE))
@@ -190,8 +221,8 @@ def _is_export(folder: Path) -> bool:
 
 def _holds_only_an_export(folder: Path) -> bool:
     """Whether a folder holds nothing but what an export writes, whole or in part."""
-    known = {PROTO, "fingerprint.pb", "variables", "assets", str(ASSETS)}
-    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, CARD_FILE, WARM_UP_FILE)}
+    known = {*MODEL_FILES.values(), README_FILE, "fingerprint.pb", "variables", "assets", str(ASSETS)}
+    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, CARD_FILE, STATISTICS_COPY, WARM_UP_FILE)}
     for parent, folders, files in os.walk(folder):
         inside = os.path.relpath(parent, folder)
         for name in [*folders, *files]:

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.text_files import read_text
 from alexnet_tf.settings.network_checks import check_choices, check_crop, check_layers, check_stored_features
 from alexnet_tf.settings.plain_yaml import NOTHING, load_yaml
@@ -58,12 +59,13 @@ class Config(Strict):
         return self.data.batch_size / self.distribute.base_batch_size if scaled else 1.0
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+def load_config(path: AnyPath, overrides: list[str] | None = None) -> Config:
     """Reads a YAML config and applies `section.key=value` overrides, the value of a list or table written as in YAML.
 
     Raises:
       UserError: the file is missing or no YAML, a key is unknown or a value has the wrong type; names it.
     """
+    path = Path(path)
     try:
         text = read_text(path, "config")
     except FileNotFoundError as fault:

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.settings.recipe import NetworkSettings, Preset
 from tfrecords.manifest import Manifest
 
@@ -78,12 +79,13 @@ def check_stored_features(preset: Preset, source: str) -> None:
         )
 
 
-def check_pictures(data_dir: Path, manifest: Manifest, network: NetworkSettings, preset: str) -> None:
+def check_pictures(data_dir: AnyPath, manifest: Manifest, network: NetworkSettings, preset: str) -> None:
     """Refuses records whose pictures the network does not take.
 
     Raises:
       UserError: they have another size, or other colors; says how to convert them.
     """
+    data_dir = Path(data_dir)
     if manifest.picture_shape == network.stored_shape:
         return
     colors = {1: "gray", 3: "color"}

@@ -8,6 +8,7 @@ import numpy as np
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import UNFINISHED, held, make_folder, put_in_place, remove
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import LOCK_FILE, TrainingFolder
@@ -19,7 +20,7 @@ from tfrecords.statistics import Statistics
 
 
 def write_run(
-    path: Path, config: Config, classes: Classes, statistics: Statistics, values: dict[str, np.ndarray]
+    path: AnyPath, config: Config, classes: Classes, statistics: Statistics, values: dict[str, np.ndarray]
 ) -> None:
     """Writes a run's folder as it is before the first step, completely or not at all.
 
@@ -33,6 +34,7 @@ def write_run(
     Raises:
       UserError: it cannot be written.
     """
+    path = Path(path)
     step = TrainingStep(config.preset, len(classes.keys), Towers.unplaced(), config.train.seed)
     for name, variable in step.variables.items():
         variable.assign(values[name])

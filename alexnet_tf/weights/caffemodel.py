@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import write_whole
 
 FLOAT32 = np.dtype("<f4")
@@ -55,12 +56,13 @@ class CaffeLayer:
     """Weights and bias, float32, as shaped in the file."""
 
 
-def read_caffemodel(path: Path) -> list[CaffeLayer]:
+def read_caffemodel(path: AnyPath) -> list[CaffeLayer]:
     """The layers of a trained net, in the file's order.
 
     Raises:
       UserError: the file is missing, damaged or no Caffe net.
     """
+    path = Path(path)
     net = _parse("NetParameter", path)
     layers = [*net.layers, *net.layer]
     if not layers:
@@ -77,8 +79,9 @@ def read_caffemodel(path: Path) -> list[CaffeLayer]:
     ]
 
 
-def write_caffemodel(path: Path, name: str, layers: list[CaffeLayer]) -> None:
+def write_caffemodel(path: AnyPath, name: str, layers: list[CaffeLayer]) -> None:
     """Writes a net in today's form, whole or not at all."""
+    path = Path(path)
     net = _new("NetParameter")
     net.name = name
     for layer in layers:
@@ -89,20 +92,22 @@ def write_caffemodel(path: Path, name: str, layers: list[CaffeLayer]) -> None:
     write_whole(path, net.SerializeToString())
 
 
-def read_mean_image(path: Path) -> np.ndarray:
+def read_mean_image(path: AnyPath) -> np.ndarray:
     """A .binaryproto's mean image as float64 (height, width, 3), RGB; Caffe stores blue first and channels apart.
 
     Raises:
       UserError: the file is missing, damaged or holds no image of three channels.
     """
+    path = Path(path)
     blob = _array(_parse("BlobProto", path), str(path))
     if blob.ndim != 4 or blob.shape[:2] != (1, 3):
         raise UserError(f"{path} holds numbers of shape {blob.shape}, a mean image is (1, 3, height, width)")
     return blob[0, ::-1].transpose(1, 2, 0).astype(np.float64)
 
 
-def write_mean_image(path: Path, mean_image: np.ndarray) -> None:
+def write_mean_image(path: AnyPath, mean_image: np.ndarray) -> None:
     """Writes RGB (height, width, 3) as a .binaryproto, whole or not at all."""
+    path = Path(path)
     height, width, _ = mean_image.shape
     planes = mean_image.transpose(2, 0, 1)[::-1].astype(FLOAT32)
     blob = _new("BlobProto", num=1, channels=3, height=height, width=width, data=planes.tobytes())

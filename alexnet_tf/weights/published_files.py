@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.weights.caffemodel import read_caffemodel
 from alexnet_tf.weights.layouts import LAYERS, LayerWeights
 from alexnet_tf.weights.torch_state_dict import read_state_dict
@@ -14,7 +15,7 @@ TORCHVISION_NAMES = {
 """Names of torchvision's modules, by our layers."""
 
 
-def caffe_layers(path: Path, chosen: str | None) -> tuple[str, dict[str, LayerWeights]]:
+def caffe_layers(path: AnyPath, chosen: str | None) -> tuple[str, dict[str, LayerWeights]]:
     """The preset and the weights by layer, the older form's four sides taken back to what they mean.
 
     Args:
@@ -24,6 +25,7 @@ def caffe_layers(path: Path, chosen: str | None) -> tuple[str, dict[str, LayerWe
     Raises:
       UserError: it is no such file, of another net, or its preset is not known.
     """
+    path = Path(path)
     layers = read_caffemodel(path)
     weights = {}
     for layer in layers:
@@ -47,12 +49,13 @@ def caffe_layers(path: Path, chosen: str | None) -> tuple[str, dict[str, LayerWe
     return preset, weights
 
 
-def torchvision_layers(path: Path) -> dict[str, LayerWeights]:
+def torchvision_layers(path: AnyPath) -> dict[str, LayerWeights]:
     """The weights by layer, of a state dict that torchvision's alexnet takes.
 
     Raises:
       UserError: it is no such file, or of another net.
     """
+    path = Path(path)
     # "module." is what DataParallel puts before each name.
     tensors = {name.removeprefix("module."): tensor for name, tensor in read_state_dict(path).items()}
     expected = {layer: (f"{name}.weight", f"{name}.bias") for layer, name in TORCHVISION_NAMES.items()}

@@ -17,17 +17,19 @@ import numpy as np
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
+from alexnet_tf.program.paths import AnyPath
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The first pickle of a file from before PyTorch 1.6."""
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: AnyPath) -> dict[str, np.ndarray]:
     """Every tensor by its name, float32.
 
     Raises:
       UserError: the file is missing, damaged, or holds anything but tensors by name.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             content = _read_zip(file) if file.peek(2).startswith(b"PK") else _read_stream(file)

@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -110,6 +111,7 @@ class TestMemory:
                 b'{"signature_name":"images","instances":[[["' + b"x" * 500_000 + b'"' + b",1" * 500_000 + b"]]]}",
                 id="a long text among numbers",
             ),
+            pytest.param(b'{"instances":["' + b'\\"' * 1_900_000 + b'"]}', id="escaped quotes"),
             pytest.param(('{"instances":["\U0001f600' + "x" * 3_500_000 + '"]}').encode(), id="one wide letter"),
         ],
     )
@@ -258,6 +260,33 @@ class TestSilence:
                     one.cancel()
         finally:
             over.set()
+
+    def test_silent_connections_over_grpc_keep_nobody_out(self, server: Server) -> None:
+        """They speak HTTP/2, and then make no call; there are more than the server has files for."""
+        number = server.process.pid
+        before = resource.prlimit(number, resource.RLIMIT_NOFILE)
+        resource.prlimit(number, resource.RLIMIT_NOFILE, (1200, before[1]))
+        greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\0\4\1\0\0\0\0"
+        silent = []
+        try:
+            for _ in range(1300):
+                silent.append(socket.create_connection(address_of(server.grpc)))
+                with contextlib.suppress(ConnectionError):  # there are too many
+                    silent[-1].sendall(greeting)
+            assert server.call("/v1/models/alexnet")[0] == 200 and is_well(server)
+            time.sleep(3)
+            with stub_of(server) as stub:
+                request = predict_request("", image_bytes=tf.make_tensor_proto([b"x"]))
+                stub.Predict(request, timeout=20)
+            for one in silent:
+                with contextlib.suppress(ConnectionError):
+                    one.settimeout(20)
+                    while one.recv(1000):  # until the server closes it
+                        pass
+        finally:
+            resource.prlimit(number, resource.RLIMIT_NOFILE, before)
+            for one in silent:
+                one.close()
 
     def test_a_client_that_reads_no_answer_is_cut_off(self, server: Server) -> None:
         opened = socket.socket()

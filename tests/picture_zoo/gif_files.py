@@ -43,6 +43,18 @@ def gif_files() -> Files:
         ("frames", "damaged second frame"): gif(8, after=second[: len(second) // 2]),
         ("frames", "broken second frame's data"): gif(8, after=second[:30] + b"\xff" * 40),
     }
+    for name, codes in {
+        "growing tables": lzw_codes(indexes(8) * 4, 8),
+        "a full table that is used on": lzw_codes(indexes(8) * 4, 8, clear_full=False),
+        "a clear code before each code": lzw(indexes(8) * 4, 8, step=1),
+        "clear codes in a row": lzw(indexes(8) * 4, 8, clears=3),
+    }.items():
+        found["codes", name] = screen(8, height=4 * HEIGHT) + frame(8, height=4 * HEIGHT, data=codes) + END
+    for height in range(1, 10):
+        rows = lzw(indexes(8, 3, height, True), 8)
+        found["small, interlaced", f"3x{height}"] = (
+            screen(8) + frame(8, width=3, height=height, interlaced=True, data=rows) + END
+        )
     for name, (width, height) in SIZES.items():
         found["size", name] = screen(8) + frame(8, width=width, height=height, data=lzw(b"", 8)) + END
     found |= {("damaged", what): file for what, file in _damaged().items()}
@@ -110,12 +122,56 @@ def indexes(bits: int, width: int = WIDTH, height: int = HEIGHT, interlaced: boo
     return rows.tobytes()
 
 
-def lzw(data: bytes, size: int, *, end: bool = True) -> bytes:
-    """Without compression: a clear code comes before the codes would grow longer. `size` is the bits of a pixel."""
+def lzw_codes(data: bytes, size: int, clear_full: bool = True) -> bytes:
+    """With compression: codes grow up to 12 bits; then a clear code comes, or the table stays as it is."""
+    clear, bits, string = 1 << size, [], b""
+    table: dict[bytes, int] = {}
+
+    def put(code: int, length: int) -> None:
+        bits.extend(code >> place & 1 for place in range(length))
+
+    def begin() -> None:
+        table.clear()
+        table.update({bytes([one]): one for one in range(clear)})
+
+    begin()
+    put(clear, size + 1)
+    known, length = clear + 2, size + 1
+    for byte in data:
+        longer = string + bytes([byte])
+        if longer in table:
+            string = longer
+            continue
+        put(table[string], length)
+        if known < 4096:
+            table[longer] = known
+            known += 1
+            length += known > 1 << length and length < 12
+        elif clear_full:
+            put(clear, length)
+            begin()
+            known, length = clear + 2, size + 1
+        string = bytes([byte])
+    put(table[string], length)
+    put(clear + 1, length)
+    return np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+
+
+def lzw(data: bytes, size: int, *, end: bool = True, step: int | None = None, clears: int = 1) -> bytes:
+    """Without compression: a clear code comes before the codes would grow longer.
+
+    Args:
+      data: pixels.
+      size: bits of one.
+      end: whether the end code comes last.
+      end: whether the end code comes last.
+      step: pixels between two clear codes, where it is not as many as can be.
+      clears: of these codes in a row.
+    """
     clear, codes = 1 << size, []
-    step = max((1 << size) - 2, 1)
+    step = step or max((1 << size) - 2, 1)
     for at in range(0, len(data), step):
-        codes += [clear, *data[at : at + step]]
+        codes += [clear] * clears + [*data[at : at + step]]
     codes += [clear + 1] if end else []
     bits = np.array(codes)[:, None] >> np.arange(size + 1) & 1
     return np.packbits(bits.astype(np.uint8).ravel(), bitorder="little").tobytes()

@@ -71,6 +71,8 @@ def jpeg_files() -> Files:
                 picture, "JPEG", subsampling=subsampling, progressive=progressive
             )
     found |= {("sampling by hand", name): hand_made(factors) for name, factors in SAMPLINGS.items()}
+    found |= {("marks of colors", what): file for what, file in _marked().items()}
+    found |= {("built by hand", what): file for what, file in _built().items()}
     whole = encoded(picture, "JPEG")
     size = whole.index(b"\xff\xc0") + 5
     for name, (width, height) in SIZES.items():
@@ -91,6 +93,88 @@ def mpo() -> bytes:
 DC_LENGTHS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 DC_CODES = ("00", "010", "011", "100", "101", "110", "1110", "11110", "111110")
 """By the bits of a difference, as the standard's table K.3 has them."""
+
+
+def _marked() -> Files:
+    """What says which colors the components are: their numbers, JFIF's mark, Adobe's mark, or nothing."""
+    gray, three, four = hand_made((0x11,)), hand_made((0x11,) * 3), hand_made((0x11,) * 4)
+    jfif = segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+
+    def adobe(transform: int) -> bytes:
+        return segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([transform]))
+
+    found: Files = {}
+    marks = {
+        "no mark": [],
+        "JFIF": [jfif],
+        "both, RGB by Adobe": [jfif, adobe(0)],
+        "both, YCbCr by Adobe": [adobe(1), jfif],
+    }
+    for name, numbers_ in {"1, 2, 3": (1, 2, 3), "R, G, B": b"RGB", "0, 1, 2": (0, 1, 2), "7, 5, 3": (7, 5, 3)}.items():
+        for mark, segments in marks.items():
+            found[f"{name}; {mark}"] = with_segments(_numbered(three, bytes(numbers_)), *segments)
+    for transform in range(4):
+        found[f"three components, Adobe's {transform}"] = with_segments(three, adobe(transform))
+        found[f"four components, Adobe's {transform}"] = with_segments(four, adobe(transform))
+    return found | {
+        "gray with Adobe's mark": with_segments(gray, adobe(1)),
+        "four components, JFIF": with_segments(four, jfif),
+        "C, M, Y, K": _numbered(four, b"CMYK"),
+        "two marks of Adobe's, which differ": with_segments(three, adobe(0), adobe(1)),
+        "Adobe's mark behind the frame": three.replace(b"\xff\xc4", adobe(0) + b"\xff\xc4", 1),
+        "Adobe's mark, longer": with_segments(three, segment(0xEE, b"Adobe\0\x64\0\0\0\0\0more")),
+        "JFIF of version 2": with_segments(three, segment(0xE0, b"JFIF\0\2\1\0\0\1\0\1\0\0")),
+        "JFIF's mark after Adobe's in the file": with_segments(_numbered(three, b"RGB"), adobe(0), jfif),
+    }
+
+
+def _numbered(file: bytes, names: bytes) -> bytes:
+    """With other numbers of the components, in frame and scan."""
+    changed = bytearray(file)
+    frame, scan = file.index(b"\xff\xc0"), file.index(b"\xff\xda")
+    for place, name in enumerate(names):
+        changed[frame + 10 + 3 * place] = changed[scan + 5 + 2 * place] = name
+    return bytes(changed)
+
+
+def _built() -> Files:
+    """Legal ways that usual encoders do not take, and illegal ones."""
+    whole, gray = hand_made((0x11,) * 3), hand_made((0x11,))
+    table = segment(0xDB, b"\0" + b"\x18" * 64)
+    scan = whole.index(b"\xff\xda")
+    data = scan + 14
+    return {
+        "quantization of 16 bits": whole.replace(table, segment(0xDB, b"\x10" + b"\0\x18" * 64)),
+        "quantization of 16 bits, large": whole.replace(table, segment(0xDB, b"\x10" + b"\1\0" * 64)),
+        "quantization by 0": whole.replace(table, segment(0xDB, b"\0" + bytes(64))),
+        "a table given twice, the second counts": whole.replace(table, segment(0xDB, b"\0" + b"\1" * 64) + table),
+        "tables of both kinds in one segment": whole.replace(
+            table, segment(0xDB, b"\1" + b"\7" * 64 + b"\0" + b"\x18" * 64)
+        ),
+        "a restart interval of 0": whole[:scan] + segment(0xDD, b"\0\0") + whole[scan:],
+        "a restart interval beyond the picture": whole[:scan] + segment(0xDD, b"\xff\xff") + whole[scan:],
+        "a restart interval without marks": whole[:scan] + segment(0xDD, b"\0\2") + whole[scan:],
+        "filling in the pixels": whole[: data + 8] + b"\xff\xff\0" + whole[data + 8 :],
+        "a mark of no meaning in the pixels": whole[: data + 8] + b"\xff\x05" + whole[data + 8 :],
+        "the scan once more": whole[:-2] + whole[scan:],
+        "the scan of one component alone": gray[:-2] + gray[gray.index(b"\xff\xda") :],
+        "three components, a scan of one": whole[:scan] + gray[gray.index(b"\xff\xda") :],
+        "components in another order in the scan": whole[: scan + 5] + b"\3\0\2\0\1\0" + whole[scan + 11 :],
+        "a component twice in the scan": whole[: scan + 5] + b"\1\0\1\0\3\0" + whole[scan + 11 :],
+        "a component in the scan that is none": whole[: scan + 5] + b"\1\0\2\0\x09\0" + whole[scan + 11 :],
+        "two components of one number": _numbered(whole, b"\1\1\3"),
+        "a progressive frame about a baseline scan": whole.replace(b"\xff\xc0", b"\xff\xc2"),
+        "a part of the coefficients in a baseline scan": whole[: scan + 11] + b"\0\5\0" + whole[scan + 14 :],
+        "a height that comes after the scan": _tall(whole, 0)[:-2] + segment(0xDC, b"\0\x60") + whole[-2:],
+        "another height after the scan": whole[:-2] + segment(0xDC, b"\0\x30") + whole[-2:],
+        "a height beyond the pixels": _tall(whole, 200),
+        "less height than pixels": _tall(whole, 40),
+    }
+
+
+def _tall(file: bytes, height: int) -> bytes:
+    place = file.index(b"\xff\xc0") + 5
+    return file[:place] + struct.pack(">H", height) + file[place + 2 :]
 
 
 def hand_made(factors: tuple[int, ...], side: int = 96) -> bytes:

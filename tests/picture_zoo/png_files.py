@@ -26,13 +26,21 @@ def png_files() -> Files:
                     found[kind, "transparency" + also] = png(
                         color, depth, interlaced, before=transparency(color, depth)
                     )
+                lines = scan_lines(samples(color, depth), depth, interlaced, filtered=True)
+                found[kind, "every filter" + also] = png(color, depth, interlaced, data=zlib.compress(lines))
     for color, name in COLORS.items():
         if 16 in DEPTHS[color]:
             narrow = scan_lines(96 + samples(color, 16) % 14, 16)
             found["16 bits, of a narrow range", name] = png(color, 16, data=zlib.compress(narrow))
     for name, (width, height) in SIZES.items():
         found["size", name] = png(data=b"", size=(width, height))
+    for width, height in ((1, 1), (2, 1), (1, 5), (3, 2), (5, 4), (8, 9)):
+        few = samples(2, 8)[:height, :width]
+        found["small, interlaced", f"{width}x{height}"] = png(
+            interlaced=True, size=(width, height), data=zlib.compress(scan_lines(few, 8, True))
+        )
     found |= {("RGB, 8 bits", what): file for what, file in _with_side_chunks().items()}
+    found |= {("compression", what): file for what, file in _compressed().items()}
     found |= {("damaged", what): file for what, file in _damaged().items()}
     return found
 
@@ -82,19 +90,38 @@ def samples(color: int, depth: int) -> np.ndarray:
     return (found * (2**depth - 1) + 0.5).astype(np.uint16)
 
 
-def scan_lines(pixels: np.ndarray, depth: int, interlaced: bool = False) -> bytes:
-    """What is compressed in a file: each line of samples behind the number of its filter, here always 0."""
+def scan_lines(pixels: np.ndarray, depth: int, interlaced: bool = False, filtered: bool = False) -> bytes:
+    """What is compressed in a file: each line of samples behind the number of its filter.
+
+    That is 0, none, or where they are `filtered` each of the five in turn.
+    """
     passes = [pixels[y::down, x::across] for x, y, across, down in ADAM7] if interlaced else [pixels]
+    step = max(depth * pixels.shape[2] // 8, 1)
     lines = []
     for part in passes:
-        for line in part if part.size else []:
+        above = b""
+        for number, line in enumerate(part if part.size else []):
             if depth == 16:
                 packed = line.astype(">u2").tobytes()
             else:
                 bits = np.unpackbits(line.reshape(-1, 1).astype(np.uint8), axis=1)[:, 8 - depth :]
                 packed = np.packbits(bits).tobytes()
-            lines.append(b"\0" + packed)
+            kind = number % 5 if filtered else 0
+            lines.append(bytes([kind]) + _filtered(packed, above or bytes(len(packed)), step, kind))
+            above = packed
     return b"".join(lines)
+
+
+def _filtered(line: bytes, above: bytes, step: int, kind: int) -> bytes:
+    """A line less what its filter foretells, from the bytes to the left and above."""
+    left, corner = bytes(step) + line, bytes(step) + above
+
+    def foretold(at: int) -> int:
+        a, b, c = left[at], above[at], corner[at]
+        nearest = min((a, b, c), key=lambda one: abs(a + b - c - one))
+        return (0, a, b, (a + b) // 2, nearest)[kind]
+
+    return bytes((byte - foretold(at)) % 256 for at, byte in enumerate(line))
 
 
 def transparency(color: int, depth: int) -> bytes:
@@ -123,6 +150,42 @@ def _with_side_chunks() -> Files:
         "a chunk of a needed kind that nobody knows": png(before=chunk(b"ABCD", b"")),
         "a palette beside RGB": png(before=chunk(b"PLTE", bytes(range(12)))),
     }
+
+
+def _compressed() -> Files:
+    """The same pixels by other ways of compression, sound or not."""
+    lines = scan_lines(samples(2, 8), 8)
+    far_back = zlib.compress(lines, 9)  # as some old programs have it
+
+    def packed(level: int = 6, wbits: int = 15, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> bytes:
+        packer = zlib.compressobj(level, wbits=wbits, strategy=strategy)
+        return packer.compress(lines) + packer.flush()
+
+    whole = packed()
+    return {
+        "none": png(data=packed(0)),
+        "fixed codes": png(data=packed(strategy=zlib.Z_FIXED)),
+        "Huffman codes alone": png(data=packed(strategy=zlib.Z_HUFFMAN_ONLY)),
+        "a window of 512 bytes": png(data=packed(wbits=9)),
+        **{
+            f"a window said to be {256 << bits} bytes": png(
+                data=struct.pack(">H", (bits << 12 | 0x800) // 31 * 31 + 31) + far_back[2:]
+            )
+            for bits in range(6)
+        },
+        "a window beyond 32 KiB": png(data=b"\x88\x1c" + whole[2:]),
+        "a dictionary that is elsewhere": png(data=b"\x78\xbb" + bytes(4) + whole[2:]),
+        "a wrong checksum of its header": png(data=b"\x78\x9d" + whole[2:]),
+        "without its header": png(data=whole[2:]),
+        "a second stream behind it": png(data=whole + whole),
+        "bytes behind it": png(data=whole + b"more"),
+        "a piece for each byte": png(data=b"", end=b"").replace(
+            chunk(b"IDAT", b""), b"".join(chunk(b"IDAT", whole[at : at + 1]) for at in range(900))
+            + chunk(b"IDAT", whole[900:]) + chunk(b"IEND", b""),
+        ),
+        "an empty piece in the middle": png(data=whole[:50], end=chunk(b"IDAT", b"") + chunk(b"IDAT", whole[50:])
+            + chunk(b"IEND", b"")),
+    }  # fmt: skip
 
 
 def _damaged() -> Files:

@@ -167,7 +167,7 @@ def test_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     item = FolderItem(0, "big", str(tmp_path))
     assert item.read() == b"12345678"
     monkeypatch.setattr(folder_source, "MAX_FILE_BYTES", 7)
-    with pytest.raises(UnreadablePicture, match="larger"):
+    with pytest.raises(UnreadablePicture, match="file larger than 256 MiB"):
         item.read()
 
 

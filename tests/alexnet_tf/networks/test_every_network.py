@@ -12,16 +12,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import alexnet_tf
 from alexnet_tf import evaluate
 from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam
 from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.local_server.screening import run_screened
 from alexnet_tf.local_server.served_model import LoadedVersion
+from alexnet_tf.networks.keras_network import KerasNetwork
 from alexnet_tf.networks.network import network_variables
 from alexnet_tf.pictures.input_pipeline import training_batches
 from alexnet_tf.pictures.preparation import number_of_views
@@ -263,6 +266,38 @@ def test_evaluates(trial: Trial, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert found["images"] == trial.manifest.splits["val"].records
     assert found["views"] == number_of_views(10, trial.preset.augment, trial.preset.network.stored_size)
     assert f"{found['views']} view" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_from_python_it_answers_as_evaluation_does(trial: Trial) -> None:
+    assert trial.trained
+    net = alexnet_tf.load(str(trial.folder / "run"))
+    files = sorted((trial.data.parent / "val").rglob("*.png"))[::6]
+    run = open_run(trial.folder / "run")
+    model, _ = trained_network(run, trial.towers)
+    pictures = [picture_from_file(file.read_bytes(), model.settings.stored_shape) for file in files]
+    expected = prediction_function(model, run.config.preset.augment, run.statistics)(tf.cast(pictures, tf.uint8))
+    assert_close(net.predict(files).probabilities, expected, WHOLE_NETWORK)
+    images, layer = net.prepare(files), model.settings.feature_layers[-1]
+    assert_close(net.features(files), model.concatenate_features(model.features(images, layer)), WHOLE_NETWORK)
+    assert_close(tf.nn.softmax(net.keras_model(images)), expected, WHOLE_NETWORK)
+
+
+def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Path) -> None:
+    network = trial.trained.step.model
+    divisors = trial.preset.augment.color_divisors
+    images = tf.random.stateless_normal((2, *network.picture_shape), (1, 2)) * 60 / divisors
+    model = KerasNetwork(network, divided=set(divisors) != {1.0})
+    logits = model(images)
+    assert_close(logits, network(images), WHOLE_NETWORK)
+    rests = len({layer.name for layer in model.layers} & {"dropout6_a", "dropout7_a"})
+    for trained in (model, network):  # two draws differ, and from what holds at test
+        once, again = trained(images, training=True), trained(images, training=True)
+        if rests:
+            assert np.abs(once - again).max() > 0 and np.abs(once - logits).max() > 0
+    assert {id(variable) for variable in model.trainable_variables} <= {id(one) for one in network.trainable_variables}
+    model.save(tmp_path / "net.keras")
+    assert_close(keras.models.load_model(tmp_path / "net.keras")(images), model(images), WHOLE_NETWORK)
 
 
 NOT_ELSEWHERE = tuple(name for name in CLASSES if name not in EXPORTED_ELSEWHERE)

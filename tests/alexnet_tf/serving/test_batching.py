@@ -177,6 +177,48 @@ class TestScreening:
         assert version.rows() == {"view": 1}
 
 
+class TestGraph:
+    """The model itself, in TensorFlow Serving, too, where nothing is screened before it runs."""
+
+    FILES = "probabilities", "serving_default", "ten_view", "features"
+
+    @pytest.mark.parametrize("signature", FILES)
+    def test_refused_pictures_run_no_network(
+        self, loaded: LoadedVersion, good: list[bytes], refused: list[bytes], signature: str
+    ) -> None:
+        damaged = bytearray(encoded(smooth("RGB", (300, 400)).quantize(64), "GIF"))
+        damaged[-2000:] = bytes([0x77]) * 2000  # larger than SMALL, and of a structure that shows nothing
+        views = 10 if signature == "ten_view" else 1
+        assert len(damaged) > SMALL
+        assert batches_of_network(loaded, signature, image_bytes=objects([*refused, bytes(damaged)])) == set()
+        assert batches_of_network(loaded, signature, image_bytes=objects([b"", *good, b"", *refused])) == {3 * views}
+
+    def test_pixels_and_examples(self, loaded: LoadedVersion, good: list[bytes]) -> None:
+        broken = np.zeros((3, 20, 30, 3), np.float32)
+        broken[0, 1, 2, 0] = np.nan
+        assert batches_of_network(loaded, "float_images", images=broken) == {2}
+        assert batches_of_network(loaded, "float_images", images=broken[:1]) == set()
+        assert batches_of_network(loaded, "images", images=np.zeros((5, 2, 300, 3), np.uint8)) == set()
+        example = tf.train.Example()
+        assert batches_of_network(loaded, "classify", inputs=objects([example.SerializeToString(), b"?"])) == set()
+
+
+def batches_of_network(version: LoadedVersion, signature: str, **inputs: np.ndarray) -> set[int]:
+    """On how many views the convolutions ran, of the nodes that TensorFlow itself says have run."""
+    told = tf.compat.v1.RunMetadata()
+    wanted = version.signatures[signature]
+    version.session.run(
+        [output.name for output in wanted.outputs.values()],
+        {wanted.inputs[name].name: array for name, array in inputs.items()},
+        tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE),
+        told,
+    )
+    nodes = [node for device in told.step_stats.dev_stats for node in device.node_stats]
+    assert len(nodes) > 10
+    ran = [node for node in nodes if "Conv2D(" in node.timeline_label]
+    return {node.output[0].tensor_description.shape.dim[0].size for node in ran}
+
+
 class TestTurns:
     def test_a_large_request_shares_its_batches(self, batcher: Batcher, version: Counted) -> None:
         version.go.clear()

@@ -1,6 +1,7 @@
 """Requests that are no request, to alexnet_tf.serve: each is told its fault, and none makes the server fail."""
 
 import http.client
+import json
 import socket
 from typing import Any
 
@@ -37,12 +38,35 @@ PREDICT, CLASSIFY = "/v1/models/alexnet:predict", "/v1/models/alexnet:classify"
         ("/v1/models/alexnet/versions/" + "9" * 5000, None, 400),
         ("/v1/models/alexnet/versions/" + "9" * 5000 + ":predict", {"instances": ["x"]}, 400),
         ("/v1/models/alexnet/versions/99999999999999999999/metadata", None, 400),
+        ("/v1/models/alexnet/versions/" + "0" * 5000 + "1", None, 200),
+        (PREDICT, b'{"instances": ["' + b'[\\"' * 50 + b'"]}', 200),  # brackets in a text, behind escaped quotes
+        (PREDICT, b'{"instances": ["\\\\", ' + b"[" * 50 + b"]" * 50 + b"]}", 400),  # behind an escaped backslash
         ("/v1/models/alexnet/versions/%D9%A1", None, 400),  # an Arabic 1
     ],
 )
 def test_rest(server: Server, path: str, body: Any, status: int) -> None:
     found, answer = server.call(path, body)
     assert found == status and (status == 200 or answer["error"]), answer
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("GET ?v1/models/alexnet HTTP/1.0", 404),  # once a redirection to any host
+        ("GET * HTTP/1.1", 404),
+        ("OPTIONS * HTTP/1.1", 404),
+        ("OPTIONS /v1/models/alexnet:predict HTTP/1.1", 405),
+        ("POST / HTTP/1.1", 404),
+    ],
+)
+def test_lines_that_ask_for_nothing(server: Server, line: str, status: int) -> None:
+    host, _, port = server.rest.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as opened:
+        opened.sendall(f"{line}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: opened.recv(10_000), b""))
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()) and b"location" not in head.lower(), answer
+    assert list(json.loads(content)) == ["error"]
 
 
 def test_grpc(server: Server) -> None:

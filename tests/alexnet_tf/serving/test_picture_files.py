@@ -13,6 +13,7 @@ from alexnet_tf.serving.gif_structure import first_frame
 from alexnet_tf.serving.picture_files import MAX_PIXELS, read_files
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tfrecords.picture_kinds import DAMAGED
+from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.pictures import UnreadablePicture, load_picture
 
 READ = tf.function(
@@ -139,6 +140,10 @@ def test_png_sizes_beyond_31_bits() -> None:
     assert status_of(png_claiming(2**31 - 1, 2**31 - 1)).startswith("too large: 2147483647x2147483647")
     assert status_of(png_claiming(2**31 + 5, 10)).startswith("too large: 2147483653x10")
     assert status_of(png_claiming(0, 10)).startswith("no picture: 0x10")
+
+
+def test_a_file_beyond_what_the_converter_reads() -> None:
+    assert status_of(encoded(smooth("RGB"), "JPEG") + bytes(MAX_FILE_BYTES)) == LARGE_FILE
 
 
 GOOD = {

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks.network import named_variables
 from alexnet_tf.networks.registry import build_network
+from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
 from alexnet_tf.runs.records import TrainingState
@@ -17,7 +18,7 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 
 def write_opinionated_run(
-    folder: Path, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int, *, bound: bool = False
+    folder: AnyPath, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int, *, bound: bool = False
 ) -> None:
     """A run of one checkpoint with weights scaled to keep the size of the activations; `bound` to the data if asked."""
     overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
