@@ -48,10 +48,19 @@ def our_style() -> Iterator[None]:
         yield
 
 
-def shortened(name: str, most: int) -> str:
-    """A name with its middle left out, where it has more letters than `most`; in one line, and of letters alone."""
+def shortened(name: str, most: int, *, synonyms: bool = True) -> str:
+    """A name of at most `most` letters, in one line: "goldfish" of "goldfish, Carassius auratus", else the two ends.
+
+    Args:
+      name: of a class, or of a file.
+      most: letters.
+      synonyms: whether a comma parts names for the same thing, as in WordNet; not in a file's name.
+    """
     name = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
     if len(name) <= most:
         return name
+    first = name.partition(",")[0]
+    if synonyms and 0 < len(first) <= most:
+        return first
     end = (most - 1) // 3
     return f"{name[: most - 1 - end]}…{name[len(name) - end :]}" if end else f"{name[: most - 1]}…"

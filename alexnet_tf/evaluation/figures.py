@@ -66,6 +66,8 @@ def learning_curve(
             )
     errors.set(xlabel="epoch", ylabel="validation error in percent (center)")
     highest = max((100 * line["top1_error"] for line in validation), default=100)
+    if not validation:
+        errors.text(0.5, 0.5, "no epoch is validated yet", transform=errors.transAxes, ha="center", color=GRAY)
     errors.set_ylim(0, min(100, 1.1 * highest + 1))
     for axes in (losses, errors):
         for drop in drops:

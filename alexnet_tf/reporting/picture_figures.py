@@ -41,7 +41,7 @@ def mistakes_figure(pictures: Sequence[StoredPicture], probabilities: np.ndarray
         axes.axis("off")
     for axes, picture, row in zip(grid, pictures, probabilities, strict=False):
         show(axes, picture.pixels)
-        axes.set_title(shortened(readable(picture.file_name), 26), fontsize=7, color=INK)
+        axes.set_title(shortened(readable(picture.file_name), 26, synonyms=False), fontsize=7, color=INK)
         guess = int(row.argmax())
         truth = f"is: {shortened(names[picture.label], 18)}, {row[picture.label]:.0%}"
         axes.text(0.5, -0.04, truth, transform=axes.transAxes, ha="center", va="top", fontsize=7.5, color=GREEN)
@@ -135,7 +135,8 @@ def views_figure(
     whole = left.subplots()
     show(whole, picture.pixels)
     whole.set_title(
-        f"{shortened(names[picture.label], 28)}\n{shortened(readable(picture.file_name), 32)}", fontsize=8.5
+        f"{shortened(names[picture.label], 28)}\n{shortened(readable(picture.file_name), 32, synonyms=False)}",
+        fontsize=8.5,
     )
     colors = (RED, BLUE, GREEN, "#b7791f", "#d53f8c")
     for number, (top, across) in enumerate(offsets):

@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 
+from alexnet_tf.evaluation.drawing import shortened
 from alexnet_tf.evaluation.error_analysis import (
     calibration,
     class_errors,
@@ -87,6 +88,14 @@ def test_the_surest_mistakes_come_first(answers: tuple[np.ndarray, np.ndarray]) 
     expected = sorted(wrong, key=lambda place: -max(probabilities[place]))  # of equal ones the first
     assert confident_mistakes(*answers, 25).tolist() == expected[:25]
     assert len(confident_mistakes(*answers, 1000)) == len(wrong)
+
+
+def test_long_names_are_shortened() -> None:
+    assert shortened("goldfish, Carassius auratus", 22) == "goldfish"
+    assert shortened("tabby, tabby cat", 22) == "tabby, tabby cat"
+    assert shortened("a,b and a long file.JPEG", 16, synonyms=False) == "a,b and a ….JPEG"
+    assert shortened("two\nlines\u0000 " + 20 * "x", 12) == "two line…xxx"
+    assert all(len(shortened(20 * "x", most)) == most for most in range(1, 20))
 
 
 def test_nearest_pictures_are_scipys() -> None:
