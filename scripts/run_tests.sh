@@ -12,7 +12,7 @@ python=$1
 failed=""
 
 part() { # part PYTEST-ARGUMENT...
-    "$python" -m pytest -n ${TEST_PROCESSES:-2} --dist loadfile -m "not slow" "$@" || failed="$failed $*;"
+    "$python" -m pytest -n "${TEST_PROCESSES:-2}" --dist loadfile -m "not slow" "$@" || failed="$failed $*;"
 }
 
 rooms=tests/alexnet_tf
