@@ -42,6 +42,7 @@ from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf.networks.trial_network import register
+from tests.alexnet_tf.serving.conftest import keep_one_warm_up
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tests.narrow_nets import shrink_net
@@ -326,6 +327,7 @@ def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial]
 def test_exported_gray_network_takes_gray_pixels(trial_of: Callable[[str], Trial]) -> None:
     """As files of the same pixels, in both ways to answer, and beside pictures that are refused."""
     folder = trial_of("lenet5").exported
+    keep_one_warm_up(folder)
     [net] = json.loads((folder / "assets.extra/model.json").read_text())["nets"]
     assert net["picture_shape"] == [26, 26, 1]
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 35, 1), dtype=np.uint8)

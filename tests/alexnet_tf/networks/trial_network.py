@@ -17,6 +17,7 @@ class TrialSettings(NetworkSettings):
     image_size: int = 12
     stored_size: int = 16
     auxiliary: Literal["on", "off"] = "on"
+    """Whether a second output, behind the first layer, has a part in the loss."""
 
     layers: ClassVar[tuple[str, ...]] = ("conv1", "norm1", "side", "fc2", "fc3")
     feature_layers: ClassVar[tuple[str, ...]] = ("norm1", "fc2")
