@@ -20,6 +20,7 @@ from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.towers import Towers
 from alexnet_tf.training import loop as trainer_module
+from alexnet_tf.training import start
 from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.progress import NoProgress
 from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
@@ -136,7 +137,7 @@ class TestResume:
     def test_changed_settings_are_told_before_the_network_is_built(
         self, runs: Path, run_training: Train, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(trainer_module, "Trainer", lambda *_: SimpleNamespace(run=lambda: None, complete=True))
+        monkeypatch.setattr(start, "Trainer", lambda *_: SimpleNamespace(run=lambda: None, complete=True))
         run_training(runs / "run")
         for change in ("train.seed=9", "model.preset=paper", "data.batch_size=6"):
             with pytest.raises(UserError, match=change.split("=")[0]):
