@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import load
 from benchmarks.load_requests import KINDS
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program  # noqa: F401
+from tests.alexnet_tf.serving.conftest import export_of, program  # noqa: F401
+from tests.alexnet_tf.serving.exported_models import Exported
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from alexnet_tf.local_server.served_model import ServedModel
 from alexnet_tf.local_server.server import serve, service_of
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.exported_model import ExportedModel
-from tests.alexnet_tf.serving.conftest import Exported, export_of, program, quick_models  # noqa: F401
+from tests.alexnet_tf.serving.conftest import export_of, program, quick_models  # noqa: F401
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.fuzzing.picture_recipes import RECIPES, Recipe
 from tests.fuzzing.request_recipes import CALLS, RAW_REQUESTS, REST_REQUESTS, Call, RawRequest, RestRequest
 from tests.fuzzing.rounds import bounded, run_rounds

@@ -42,7 +42,7 @@ from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf.networks.trial_network import register
-from tests.alexnet_tf.serving.conftest import keep_one_warm_up
+from tests.alexnet_tf.serving.exported_models import keep_one_warm_up
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tests.narrow_nets import shrink_net

@@ -14,7 +14,7 @@ from alexnet_tf.local_server.batching import Batcher
 from alexnet_tf.local_server.request_error import RequestError
 from alexnet_tf.local_server.screening import SMALL, first_look, run_screened
 from alexnet_tf.local_server.served_model import Arrays, LoadedVersion
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.faults.hostile_pictures import noisy_png

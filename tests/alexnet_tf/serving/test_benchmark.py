@@ -7,7 +7,7 @@ import pytest
 
 from alexnet_tf.program.errors import UserError
 from benchmarks import serving
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from alexnet_tf import client
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving import transport
 from alexnet_tf.serving.asking import batches
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.alexnet_tf.serving.servers import ROOT, Server
 from tests.alexnet_tf.serving.test_answers import NO_FILE
 from tests.closeness import WHOLE_NETWORK, assert_close

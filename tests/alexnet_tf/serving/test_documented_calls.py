@@ -18,7 +18,7 @@ from PIL import Image
 import export
 from alexnet_tf import client, serve
 from alexnet_tf.program.errors import UserError
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.alexnet_tf.serving.servers import ROOT, Server
 from tests.closeness import WHOLE_NETWORK, assert_close
 

@@ -18,7 +18,7 @@ from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import MAX_PIXELS
 from alexnet_tf.serving.versions import new_version, newest_version, versions
 from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up
-from tests.alexnet_tf.serving.conftest import CLASSES, LICENSE, Exported
+from tests.alexnet_tf.serving.exported_models import CLASSES, LICENSE, Exported
 from tests.alexnet_tf.serving.made_exports import write_export
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net

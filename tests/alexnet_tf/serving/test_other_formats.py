@@ -21,7 +21,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.serving import other_formats
 from alexnet_tf.serving.other_formats import export_other_format
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.conftest import convert_folder
 from tfrecords.manifest import load_manifest

@@ -24,7 +24,7 @@ from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.serving.conftest import LICENSE, Exported
+from tests.alexnet_tf.serving.exported_models import LICENSE, Exported
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tests.alexnet_tf.serving.servers import Server, local_server
 

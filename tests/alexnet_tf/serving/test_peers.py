@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.engines import engines_of
-from tests.alexnet_tf.serving.conftest import Exported, center_views
+from tests.alexnet_tf.serving.exported_models import Exported, center_views
 from tests.closeness import WHOLE_NETWORK, assert_close
 
 

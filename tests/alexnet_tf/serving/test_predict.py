@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet_tf import predict
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.picture_files import OK
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.alexnet_tf.serving.test_answers import NO_FILE
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.faults.hostile_pictures import many_scans

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tests.alexnet_tf.serving.conftest import Exported, keep_one_warm_up
+from tests.alexnet_tf.serving.exported_models import Exported, keep_one_warm_up
 from tests.alexnet_tf.serving.servers import b64, local_server
 from tests.waiting import wait_until
 

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 
 from alexnet_tf import serve
 from alexnet_tf.program.errors import UserError
-from tests.alexnet_tf.serving.conftest import Exported
+from tests.alexnet_tf.serving.exported_models import Exported
 from tests.alexnet_tf.serving.servers import Server, b64
 from tests.closeness import WHOLE_NETWORK, assert_close
 

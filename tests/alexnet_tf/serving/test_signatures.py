@@ -13,7 +13,7 @@ from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import OK
 from alexnet_tf.serving.signatures import TOP
-from tests.alexnet_tf.serving.conftest import CLASSES, Exported, center_views, validation_batches
+from tests.alexnet_tf.serving.exported_models import CLASSES, Exported, center_views, validation_batches
 from tests.alexnet_tf.serving.pictures import encoded, smooth
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tfrecords.exif import EXIF, exif_with
