@@ -61,9 +61,9 @@ def stored_pictures(tiny_data: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="session")
-def server(program: "Exported") -> Iterator[Server]:
-    """alexnet_tf.serve with small limits, on the 2012 program's net."""
-    with local_server(program.models, "--max-batch=4", "--max-body=4") as started:
+def server(quick_models: Path) -> Iterator[Server]:
+    """The local server with small limits, on the 2012 program's net."""
+    with local_server(quick_models, "--max-batch=4", "--max-body=4") as started:
         yield started
 
 

@@ -75,7 +75,14 @@ def test_it_answers_to_all_but_one_nets_own_signatures(nets: Path) -> None:
     assert [net["preset"] for net in model["nets"]] == list(PRESETS)
 
 
-@pytest.mark.parametrize(("views", "sources"), [(1, ["runs", "models", "mixed", "all"]), (10, ["mixed", "all"])])
+@pytest.mark.parametrize(
+    ("views", "sources"),
+    [
+        (1, ["runs", "all"]),
+        (10, ["mixed", "all"]),
+        pytest.param(1, ["models", "mixed", "all"], marks=pytest.mark.slow),
+    ],
+)
 def test_runs_models_and_the_model_of_all_have_one_error_rate(
     nets: Path, tiny_data: Path, views: int, sources: list[str]
 ) -> None:
