@@ -98,8 +98,9 @@ def as_nobody(run: Path) -> Iterator[None]:
         pytest.skip("NOT ROOT: only root may become another user")
     for path in (run, *run.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    for folder in run.parents[:3]:
-        folder.chmod(0o755)
+    for folder in run.parents:
+        if not (mode := folder.stat().st_mode) & 0o001:
+            folder.chmod(mode & 0o7777 | 0o011)
     os.seteuid(NOBODY)
     try:
         yield
