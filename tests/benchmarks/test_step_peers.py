@@ -26,7 +26,7 @@ CLASSES = 1000
 @pytest.fixture(scope="module")
 def towers_with_common_norm() -> Network:
     """The paper's network with LRN over the channels of both towers; weights under which every layer matters."""
-    network = replace(step_peers.NETWORK, kind="caffe", image_size=227)
+    network = replace(step_peers.NETWORK, network_class="alexnet_tf.networks.caffe:CaffeAlexNet", image_size=227)
     net = build_network(network, CLASSES, Towers.unplaced())
     draw = np.random.default_rng(4)
     for name, variable in named_variables(net).items():
