@@ -74,8 +74,16 @@ def test_saved_model_cli_shows_and_runs_it(program: Exported, stored_pictures: l
         ["run", "--dir", version, "--tag_set", "serve", "--signature_def", "probabilities",
          "--inputs", f"image_bytes={tmp_path / 'files.npy'}", "--outdir", str(tmp_path)],
     ]  # fmt: skip
-    code = "import sys; from tensorflow.python.tools.saved_model_cli import main\n"
-    code += f"for call in {calls}: sys.argv[1:] = call; main()"
+    code = f"""
+import sys
+from tensorflow.python.tools.saved_model_cli import main
+for call in {calls}:
+    sys.argv[1:] = call
+    try:
+        main()
+    except SystemExit as ended:  # as it always ends
+        assert not ended.code
+"""
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for name in SIGNATURES:
         assert f"signature_def['{name}']" in shown.stdout
