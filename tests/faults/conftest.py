@@ -27,7 +27,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Path]:
     """A run of 9 steps; not to be changed."""
     from alexnet_tf.runs.folder import TrainingFolder
-    from tests.faults.traced_once import trace_once
+    from tests.traced_once import trace_once
 
     folder = tmp_path_factory.mktemp("finished") / "run"
     save = TrainingFolder.save
@@ -74,7 +74,7 @@ def fresh(tmp_path: Path, small_net: None) -> Iterator[Path]:
 @pytest.fixture
 def resume(config: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Trains on, in this process."""
-    from tests.faults.traced_once import trace_once
+    from tests.traced_once import trace_once
 
     trace_once(monkeypatch)
 

@@ -21,7 +21,7 @@ from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.training.run_files import steps_of
 from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel
-from tests.faults.traced_once import trace_once
+from tests.traced_once import trace_once
 from tests.narrow_nets import shrink_net
 from tests.slow_cases import slow
 from tfrecords import verify

@@ -26,6 +26,7 @@ from alexnet_tf.training.progress import NoProgress
 from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
 from tests.conftest import convert_folder
 from tests.slow_cases import slow
+from tests.traced_once import trace_once
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
@@ -144,7 +145,13 @@ class TestResume:
                 run_training(runs / "run", change)
 
 
-@pytest.mark.usefixtures("small_net")
+@pytest.fixture
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of equal settings share their graphs."""
+    trace_once(monkeypatch)
+
+
+@pytest.mark.usefixtures("small_net", "traced_once")
 class TestEarlyStop:
     """With a rate of next to nothing the first validation error stays the best."""
 
