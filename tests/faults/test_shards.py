@@ -21,9 +21,9 @@ from alexnet_tf.training.loop import Trainer
 from tests.alexnet_tf.training.run_files import steps_of
 from tests.conftest import convert_folder
 from tests.faults.damage import FAULTS, cut_between_records, empty, flip_a_bit, relabel
-from tests.traced_once import trace_once
 from tests.narrow_nets import shrink_net
 from tests.slow_cases import slow
+from tests.traced_once import trace_once
 from tfrecords import verify
 from tfrecords.manifest import MANIFEST_FILE, load_manifest, shard_paths
 from tfrecords.statistics import STATISTICS_FILE, Statistics
