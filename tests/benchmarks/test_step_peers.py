@@ -83,13 +83,14 @@ def test_keras_net_is_the_same(towers_with_common_norm: Network, pictures: np.nd
     assert 2 * sum(products) == sum(layer.forward for layer in count_work(towers_with_common_norm))
 
 
-@pytest.mark.parametrize("side", ["torch-channels-last", *slow("keras-groups")])
+@pytest.mark.parametrize("side", slow("torch-channels-last", "keras-groups"))
 def test_peers_are_trained(side: str, pictures: np.ndarray) -> None:
     one_step = step.PEERS[side](pictures, np.array([3, 3]), 10, 0, 1)
     first, second = float(one_step()), float(one_step())
     assert second < first - 0.1
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     shrink_net(monkeypatch)
 

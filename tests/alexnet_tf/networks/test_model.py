@@ -188,7 +188,7 @@ class TestAgainstPyTorch:
         assert difference(right, livelier, PAPER.but(**changes), images(1)) > 1e-3
 
     @pytest.mark.usefixtures("float64")
-    @pytest.mark.parametrize("preset", ["paper", "2012-code", *slow("caffe", "caffenet")])
+    @pytest.mark.parametrize("preset", ["paper", *slow("2012-code", "caffe", "caffenet")])
     def test_logits_loss_and_all_gradients_in_training(
         self, preset: str, two_cpus: Towers, livelier: dict[str, np.ndarray]
     ) -> None:

@@ -67,9 +67,13 @@ def center_views(exported: Exported, data: Path) -> tf.Tensor:
     return evaluation_views(pictures, 1, exported.run.config.preset.augment, exported.run.statistics)[:, 0]
 
 
+_load = tf.saved_model.load
+
+
 @functools.cache
 def loaded(version: Path) -> object:
-    return tf.saved_model.load(str(version))
+    """The version's SavedModel; once, for what it runs first takes seconds."""
+    return _load(str(version))
 
 
 def keep_one_warm_up(version: Path) -> None:

@@ -20,6 +20,7 @@ from alexnet_tf.towers import Towers
 from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
+from tests.slow_cases import slow
 from tfrecords.manifest import load_manifest
 
 PRESETS = {"paper": 1, "owt": 3}
@@ -52,7 +53,7 @@ def signature(model: Path, name: str) -> Callable[..., dict[str, tf.Tensor]]:
     return loaded(model).signatures[name]
 
 
-@pytest.mark.parametrize("name", ["probabilities", "ten_view"])
+@pytest.mark.parametrize("name", ["probabilities", *slow("ten_view")])
 def test_one_model_answers_with_the_mean(nets: Path, stored_pictures: list[bytes], name: str) -> None:
     files = tf.constant([*stored_pictures[:3], b"no picture"])
     each = [signature(nets / f"models/{preset}", name)(image_bytes=files)["probabilities"] for preset in PRESETS]

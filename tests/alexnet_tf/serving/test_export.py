@@ -45,6 +45,7 @@ def proto_of(program: Exported) -> saved_model_pb2.SavedModel:
     return saved_model_pb2.SavedModel.FromString((program.models / "1" / "saved_model.pb").read_bytes())
 
 
+@pytest.mark.slow  # TensorFlow's own tool, below, knows no more of this program
 def test_loads_where_only_tensorflow_is_known(program: Exported, stored_pictures: list[bytes], tmp_path: Path) -> None:
     (tmp_path / "picture.jpg").write_bytes(stored_pictures[0])
     code = """

@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet_tf import predict
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.serving.picture_files import OK
-from tests.alexnet_tf.serving.exported_models import Exported
+from tests.alexnet_tf.serving.exported_models import Exported, loaded
 from tests.alexnet_tf.serving.test_answers import NO_FILE
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.faults.hostile_pictures import many_scans
@@ -21,6 +21,12 @@ from tests.picture_zoo.jpeg_files import mpo
 from tests.picture_zoo.zoo import ZOO, converter_answer, without_detail
 from tfrecords.picture_kinds import HEIF_KINDS
 from tfrecords.picture_limits import MUCH_SCANNED
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever loads a model again gets the same one."""
+    monkeypatch.setattr(tf.saved_model, "load", lambda version: loaded(Path(version)))
 
 
 def test_predict_names_pictures(program: Exported, stored_pictures: list[bytes], tmp_path: Path, capsys) -> None:

@@ -22,6 +22,7 @@ from alexnet_tf.towers import Towers
 from tests.alexnet_tf.training.run_files import metrics, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
+from tests.slow_cases import slow
 from tfrecords.manifest import load_manifest
 
 Train = Callable[..., None]
@@ -134,7 +135,7 @@ class TestFrozenPart:
 
 
 class TestStoredFeatures:
-    @pytest.mark.parametrize("trained", ["fc6, fc7, fc8", "fc8"])
+    @pytest.mark.parametrize("trained", ["fc6, fc7, fc8", *slow("fc8")])
     def test_same_result_as_freezing(
         self, base: Path, runs: Path, run_training: Train, two_classes: Path, two_cpus: Towers, trained: str
     ) -> None:

@@ -148,6 +148,10 @@ def opencv(caffemodel_file: Path, prototxt: str, files: list[bytes], mean: np.nd
 class TestCaffe:
     def test_published_form_agrees_with_opencv(self, caffe_run: Path, caffe_expected: np.ndarray) -> None:
         assert np.ptp(caffe_expected, axis=0).max() > 0.01  # the pictures are told apart
+        assert_close(predicted(caffe_run, pictures()), caffe_expected, WHOLE_NETWORK)
+
+    @pytest.mark.slow
+    def test_the_exported_model_agrees_with_opencv(self, caffe_run: Path, caffe_expected: np.ndarray) -> None:
         assert_close(served(caffe_run, pictures()), caffe_expected, WHOLE_NETWORK)
 
     @pytest.mark.slow
