@@ -1,6 +1,7 @@
 """The sides of the input benchmark do the same work: each against the pictures themselves."""
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,20 @@ def pictures(tiny_data: Path, manifest: Manifest) -> np.ndarray:
 def test_every_kind_of_bare_decoding_sees_every_picture_again_and_again(
     tiny_data: Path, manifest: Manifest, pictures: np.ndarray
 ) -> None:
+    """What is decoded first comes first, so that a few of a round may still be missing when many have been seen."""
     files, _ = input_sides.stored_pictures(tiny_data, manifest, COUNT)
-    expected = sorted(np.tile(pictures[:, 0, 0], (2, 1)).tolist())
+    rounds, late = 20, 4
+    expected = Counter(map(tuple, pictures[:, 0, 0].tolist()))
+    assert len(expected) == COUNT  # else they could not be told apart
     for batches in (
         input_sides.bare_decoding(tiny_data, manifest, COUNT // 2),
         input_sides.tensorflow_decoding(tiny_data, manifest, COUNT // 2),
         input_sides.decoding_from_memory(files, COUNT // 2, threads=2),
     ):
-        pixels = np.concatenate(list(itertools.islice(batches, 4)))
-        assert sorted(pixels.tolist()) == expected
+        pixels = np.concatenate(list(itertools.islice(batches, 2 * rounds)))
+        seen = Counter(map(tuple, pixels.tolist()))
+        assert seen.keys() == expected.keys()
+        assert all(abs(count - rounds) <= late for count in seen.values())
 
 
 def test_naive_pipeline_augments_as_the_paper_does(tiny_data: Path, manifest: Manifest, pictures: np.ndarray) -> None:
