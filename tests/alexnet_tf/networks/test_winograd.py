@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from alexnet_tf.networks import layers, winograd
 from alexnet_tf.networks.winograd import TILE_ROWS
+from tests.bfloat16 import skip_without_bfloat16
 from tests.closeness import ONE_LAYER, WHOLE_NETWORK, assert_close
 
 KERNEL_ROWS = pytest.mark.parametrize("kernel_rows", TILE_ROWS)
@@ -84,5 +85,7 @@ class TestLayer:
         ids=str,
     )  # fmt: skip
     def test_what_it_does_not_suit_is_left_as_it_is(self, options: dict) -> None:
+        if options.get("dtype") == "mixed_bfloat16":
+            skip_without_bfloat16()
         layer = layers.Conv2D(**{"filters": self.CHANNELS, "kernel_size": 3, "padding": "same", **options})
         np.testing.assert_array_equal(layer(self.X), layer(self.X, training=True))

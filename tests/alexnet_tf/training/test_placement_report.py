@@ -15,6 +15,7 @@ from alexnet_tf.towers import Towers
 from alexnet_tf.training import placement_report
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
+from tests.bfloat16 import skip_without_bfloat16
 from tests.narrow_nets import shrink_net
 from tests.slow_cases import slow
 from tfrecords.statistics import Statistics
@@ -48,6 +49,8 @@ def preset_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def placement(preset_name: str, two_cpus: Towers) -> Placement:
+    if preset_name == "bfloat16":
+        skip_without_bfloat16()
     return measure_placement(TrainingStep(with_few_units({**PRESETS, **OWN}[preset_name]), 7, two_cpus, 0, BLACK))
 
 

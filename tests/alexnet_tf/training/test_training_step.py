@@ -20,6 +20,7 @@ from alexnet_tf.training.step import TrainingStep
 from tests.alexnet_tf.networks import torch_alexnet
 from tests.alexnet_tf.networks.test_model import VARIANTS, masks_of
 from tests.alexnet_tf.networks.torch_alexnet import weights_from
+from tests.bfloat16 import skip_without_bfloat16
 from tests.slow_cases import slow
 
 CLASSES, SEED = 7, 11
@@ -79,6 +80,7 @@ def test_three_steps(preset: str, two_cpus: Towers) -> None:
 
 @pytest.mark.parametrize("preset", ["paper", *slow("owt", "2012-code", "caffe", "caffenet")])
 def test_step_in_bfloat16_is_that_in_float32_within_its_rounding(preset: str, two_cpus: Towers) -> None:
+    skip_without_bfloat16()
     recipe = PRESETS[preset].train
     rates: dict[str, float] = {}
     losses, velocities = {}, {}
