@@ -26,6 +26,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_documents_tables_are_the_commands(tables: dict[str, str]) -> None:
     document = DOCS / "SCALING.md"
     assert scaling.renewed(document, tables) == document.read_text(encoding="utf-8"), (
@@ -34,6 +35,7 @@ def test_the_documents_tables_are_the_commands(tables: dict[str, str]) -> None:
     assert re.findall(r"<!-- table (.+?) -->", document.read_text(encoding="utf-8")) == list(tables)
 
 
+@pytest.mark.slow
 def test_what_crosses_and_what_is_reduced(tables: dict[str, str]) -> None:
     crossings = {row[0]: row[1:] for row in cells(tables["crossings"])}
     layers = {"conv3": 13 * 13 * 128 * 4, "fc6": 6 * 6 * 128 * 4, "fc7": 2048 * 4}

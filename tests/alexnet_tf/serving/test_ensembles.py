@@ -80,7 +80,7 @@ def test_it_answers_to_all_but_one_nets_own_signatures(nets: Path) -> None:
     ("views", "sources"),
     [
         (1, ["runs", "all"]),
-        (10, ["mixed", "all"]),
+        pytest.param(10, ["mixed", "all"], marks=pytest.mark.slow),
         pytest.param(1, ["models", "mixed", "all"], marks=pytest.mark.slow),
     ],
 )
