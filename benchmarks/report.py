@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from alexnet_tf.program import arguments
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.machine import processor
@@ -140,20 +141,10 @@ def write_report(
     write_whole(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
-def whole_number(text: str) -> int:
-    """A positive whole number, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
-
-
-def positive(text: str) -> float:
-    """A number above 0, for argparse."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
-    return value
+whole_number = arguments.whole_number(1)
+"""An argparse type: whole numbers from 1 on."""
+positive = arguments.positive_number
+"""An argparse type: finite numbers above 0."""
 
 
 def in_turns(round_number: int, *sides: Callable[[], None]) -> None:
