@@ -3,7 +3,7 @@
 #
 #     sh scripts/run_tests.sh .venv/bin/python
 #
-# Two to four processes side by side, each file whole in one of them, and in parts: TensorFlow keeps what memory it
+# Two or three processes side by side, each file whole in one of them, and in parts: TensorFlow keeps what memory it
 # once had until its process ends, and all of the tests in the same few would take twice the 8 GB that they may. All
 # parts run even if one fails.
 set -u
@@ -23,7 +23,7 @@ part 2 $rooms --ignore $rooms/networks --ignore $rooms/evaluation --ignore $room
     --ignore $rooms/serving
 part 2 $rooms/serving/test_[a-o]*.py
 part 2 $rooms/serving/test_[p-z]*.py
-part 4 tests/faults # which wait more than they compute
+part 3 tests/faults # which wait more than they compute
 part 3 tests --ignore tests/alexnet_tf --ignore tests/faults
 
 if [ -n "$failed" ]; then
