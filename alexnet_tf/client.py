@@ -6,12 +6,11 @@ alexnet-tf client cat.jpg dog.png --server localhost:8500
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from alexnet_tf.program.arguments import command_parser, positive_number, whole_number
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
-from alexnet_tf.serving.answers import add_form, answers_in
+from alexnet_tf.serving.answers import add_form, add_images, answers_in
 
 REST_PORT = "8501"
 """TensorFlow Serving's usual port for REST; at any other, gRPC is spoken unless told otherwise."""
@@ -51,13 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("client", __doc__)
     add = parser.add_argument
-    add(
-        "images",
-        type=Path,
-        nargs="+",
-        metavar="IMAGE",
-        help="a picture file of any size, a folder of them, or a quoted pattern such as '*/*.jpg'",
-    )
+    add_images(parser)
     add("--server", required=True, metavar="HOST:PORT",
         help="where the server listens; TensorFlow Serving has port 8500 for gRPC and 8501 for REST")  # fmt: skip
     protocol = parser.add_mutually_exclusive_group()

@@ -15,7 +15,7 @@ from typing import Any
 from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
-from alexnet_tf.serving.answers import add_form, answers_in
+from alexnet_tf.serving.answers import add_form, add_images, answers_in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,13 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="MODELS/alexnet",
         help="an exported model: its newest version, or the folder of one version")  # fmt: skip
-    add(
-        "images",
-        type=Path,
-        nargs="+",
-        metavar="IMAGE",
-        help="a picture file of any size, a folder of them, or a quoted pattern such as '*/*.jpg'",
-    )
+    add_images(parser)
     add("--top", type=whole_number(1), default=5, metavar="N", help="how many classes to name of each picture")
     add_form(parser)
     return parser

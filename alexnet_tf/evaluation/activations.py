@@ -74,12 +74,13 @@ def grad_cam(model: Network, images: tf.Tensor, labels: np.ndarray | None = None
     return tf.nn.relu(heat).numpy(), chosen.numpy()
 
 
-def feature_function(model: Network, augment: Augmentation, statistics: Statistics) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A compiled function from pictures, uint8 (n, *stored_shape), to the last feature layer's outputs, (n, F).
+def feature_function(
+    model: Network, augment: Augmentation, statistics: Statistics, layer: str
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A compiled function from pictures, uint8 (n, *stored_shape), to a feature layer's outputs, (n, F).
 
-    That is fc7 in AlexNet; of the center view, both towers side by side.
+    Of the center view, both towers side by side.
     """
-    layer = model.settings.feature_layers[-1]
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.settings.stored_shape), tf.uint8)], autograph=False)
     def features(pictures: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from alexnet_tf.evaluation.error_analysis import wilson_interval
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.metrics import METRICS_FILE, read_lines, read_metrics
+from alexnet_tf.runs.metrics import METRICS_FILE, read_lines, validation_at
 from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import Run
 from alexnet_tf.settings.explained import settings_in_force
@@ -93,12 +93,10 @@ def model_card(run: Run, checkpoint: Path, measured: Sequence[Measured] | None =
 
 def _measured_in_training(run: Run, step: int) -> list[Measured]:
     """What metrics.jsonl holds of this step; nothing where it is missing or broken."""
-    with contextlib.suppress(UserError):
-        lines = [line for line in read_metrics(run.path / METRICS_FILE)[1] if line["step"] == step]
-        if lines and isinstance(lines[-1].get("images"), int):
-            line = lines[-1]
-            return [Measured("val", 1, line["images"], line["top1_error"], line["top5_error"], "training")]
-    return []
+    line = validation_at(run.path / METRICS_FILE, step)
+    if line is None or not isinstance(line.get("images"), int):
+        return []
+    return [Measured("val", 1, line["images"], line["top1_error"], line["top5_error"], "training")]
 
 
 def _with_intervals(one: Measured) -> dict[str, Any]:

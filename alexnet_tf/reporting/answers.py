@@ -1,6 +1,6 @@
 """What a report knows of a run's network and of the pictures that it is shown."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,8 @@ def nearest_training_pictures(
     if not data.manifest.splits.get("train") or not data.manifest.splits["train"].records:
         raise UserError(f"{data.folder} has no training pictures")
     check_shards(data.folder, data.manifest, "train")
-    features: Callable[[tf.Tensor], tf.Tensor] = feature_function(model, run.config.preset.augment, run.statistics)
+    layer = model.settings.feature_layers[-1]
+    features = feature_function(model, run.config.preset.augment, run.statistics, layer)
     found = Nearest(features(tf.constant(np.stack([query.pixels for query in queries]))).numpy(), most)
     size = run.config.data.eval_batch_size
     total = min(searched, data.manifest.splits["train"].records)

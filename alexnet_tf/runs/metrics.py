@@ -1,5 +1,6 @@
 """metrics.jsonl: a line of JSON every few steps, at every validation and at every checkpoint. No TensorFlow here."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -53,6 +54,16 @@ def read_metrics(path: AnyPath) -> tuple[list[dict[str, Any]], list[dict[str, An
         for kind, figures in FIGURES.items()
     )
     return training, validation
+
+
+def validation_at(path: AnyPath, step: int) -> dict[str, Any] | None:
+    """What training measured at this very step, the last line of it.
+
+    None where it measured nothing, and where the file is missing or cannot be read: a run's log stops nothing.
+    """
+    with contextlib.suppress(UserError):
+        return next((line for line in reversed(read_metrics(path)[1]) if line["step"] == step), None)
+    return None
 
 
 def _is_figure(value: object) -> bool:

@@ -36,6 +36,12 @@ def read_picture(path: AnyPath) -> bytes:
     return content
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Adds the pictures, as `given_pictures.picture_paths` takes them."""
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE",
+        help="a picture file of any size, a folder of them, or a quoted pattern such as '*/*.jpg'")  # fmt: skip
+
+
 def add_form(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose the `form` of answers."""
     form = parser.add_mutually_exclusive_group()

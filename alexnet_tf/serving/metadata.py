@@ -16,7 +16,7 @@ from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import load_classes
-from alexnet_tf.runs.metrics import METRICS_FILE, read_metrics
+from alexnet_tf.runs.metrics import METRICS_FILE, validation_at
 from alexnet_tf.runs.records import CHECKPOINT_PREFIX
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.picture_files import MAX_ASPECT, MAX_PIXELS
@@ -107,8 +107,5 @@ def _net(run: Run, checkpoint: Path) -> dict[str, Any]:
 
 def _validation(run: Run, step: int) -> dict[str, float | int] | None:
     """Error rates (0 to 1, center view) that training measured at this very step; None where it measured none."""
-    try:
-        lines = [line for line in read_metrics(run.path / METRICS_FILE)[1] if line["step"] == step]
-    except UserError:  # it is missing, or cannot be read: a run's log stops nothing
-        return None
-    return {key: lines[-1][key] for key in ("top1_error", "top5_error")} if lines else None
+    line = validation_at(run.path / METRICS_FILE, step)
+    return {key: line[key] for key in ("top1_error", "top5_error")} if line else None

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from alexnet_tf.evaluation.activations import feature_function
 from alexnet_tf.evaluation.probabilities import Bar
 from alexnet_tf.networks.network import Network, network_variables
 from alexnet_tf.pictures.input_pipeline import (
@@ -29,7 +30,6 @@ from alexnet_tf.pictures.input_pipeline import (
     records_within,
     stored_records,
 )
-from alexnet_tf.pictures.preparation import prepare_evaluation
 from alexnet_tf.pictures.record_files import RecordBatches, RecordFiles
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_written
@@ -174,14 +174,7 @@ class FrozenFeatures:
                 raise UserError(f"{path} is a folder in the place of a {KIND}; move it out of there")
             remove(path)
 
-        @tf.function(reduce_retracing=True, autograph=False)
-        def features(pictures: tf.Tensor) -> tf.Tensor:
-            images = self.model.on_each_tower(
-                "views",
-                lambda device: prepare_evaluation(pictures, 1, self.config.preset.augment, statistics, device)[:, 0],
-            )
-            return self.model.concatenate_features(self.model.features(images, self.layer))  # (n, F)
-
+        features = feature_function(self.model, self.config.preset.augment, statistics, self.layer)
         total = sum(self.manifest.splits[split].records for split in SPLITS)
         with progress_bar(total, desc="features") as bar:
             return {split: self._write_split(split, features, bar) for split in SPLITS}
