@@ -4,14 +4,16 @@ import html
 import json
 from pathlib import Path
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from alexnet_tf.local_server.served_model import LoadedVersion
 from alexnet_tf.local_server.service import Service
 
 FOLDER = Path(__file__).with_name("page")
-MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".jpg": "image/jpeg", ".png": "image/png"}
 HEADERS = {
     # Nothing but itself and its own server: no script, font or picture from elsewhere.
     "Content-Security-Policy": (
@@ -42,12 +44,27 @@ def page_routes(service: Service) -> list[Route]:
             "signatures": sorted(version.signatures),
             "max_bytes": service.max_bytes,
             **version.description,
+            "examples": [_class_name(version, example.label) for example in version.examples],
         }
         return Response(json.dumps(about), media_type="application/json", headers=HEADERS)
 
-    files = sorted(path.name for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES)
+    async def example(request: Request) -> Response:
+        version = service.model.version(service.model.name, None)
+        wanted, place = request.path_params["version"], request.path_params["place"]
+        if wanted != version.number or place >= len(version.examples):
+            raise HTTPException(404)
+        found = version.examples[place]
+        return Response(found.file, media_type=MEDIA_TYPES[f".{found.suffix}"], headers=HEADERS)
+
+    files = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".css", ".js"))
     return [
         Route("/", page, methods=["GET"]),
         Route("/page/model", model, methods=["GET"]),
+        Route("/page/examples/{version:int}/{place:int}", example, methods=["GET"]),
         *(Route(f"/page/{name}", file, methods=["GET"]) for name in files),
     ]
+
+
+def _class_name(version: LoadedVersion, label: int) -> str:
+    names = (version.description["classes"] or {}).get("names", [])
+    return names[label] if label < len(names) else f"class {label}"
