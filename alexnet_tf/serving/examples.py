@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from alexnet_tf.pictures.input_pipeline import evaluation_files
 from alexnet_tf.pictures.one_of_each import one_of_each_class
-from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.classes import check_same_classes
 from alexnet_tf.runs.run import Run
@@ -63,7 +62,7 @@ def read_examples(version: Path) -> list[Example]:
     found = {}
     for path in (version / EXAMPLES).glob("*"):
         name = EXAMPLE.fullmatch(path.name)
-        with contextlib.suppress(OSError, UserError):
+        with contextlib.suppress(OSError):
             if name is not None and path.stat().st_size <= LARGEST:
                 place, label, suffix = name.groups()
                 found[int(place)] = Example(read_whole(path), suffix, int(label))

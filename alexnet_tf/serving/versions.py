@@ -232,8 +232,8 @@ def _holds_only_an_export(folder: Path) -> bool:
         inside = os.path.relpath(parent, folder)
         for name in [*folders, *files]:
             path = os.path.normpath(os.path.join(inside, name))
-            expected = path in known or VARIABLES.fullmatch(path)
-            expected = expected or (inside == str(EXAMPLES) and EXAMPLE.fullmatch(name))
+            is_example = inside == str(EXAMPLES) and EXAMPLE.fullmatch(name)
+            expected = path in known or VARIABLES.fullmatch(path) or is_example
             if not expected or os.path.islink(os.path.join(parent, name)):
                 return False
     return True

@@ -8,6 +8,7 @@ const REASONS = {
   NotReadableError: "another program uses it",
 };
 let stream = null;
+let opening = false; // a second click would open a second stream
 let taken = 0;
 
 /** Makes the camera's button work; `add` gets the picture files, `fail` a line for people. */
@@ -16,8 +17,9 @@ export function offerCamera(add, fail) {
   const button = part("camera-open"), dialog = part("camera-dialog"), video = part("camera-video");
   button.hidden = false;
   button.addEventListener("click", async () => {
+    if (opening) return;
+    opening = true;
     fail("");
-    button.disabled = true; // a second click would open a second stream
     try {
       stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment", width: {ideal: 1280}}});
       video.srcObject = stream;
@@ -27,7 +29,7 @@ export function offerCamera(add, fail) {
       if (dialog.open) dialog.close();
       fail(`The camera cannot be used: ${REASONS[fault.name] ?? fault.message}.`);
     } finally {
-      button.disabled = false;
+      opening = false;
     }
   });
   part("camera-take").addEventListener("click", async () => {

@@ -24,7 +24,8 @@ from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
 
 SIGNATURES = {
-    "serving_default", "probabilities", "ten_view", "features", "view", "images", "float_images", "classify", "network"
+    "serving_default", "probabilities", "ten_view", "features", "view", "feature_maps", "grad_cam", "images",
+    "float_images", "classify", "network"
 }  # fmt: skip
 
 
@@ -145,7 +146,7 @@ def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
         assert request.model_spec.name == "alexnet"
         signatures.append(request.model_spec.signature_name)
     assert signatures.count("serving_default") == len(BATCH_SIZES)
-    assert set(signatures) == SIGNATURES - {"images", "float_images", "network"}
+    assert set(signatures) == SIGNATURES - {"feature_maps", "grad_cam", "images", "float_images", "network"}
     assert (program.models / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size < 5e6
 
 
