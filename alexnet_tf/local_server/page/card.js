@@ -1,4 +1,4 @@
-// The model's card, a Markdown file beside the export, as elements: titles, lists, tables and paragraphs, all of it text.
+// The model's card, a Markdown file beside the export, as elements: titles, lists, tables, paragraphs; all of it is text.
 
 /** The elements of a card. */
 export function elementsOfCard(text) {
@@ -20,7 +20,8 @@ function elementOf(lines) {
 function tableOf([titles, , ...rows]) {
   const head = made("thead", made("tr", ...titles.map(title => made("th", title))));
   head.querySelectorAll("th").forEach(cell => { cell.scope = "col"; });
-  const box = made("div", made("table", head, made("tbody", ...rows.map(row => made("tr", ...row.map(cell => made("td", cell)))))));
+  const body = made("tbody", ...rows.map(row => made("tr", ...row.map(cell => made("td", cell)))));
+  const box = made("div", made("table", head, body));
   box.className = "wide";
   box.tabIndex = 0;
   box.setAttribute("role", "group");

@@ -169,7 +169,8 @@ class Picture {
     found.textContent = "Asking the network …";
     try {
       const row = await predict(model, name, await base64Of(this.given), this.gone.signal);
-      found.replaceChildren(...await look.show(row, this.find("img"), this.label));
+      found.replaceChildren(...await look.show(row, this.find("img").src, this.label));
+      speak(`${this.label}, ${look.title}: ${found.querySelector("p").textContent}`);
     } catch (fault) {
       delete box.dataset.asked; // it is asked again when it is opened again
       if (fault instanceof Outdated) {
@@ -301,7 +302,7 @@ function notice(text) { part("notice").textContent = text; }
 async function learn() {
   about = await aboutModel();
   showAbout(about);
-  await showExamples(about);
+  showExamples(about);
   return about;
 }
 
@@ -313,6 +314,7 @@ async function showExamples(model) {
     const file = await examplePicture(model, place, `example: ${name}`);
     return file && {name, shown: await imageOf(file), file: () => file};
   }));
+  if (part("examples").dataset.version !== String(model.version)) return; // a newer version came meanwhile
   const examples = own.filter(Boolean);
   part("examples").querySelectorAll("button").forEach(button => button.remove());
   for (const example of examples.length ? examples : drawnExamples()) {

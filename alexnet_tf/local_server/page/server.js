@@ -20,10 +20,14 @@ export async function aboutModel() {
 
 /** The example of this place among a model's own, as a file of this name; null where it is no longer to be had. */
 export async function examplePicture(model, place, name) {
-  const response = await answered(fetch(`/page/examples/${model.version}/${place}`));
-  if (!response.ok) return null;
-  const content = await response.blob();
-  return new File([content], name, {type: content.type});
+  try {
+    const response = await fetch(`/page/examples/${model.version}/${place}`);
+    if (!response.ok) return null;
+    const content = await response.blob();
+    return new File([content], name, {type: content.type});
+  } catch {
+    return null; // whoever asks for an answer next is told that the server is gone
+  }
 }
 
 /** One picture's row of a signature's answer, by the version that `model` tells of; `picture` is a file in base64. */

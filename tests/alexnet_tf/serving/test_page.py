@@ -92,6 +92,7 @@ class Page:
         self.server = server
         browser.get(f"http://{server.rest}/")
         self.until(lambda: self.find("about").is_displayed())
+        self.until(lambda: self.find("examples").find_elements("tag name", "button"))
 
     def find(self, name: str) -> Any:
         return self.browser.find_element("id", name)
