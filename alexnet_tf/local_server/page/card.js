@@ -1,4 +1,4 @@
-// The model's card, a Markdown file beside the export, as elements: titles, lists, tables, paragraphs; all of it is text.
+// The model's card, a Markdown file beside the export, as elements: titles, lists, tables, paragraphs, of text alone.
 
 /** The elements of a card. */
 export function elementsOfCard(text) {

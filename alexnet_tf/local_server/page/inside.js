@@ -96,8 +96,8 @@ async function showMaps({layers, shapes, png_bytes: pictures}, address, label) {
   });
   const towers = layers.some(layer => layer.endsWith(" b")) ? " a and b are the two towers." : "";
   return [paragraph(
-    "Of each convolution the maps that vary most over the center view, each from its lowest value (dark) to its highest " +
-    `(bright).${towers}`,
+    "Of each convolution the maps that vary most over the center view, each from its lowest value (dark) to its " +
+    `highest (bright).${towers}`,
   ), ...figures];
 }
 
