@@ -50,17 +50,18 @@ def page_routes(service: Service) -> list[Route]:
 
     async def example(request: Request) -> Response:
         version = service.model.version(service.model.name, None)
-        wanted, place = request.path_params["version"], request.path_params["place"]
-        if wanted != version.number or place >= len(version.examples):
+        # As texts, for nobody knows how many digits a number in a path has.
+        known = {(str(version.number), str(place)): one for place, one in enumerate(version.examples)}
+        found = known.get((request.path_params["version"], request.path_params["place"]))
+        if found is None:
             raise HTTPException(404)
-        found = version.examples[place]
         return Response(found.file, media_type=MEDIA_TYPES[f".{found.suffix}"], headers=HEADERS)
 
     files = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".css", ".js"))
     return [
         Route("/", page, methods=["GET"]),
         Route("/page/model", model, methods=["GET"]),
-        Route("/page/examples/{version:int}/{place:int}", example, methods=["GET"]),
+        Route("/page/examples/{version}/{place}", example, methods=["GET"]),
         *(Route(f"/page/{name}", file, methods=["GET"]) for name in files),
     ]
 

@@ -41,7 +41,7 @@ def chosen_examples(run: Run, count: int) -> list[Example]:
     """
     folder = run.config.data.dir
     manifest = load_manifest(folder)
-    check_same_classes(f"run {run.path}", run.classes, folder, manifest)
+    check_same_classes(f"run {run.path}", run.classes, folder, manifest, "they have changed: leave out --examples")
     check_shards(folder, manifest, SPLIT)
     files, labels = next(iter(evaluation_files(folder, manifest, split=SPLIT, batch_size=LOOKED_AT)))
     suffix = "jpg" if manifest.encoding == "jpeg" else "png"
