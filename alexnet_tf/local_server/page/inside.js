@@ -94,11 +94,14 @@ async function showMaps({layers, shapes, png_bytes: pictures}, address, label) {
     figure.append(caption, image);
     return figure;
   });
+  const box = document.createElement("div");
+  box.className = "layers";
+  box.append(...figures);
   const towers = layers.some(layer => layer.endsWith(" b")) ? " a and b are the two towers." : "";
   return [paragraph(
     "Of each convolution the maps that vary most over the center view, each from its lowest value (dark) to its " +
     `highest (bright).${towers}`,
-  ), ...figures];
+  ), box];
 }
 
 function paragraph(text) {

@@ -75,8 +75,7 @@ def browser() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location, driver = programs
     arguments = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,900")
-    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    for argument in (*arguments, *camera):
+    for argument in (*arguments, "--use-fake-device-for-media-stream"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     started = webdriver.Chrome(options, webdriver.ChromeService(driver))
@@ -109,6 +108,10 @@ class Page:
         """The cards by their names, once there are so many and all are done."""
         self.until(lambda: len(self.cards()) == count and not any(card["busy"] for card in self.cards()))
         return {card["name"]: card for card in self.cards()}
+
+    def allow_camera(self, setting: str) -> None:
+        permission = {"permission": {"name": "camera"}, "setting": setting, "origin": f"http://{self.server.rest}"}
+        self.browser.execute_cdp_cmd("Browser.setPermission", permission)
 
     def open_looks(self, name: str) -> None:
         """Opens all that a card has to show of the network's inside, and waits for it."""
@@ -398,6 +401,7 @@ def test_what_goes_on_inside_is_shown_on_demand(page: Page, stored_pictures: lis
 
 def test_the_camera(page: Page) -> None:
     """Chromium's own false camera: a green picture with a moving sign."""
+    page.allow_camera("granted")
     page.find("camera-open").click()
     page.until(lambda: page.browser.execute_script(VIDEO)[0])
     assert page.find("camera-dialog").is_displayed()
@@ -415,21 +419,14 @@ def test_the_camera(page: Page) -> None:
     page.find("camera-close").click()
     page.until(lambda: page.browser.execute_script(VIDEO) == [0, False])
     assert len(page.cards()) == 1
+    page.allow_camera("denied")
+    page.find("camera-open").click()
+    page.until(lambda: page.find("notice").text)
+    assert page.find("notice").text.startswith("The camera cannot be used: it was not allowed")
+    assert not page.find("camera-dialog").is_displayed()
 
 
 VIDEO = "const video = document.getElementById('camera-video'); return [video.videoWidth, video.srcObject !== null]"
-
-
-def test_a_camera_that_fails_is_told(page: Page) -> None:
-    permission = {"permission": {"name": "camera"}, "setting": "denied", "origin": f"http://{page.server.rest}"}
-    page.browser.execute_cdp_cmd("Browser.setPermission", permission)
-    try:
-        page.find("camera-open").click()
-        page.until(lambda: page.find("notice").text)
-        assert page.find("notice").text.startswith("The camera cannot be used: it was not allowed")
-        assert not page.find("camera-dialog").is_displayed()
-    finally:
-        page.browser.execute_cdp_cmd("Browser.resetPermissions", {})
 
 
 def test_the_card_of_the_model(page: Page, program: Exported) -> None:
@@ -468,10 +465,14 @@ def test_keyboard(page: Page, stored_pictures: list[bytes]) -> None:
     assert reached[-2].startswith("Ten views") and reached[-1] == "About this model"
     page.give(DROP, one_jpg=stored_pictures[0], two_jpg=stored_pictures[1])
     page.answered(2)
-    assert focused(Keys.TAB, back=True).startswith("Remove two.jpg")
-    assert focused(Keys.TAB, back=True).startswith("Remove one.jpg")
+    looks = ["Feature maps", "Where it looks (Grad-CAM)"]
+    assert [focused(Keys.TAB, back=True) for _ in range(6)] == [*looks, "Remove two.jpg", *looks, "Remove one.jpg"]
     assert focused(Keys.TAB, back=True) == "Remove all"
     assert focused(Keys.TAB) == "Remove one.jpg"
+    assert focused(Keys.TAB) == looks[1]
+    focused(Keys.ENTER)
+    page.until(lambda: page.cards()[0]["looks"][0]["drawn"])
+    focused(Keys.TAB, back=True)
     assert focused(Keys.SPACE) == "Remove two.jpg"
     assert "Choose pictures" in focused(Keys.SPACE)
     assert page.cards() == []
