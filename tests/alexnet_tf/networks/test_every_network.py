@@ -19,7 +19,7 @@ import tensorflow as tf
 
 import alexnet_tf
 from alexnet_tf import evaluate
-from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam
+from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam, look_inside
 from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.local_server.screening import run_screened
@@ -27,7 +27,7 @@ from alexnet_tf.local_server.served_model import LoadedVersion
 from alexnet_tf.networks.keras_network import KerasNetwork
 from alexnet_tf.networks.network import network_variables
 from alexnet_tf.pictures.input_pipeline import training_batches
-from alexnet_tf.pictures.preparation import number_of_views
+from alexnet_tf.pictures.preparation import evaluation_views, number_of_views
 from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
@@ -63,10 +63,12 @@ import json, sys
 import tensorflow as tf
 files = tf.constant([bytes.fromhex(line) for line in json.load(sys.stdin)])
 for folder in sys.argv[1:]:
-    answer = tf.saved_model.load(folder).signatures["probabilities"](image_bytes=files)
-    print(json.dumps(answer["probabilities"].numpy().tolist()))
+    signatures = tf.saved_model.load(folder).signatures
+    answer = [signatures["probabilities"](image_bytes=files)["probabilities"],
+              signatures["grad_cam"](image_bytes=files)["heat"]]
+    print(json.dumps([numbers.numpy().tolist() for numbers in answer]))
 """
-"""A process that knows nothing of the program: of every model's folder the probabilities, a line each."""
+"""A process that knows nothing of the program: of every model's folder probabilities and Grad-CAM, a line each."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,7 +135,7 @@ class Trial:
     def exported(self) -> Path:
         """The folder of a version."""
         assert self.trained
-        return export_run([open_run(self.folder / "run")], self.folder / "model", None)
+        return export_run([open_run(self.folder / "run")], self.folder / "model", None, examples=2)
 
 
 @dataclass
@@ -314,14 +316,16 @@ def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial]
         run = open_run(trial.folder / "run")
         model, _ = trained_network(run, trial.towers)
         pictures = tf.stack([picture_from_file(file, model.settings.stored_shape) for file in files])
-        forward = prediction_function(model, run.config.preset.augment, run.statistics)
-        expected.append(forward(tf.cast(pictures, tf.uint8)).numpy())
+        views = evaluation_views(tf.cast(pictures, tf.uint8), 1, run.config.preset.augment, run.statistics)[:, 0]
+        seen = look_inside(model, views)
+        expected.append([tf.nn.softmax(seen.logits), seen.heat])
     given = json.dumps([file.hex() for file in files])
     loading = subprocess.run([sys.executable, "-c", LOADING, *folders], input=given, capture_output=True, text=True)
     assert loading.returncode == 0, loading.stderr
     found = [json.loads(line) for line in loading.stdout.splitlines()]
     for name, ours, theirs in zip(names, expected, found, strict=True):
-        assert_close(theirs, ours, WHOLE_NETWORK, name=name)
+        for own, other in zip(ours, theirs, strict=True):
+            assert_close(other, own, WHOLE_NETWORK, name=name)
 
 
 def test_exported_gray_network_takes_gray_pixels(trial_of: Callable[[str], Trial]) -> None:
@@ -344,4 +348,11 @@ def test_exported_gray_network_takes_gray_pixels(trial_of: Callable[[str], Trial
         assert_close(served["probabilities"][:2], expected, WHOLE_NETWORK)
         assert served["status"][:2].tolist() == [b"ok", b"ok"]
     assert served["status"][2] == b"damaged: a pixel is no finite number" and not served["probabilities"][2].any()
+    for example, label in zip(version.examples, (0, 1), strict=True):
+        shown = version.run("view", {"image_bytes": np.array([example.file], object)})
+        assert example.label == label and shown["status"][0] == b"ok"
+    seen = version.run("feature_maps", {"image_bytes": files.numpy()})
+    assert seen["layers"].tolist() == 2 * [[b"c1", b"c3", b"c5"]]
+    assert seen["shapes"][0].tolist() == [[28, 28, 6], [10, 10, 16], [1, 1, 120]]
+    assert tf.io.decode_png(seen["png_bytes"][0, 2]).shape == (1, 120, 2)  # points stand in one row
     version.session.close()
