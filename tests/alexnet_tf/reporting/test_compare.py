@@ -1,0 +1,112 @@
+"""A whole comparison of narrow runs: its numbers against those that follow from the networks' own answers."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binomtest
+
+from alexnet_tf import compare
+from alexnet_tf.program.errors import UserError
+from alexnet_tf.towers import Towers
+from tests.alexnet_tf.evaluation.test_evaluate import probabilities_by_hand
+from tests.alexnet_tf.training.made_runs import write_opinionated_run
+from tests.conftest import convert_folder
+from tests.narrow_nets import shrink_net
+from tfrecords.manifest import load_manifest
+
+RUNS = {"one": ("2012-code", 3), "two": ("2012-code", 4), "three": ("paper", 3)}
+"""Name, preset and seed."""
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Runs with logs; of the third the data are away."""
+    root = tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_net(patch)
+        for name, (preset, seed) in RUNS.items():
+            write_opinionated_run(root / name, tiny_data, load_manifest(tiny_data), preset, two_cpus, seed)
+            log = [
+                {"kind": "train", "step": 1, "epoch": 1.0, "loss": 1.0 + seed, "weight_rate": 0.01},
+                {"kind": "validation", "step": 1, "epoch": 1.0, "loss": 1.0, "top1_error": 0.25, "top5_error": 0.0,
+                 "images": 12},
+            ]  # fmt: skip
+            (root / name / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+        config = root / "three/config.yaml"
+        config.write_text(config.read_text().replace(f"dir: {tiny_data}", f"dir: {root / 'away'}"))
+        yield root
+
+
+def test_errors_and_differences_are_those_of_the_networks(
+    folder: Path, two_cpus: Towers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "out"
+    runs = [str(folder / name) for name in RUNS]
+    assert compare.main([*runs, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    wrong = []
+    for name in ("one", "two"):
+        probabilities, labels = probabilities_by_hand(folder / name, two_cpus, 1)
+        wrong.append(probabilities.argmax(axis=1) != labels)
+    told = json.loads((out / "compare.json").read_text())
+    for own, errors in zip(told["runs"], wrong, strict=False):
+        interval = binomtest(int(errors.sum()), 12).proportion_ci(0.95, method="wilson")
+        assert own["top1_error"] == pytest.approx(errors.mean()) and own["by"] == "this comparison"
+        assert own["top1_interval"] == pytest.approx([interval.low, interval.high])
+        assert f"{own['run']}: top-1 error {errors.mean():.2%} ({interval.low:.2%} to " in printed.out
+    third = told["runs"][2]  # as training measured it
+    assert (third["by"], third["images"], third["top1_error"]) == ("training", 12, 0.25)
+    (pair,) = told["pairs"]
+    only = [int((wrong[0] & ~wrong[1]).sum()), int((wrong[1] & ~wrong[0]).sum())]
+    assert sum(only) > 0  # else the next lines would prove nothing
+    assert [pair["only_first_wrong"], pair["only_second_wrong"]] == only
+    assert pair["p_value"] == pytest.approx(binomtest(only[0], sum(only), 0.5).pvalue)
+    assert told["settings"]["train.seed"] == [3, 4, 3] and "model.preset" in told["settings"]
+    assert "three is not evaluated: no data folder" in printed.err and "--data" in printed.err
+
+    page = (out / "compare.html").read_text("utf-8")
+    sources = re.findall(r'\b(?:src|href)="([^"]*)"', page)
+    asked = [source for source in sources if not source.startswith(("data:image/png;base64,", "#"))]
+    assert {"curves.png", "curves.svg", "errors.csv", "differences.csv", "settings.csv"} <= set(asked)
+    assert all((out / source).is_file() for source in asked)
+    assert "Model card" not in page and "://" not in page and "is not evaluated" in page
+    assert (np.asarray(Image.open(out / "curves.png").convert("RGB"))[0] == 255).all()
+    rows = list(csv.DictReader(io.StringIO((out / "curves.csv").read_text("utf-8"))))
+    assert [float(row["loss"]) for row in rows if row["kind"] == "train"] == [4.0, 5.0, 4.0]
+
+
+def test_other_pictures_are_told_and_not_tested(
+    folder: Path, tiny_data: Path, two_cpus: Towers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):  # the same classes, the other way round
+        (tmp_path / split).symlink_to(tiny_data.parent / ("val" if split == "train" else "train"))
+    data = convert_folder(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_net(patch)
+        write_opinionated_run(tmp_path / "other", data, load_manifest(data), "2012-code", two_cpus, seed=3)
+    assert compare.main([str(folder / "one"), str(tmp_path / "other")]) == 0
+    printed = capsys.readouterr()
+    assert "one and other were evaluated on different pictures (12 and 24)" in printed.err
+    assert "McNemar" not in printed.out and printed.out.count("top-1 error") == 2
+
+
+def test_faults_are_one_line(folder: Path, tmp_path: Path) -> None:
+    one, two = str(folder / "one"), str(folder / "two")
+    for given, line in (
+        ([one, two, "--out", one], r"one is a run or converted data; give a folder"),
+        ([one, f"{one}/../one"], r"one is given twice; compare it with another run"),
+        ([one, str(tmp_path)], r"is no run: it has no config.yaml"),
+        ([one, two, "--data", str(tmp_path)], r"holds no|no data"),
+    ):
+        with pytest.raises(UserError, match=line):
+            compare.main(given)
+    with pytest.raises(SystemExit) as ended:
+        compare.main([one])
+    assert ended.value.code == 2
