@@ -6,6 +6,7 @@ It can be interrupted: the same command goes on where it was.
 """
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from experiments.tables import collect, evaluate_ensembles
 
     if not arguments.collect:
-        do(plan, arguments.out, arguments.data, print)
+        do(plan, arguments.out, arguments.data, functools.partial(print, flush=True))
     print(collect(plan, arguments.out), end="")
     if plan.ensemble and not arguments.collect:
         for views in (1, 10):

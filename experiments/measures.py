@@ -26,11 +26,6 @@ def epochs_to(target: float, run: Path) -> float | None:
     return next((epoch for epoch, error in training_errors(run) if error <= target), None)
 
 
-def last_training_error(run: Path) -> float:
-    """That of the last line of metrics; 1 where there is none, as of a run that ended at once."""
-    return (training_errors(run) or [(0.0, 1.0)])[-1][1] if (run / METRICS_FILE).exists() else 1.0
-
-
 def outcome(run: Path, target: float | None) -> dict[str, Any]:
     """What a finished run shows.
 

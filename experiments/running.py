@@ -11,7 +11,7 @@ from typing import Any
 
 from alexnet_tf.program.errors import DONE, STOPPED_AFTER_SAVING, StoppedBySignal, UserError
 from alexnet_tf.program.whole_files import make_folder, write_whole
-from experiments.measures import epochs_to, last_training_error, outcome
+from experiments.measures import epochs_to, outcome
 from experiments.plans import Arm, Plan
 
 LOOKED_EVERY = 1.0
@@ -107,9 +107,21 @@ def _finish(plan: Plan, one: OneRun, data: Path | None, tell: Callable[[str], No
         return
     target = None if one.trial else plan.target
     tell(f"{one.folder.name}: {' '.join(one.overrides)}")
+    shown = _shown_by(plan, one, target, data) | {
+        "arm": one.arm, "seed": one.seed, "rate": one.rate, "overrides": list(one.overrides),
+    }  # fmt: skip
+    write_whole(one.record, (json.dumps(shown, indent=1) + "\n").encode())
+    if one.trial:
+        tell(f"{one.folder.name}: training error {shown['training_error']:.1%} {shown.get('failed', '')}".strip())
+
+
+def _shown_by(plan: Plan, one: OneRun, target: float | None, data: Path | None) -> dict[str, Any]:
+    """Trains on to the end, if it is not there yet; what the run shows."""
+    if _reached(target, one.folder):  # stopped there before
+        return outcome(one.folder, target)
     overrides = [*one.overrides, *([f"data.dir={data}"] if data else [])]
     line = [sys.executable, "-m", "alexnet_tf.train", "--config", str(plan.config_file), "--run", str(one.folder)]
-    began, log = time.time(), one.folder.with_name(f"{one.folder.name}.log")
+    log = one.folder.with_name(f"{one.folder.name}.log")
     with log.open("ab") as file:
         reached, status = _train([*line, *overrides], file, lambda: _reached(target, one.folder))
     if status == STOPPED_AFTER_SAVING and not reached:
@@ -117,16 +129,8 @@ def _finish(plan: Plan, one: OneRun, data: Path | None, tell: Callable[[str], No
     if status not in (DONE, STOPPED_AFTER_SAVING) and not one.trial:
         raise UserError(f"{one.folder} failed: {_last_line(log)}; the whole of it is in {log}")
     if status in (DONE, STOPPED_AFTER_SAVING):
-        shown = outcome(one.folder, target)
-    else:  # a rate that is too high
-        shown = {"failed": _last_line(log), "training_error": 1.0}
-    shown |= {
-        "arm": one.arm, "seed": one.seed, "rate": one.rate, "overrides": list(one.overrides),
-        "seconds_of_last_session": round(time.time() - began, 1),
-    }  # fmt: skip
-    write_whole(one.record, (json.dumps(shown, indent=1) + "\n").encode())
-    if one.trial:
-        tell(f"{one.folder.name}: training error {last_training_error(one.folder):.1%} {shown.get('failed', '')}")
+        return outcome(one.folder, target)
+    return {"failed": _last_line(log), "training_error": 1.0}  # a rate that is too high
 
 
 def _train(line: list[str], log: Any, reached: Callable[[], bool]) -> tuple[bool, int]:
