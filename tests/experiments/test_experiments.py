@@ -98,7 +98,7 @@ def test_a_finished_run_of_other_settings_is_told(tmp_path: Path) -> None:
     (other,) = runs(Plan("small", "figure1.yaml", (Arm("net", ("data.batch_size=7",)),), seeds=(0,)), tmp_path)
     with pytest.raises(UserError, match=r"net-seed-0.json is of a run with train.seed=0, and it would be data.batch_"):
         read_record(other)
-    with pytest.raises(UserError, match="no run of small is finished in .* yet"):
+    with pytest.raises(UserError, match=r"no run of small is finished in .* yet"):
         collect(plan, tmp_path / "elsewhere")
 
 
