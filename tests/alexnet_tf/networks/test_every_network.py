@@ -317,7 +317,7 @@ NOT_ELSEWHERE = tuple(name for name in CLASSES if name not in (*EXPORTED_ELSEWHE
 
 @pytest.mark.parametrize(
     "names",
-    [(*NOT_ELSEWHERE, "2012-code apart"), *slow((*CLASSES, "paper one"))],
+    [NOT_ELSEWHERE, *slow((*CLASSES, "2012-code apart", "paper one"))],
     ids=["not exported elsewhere", "every class"],
 )
 def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial], names: tuple[str, ...]) -> None:
