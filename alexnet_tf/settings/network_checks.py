@@ -23,7 +23,7 @@ def check_choices(chosen: Mapping[str, Any], network: NetworkSettings, source: s
     for key, value in chosen.items():
         if key not in network.choices:
             others = ", ".join(name for name, preset in PRESETS.items() if key in preset.network.choices)
-            wrong = f"model.{key}: is a choice of {others} only" if others else f"unknown key model.{key}"
+            wrong = f"model.{key} is a choice of preset {others} only" if others else f"unknown key model.{key}"
             raise UserError(f"{source}: {wrong}; known here: {', '.join(('preset', *network.choices))}")
         try:
             TypeAdapter(kinds[key]).validate_python(value, strict=True)  # true is no number

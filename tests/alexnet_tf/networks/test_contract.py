@@ -100,7 +100,7 @@ def test_every_update_rule_of_the_settings_is_there() -> None:
     ("overrides", "line"),
     [
         (["model.preset=owt", "model.size=3"], "unknown key model.size; known here: preset"),
-        (["model.preset=caffe", "model.towers=one"], "model.towers: is a choice of paper, 2012-code only; known"),
+        (["model.preset=caffe", "model.towers=one"], "model.towers is a choice of preset paper, 2012-code only; kno"),
         (["model.dropout_rate=1"], "model.dropout_rate: Input should be less than 1, got 1"),
         (["model.dropout_rate=false"], "model.dropout_rate: Input should be a valid number, got False"),
         (["model.dropout_rate=.nan"], "model.dropout_rate: Input should be"),
