@@ -49,9 +49,8 @@ class Result:
     @property
     def intervals(self) -> list[tuple[float, float]]:
         """95 %, of the top-1 and the top-5 error."""
-        return [
-            wilson_interval(round(error * self.images), self.images) for error in (self.top1_error, self.top5_error)
-        ]
+        errors = (self.top1_error, self.top5_error)
+        return [wilson_interval(round(error * self.images) if self.images else 0, self.images) for error in errors]
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,10 @@ class Comparison:
     def _result(self, name: str, run: Run, data: Data | None, towers: Towers) -> Result:
         if data is None:
             facts = CheckpointFacts.of(run, run.checkpoint(self.which))
-            line = validation_at(run.path / METRICS_FILE, facts.step) or {}
-            images = line.get("images", 0) if isinstance(line.get("images"), int) else 0
-            return Result(
-                name, facts, images, line.get("top1_error", np.nan), line.get("top5_error", np.nan), "training"
-            )
+            line = validation_at(run.path / METRICS_FILE, facts.step)
+            if line is None or not isinstance(line.get("images"), int):
+                return Result(name, facts, 0, np.nan, np.nan, "nobody")
+            return Result(name, facts, line["images"], line["top1_error"], line["top5_error"], "training")
         model, checkpoint = trained_network(run, towers, self.which)
         answers = answers_of(run, model, data, self.views)
         rates = error_rates(answers.probabilities, answers.labels)

@@ -85,6 +85,20 @@ def test_errors_and_differences_are_those_of_the_networks(
     assert [float(row["loss"]) for row in rows if row["kind"] == "train"] == [4.0, 5.0, 4.0]
 
 
+def test_of_a_run_without_data_and_log_only_the_settings_are_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "three", tmp_path / "four")
+    (tmp_path / "four/metrics.jsonl").unlink()
+    assert compare.main([str(folder / "three"), str(tmp_path / "four"), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert "four: step 1, epoch unknown, not validated; its error is unknown" in printed.out
+    assert "three: top-1 error 25.00% (8.89% to 53.23%), top-5 error 0.00%" in printed.out  # Wilson's, by hand
+    assert "Without the curve of four: " in printed.err and "McNemar" not in printed.out
+    told = json.loads((tmp_path / "out/compare.json").read_text())
+    assert told["runs"][1]["top1_error"] is None and told["pairs"] == [] and told["settings"] == {}
+
+
 @pytest.mark.slow
 def test_other_pictures_are_told_and_not_tested(
     folder: Path, tiny_data: Path, two_cpus: Towers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
