@@ -127,6 +127,10 @@ class ReLU(Placed, keras.layers.ReLU):
     """keras.layers.ReLU on one device."""
 
 
+class Activation(Placed, keras.layers.Activation):
+    """keras.layers.Activation on one device."""
+
+
 class ZeroPadding2D(Placed, keras.layers.ZeroPadding2D):
     """keras.layers.ZeroPadding2D on one device."""
 

@@ -52,7 +52,12 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 
 ALIKE = ("2012-code", "caffenet")
 """Presets whose networks are built by the class of another preset's."""
-EVERY = [*(name for name in PRESETS if name not in ALIKE), "trial", *slow(*ALIKE)]
+SWITCHED = {
+    "2012-code apart": ("towers=apart", "pooling=plain", "normalization=none", "activation=tanh", "dropout_rate=0"),
+    "paper one": ("towers=one", "pooling=plain", "activation=tanh"),
+}
+"""Presets and what a config chooses of their networks, together."""
+EVERY = [*(name for name in PRESETS if name not in ALIKE), "trial", "2012-code apart", *slow(*ALIKE, "paper one")]
 CLASSES = (*{PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values(), "trial")
 """A preset of every network class: an export knows no more of it."""
 EXPORTED_ELSEWHERE = ("paper", "2012-code", "caffe", "caffenet", "owt")
@@ -91,8 +96,14 @@ class Trial:
 
     @cached_property
     def config(self) -> Config:
-        chosen = [f"model.preset={self.name}", f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5"]
-        return parse_config("", "test", [*chosen, "data.eval_batch_size=20"])
+        chosen = [f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5", "data.eval_batch_size=20"]
+        return parse_config("", "test", [*self.model, *chosen])
+
+    @property
+    def model(self) -> list[str]:
+        """Of the config."""
+        switches = SWITCHED.get(self.name, ())
+        return [f"model.preset={self.name.partition(' ')[0]}", *(f"model.{switch}" for switch in switches)]
 
     @property
     def preset(self) -> Preset:
@@ -160,7 +171,7 @@ def trial_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPat
 
     def trial(name: str) -> Trial:
         if name not in trials:
-            shape = PRESETS[name].network.stored_shape
+            shape = PRESETS[name.partition(" ")[0]].network.stored_shape
             if shape not in data:
                 root = tmp_path_factory.mktemp("pictures")
                 for split in ("train", "val"):
@@ -253,7 +264,7 @@ def test_what_is_frozen_stands_still(trial: Trial) -> None:
     settings = trial.preset.network
     for layer in settings.feature_layers:
         frozen = settings.layers[: settings.layers.index(layer) + 1]
-        chosen = [f"model.preset={trial.name}", f"train.freeze=[{', '.join(frozen)}]"]
+        chosen = [*trial.model, f"train.freeze=[{', '.join(frozen)}]"]
         preset, known = parse_config("", "test", chosen).preset, trial.trained.step.known
         assert preset.frozen_part == layer
         rates = learning_rates(preset.train, known, 1, 0)
@@ -293,7 +304,7 @@ def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Pa
     model = KerasNetwork(network, divided=set(divisors) != {1.0})
     logits = model(images)
     assert_close(logits, network(images), WHOLE_NETWORK)
-    rests = len({layer.name for layer in model.layers} & {"dropout6_a", "dropout7_a"})
+    rests = getattr(network.settings, "dropout_rate", 0) > 0
     for trained in (model, network):  # two draws differ, and from what holds at test
         once, again = trained(images, training=True), trained(images, training=True)
         if rests:
@@ -306,7 +317,11 @@ def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Pa
 NOT_ELSEWHERE = tuple(name for name in CLASSES if name not in (*EXPORTED_ELSEWHERE, "trial"))
 
 
-@pytest.mark.parametrize("names", [NOT_ELSEWHERE, *slow(CLASSES)], ids=["not exported elsewhere", "every class"])
+@pytest.mark.parametrize(
+    "names",
+    [NOT_ELSEWHERE, *slow((*CLASSES, "2012-code apart", "paper one"))],
+    ids=["not exported elsewhere", "every class"],
+)
 def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial], names: tuple[str, ...]) -> None:
     folders, expected = [], []
     files = [path.read_bytes() for path in sorted((trial_of("paper").data.parent / "val").rglob("*.png"))[::5]]
