@@ -180,7 +180,7 @@ def test_settings_and_network_say_the_same(trial: Trial) -> None:
     assert f"{type(model).__module__}:{type(model).__name__}" == settings.network_class
     assert model.picture_shape == (augment.crop_size, augment.crop_size, settings.channels)
     assert len(augment.color_divisors) == settings.channels
-    assert augment.max_offset <= settings.stored_size - augment.crop_size
+    assert augment.max_offset <= settings.stored_size + 2 * augment.padding - augment.crop_size
     known = network_variables(model).values()
     assert {variable.layer for variable in known} <= set(settings.layers)
     assert settings.layers[-1] in {variable.layer for variable in known}
