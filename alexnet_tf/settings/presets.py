@@ -5,13 +5,14 @@ Sutskever and Hinton, NIPS 2012; "2012 program" is the code released in 2025 wit
 others are those of weights that are published: "caffe" and "caffenet" are BVLC/caffe's models/bvlc_alexnet and
 models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one
 tower after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; "lenet5" is AlexNet's
-forerunner, and the nets after it are in residual_networks.py. A config picks a preset by name
+forerunner, and the nets after it are in later_networks.py and residual_networks.py. A config picks a preset by name
 and may override single fields of its `augment` and `train` parts, and of its network what that names as its `choices`.
 """
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from alexnet_tf.settings.later_networks import LATER_PRESETS
 from alexnet_tf.settings.recipe import Augmentation, NetworkSettings, Preset, Recipe
 from alexnet_tf.settings.residual_networks import RESIDUAL_PRESETS
 
@@ -225,5 +226,6 @@ PRESETS = {
             weight_decay=0.001,
         ),
     ),
+    **LATER_PRESETS,
     **RESIDUAL_PRESETS,
 }
