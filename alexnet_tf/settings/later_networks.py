@@ -61,6 +61,37 @@ class VGGSettings(NetworkSettings):
         )
 
 
+@dataclass(frozen=True)
+class NetworkInNetworkWidths:
+    """Kernels of each layer but the last."""
+
+    conv1: int
+    cccp1: int
+    cccp2: int
+    conv2: int
+    cccp3: int
+    cccp4: int
+    conv3: int
+    cccp5: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInNetworkSettings(NetworkSettings):
+    """The net for CIFAR-10; see networks.network_in_network. Layers are named as its authors' program names them."""
+
+    dropout_rate: float = 0.5
+    weight_stddev: float = 0.05  # the program's cifar-10_def: initW
+    image_size: int = 32
+    stored_size: int = 32
+    network_class: str = "alexnet_tf.networks.network_in_network:NetworkInNetwork"
+    widths: NetworkInNetworkWidths = NetworkInNetworkWidths(192, 160, 96, 192, 192, 192, 192, 192)  # cifar-10_def
+
+    layers: ClassVar[tuple[str, ...]] = (
+        "conv1", "cccp1", "cccp2", "conv2", "cccp3", "cccp4", "conv3", "cccp5", "cccp6"
+    )  # fmt: skip
+    feature_layers: ClassVar[tuple[str, ...]] = ("cccp2", "cccp4", "cccp5")
+
+
 LATER_PRESETS = {
     "vgg16": Preset(
         network=VGGSettings(),
@@ -79,6 +110,32 @@ LATER_PRESETS = {
             schedule="plateau",  # section 3.1: "decreased by a factor of 10 when the validation set accuracy stopped"
             drop_epochs=(),
             epochs=74,  # section 3.1, for 256 images a step
+        ),
+    ),
+    "nin-cifar": Preset(  # Lin, Chen and Yan; program: github.com/mavenlin/cuda-convnet, NIN/cifar-10_def and _params
+        network=NetworkInNetworkSettings(),
+        augment=Augmentation(
+            max_offset=8,
+            images_per_draw=1,
+            mean="per-offset",
+            noise="none",
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+            color_divisors=(63.0, 62.1, 66.7),  # CIFAR-10's deviations, for the paper's whitening (section 4.2)
+            crop_size=32,
+            padding=4,  # section 4.2: "translation and horizontal flipping", without a number
+        ),
+        train=Recipe(
+            bias_rate_factor=2.0,  # epsB of _params
+            drop_bias_rate=True,
+            decay_biases=False,  # its program decays weights alone
+            schedule="plateau",  # section 4: lowered by 10 when accuracy stops improving ...
+            drop_epochs=(),
+            max_drops=2,  # ... until it is a hundredth
+            epochs=230,
+            learning_rate=0.1,  # epsW 1 times the loss's coefficient 0.1
+            weight_decay=1e-4,  # wc 1e-5 times epsW 1, over the rate
+            rate_multipliers={"cccp6": 0.1},  # epsW 0.1, epsB 0.2
         ),
     ),
 }
