@@ -92,6 +92,78 @@ class NetworkInNetworkSettings(NetworkSettings):
     feature_layers: ClassVar[tuple[str, ...]] = ("cccp2", "cccp4", "cccp5")
 
 
+@dataclass(frozen=True)
+class InceptionWidths:
+    """Kernels of the layers before the modules; of each module's, in the order of table 1; of an auxiliary output's.
+
+    A module has 1x1, 1x1 before 3x3, 3x3, 1x1 before 5x5, 5x5, and 1x1 behind the pooling.
+    """
+
+    conv1: int = 64
+    conv2_reduce: int = 64
+    conv2: int = 192
+    inception_3a: tuple[int, ...] = (64, 96, 128, 16, 32, 32)
+    inception_3b: tuple[int, ...] = (128, 128, 192, 32, 96, 64)
+    inception_4a: tuple[int, ...] = (192, 96, 208, 16, 48, 64)
+    inception_4b: tuple[int, ...] = (160, 112, 224, 24, 64, 64)
+    inception_4c: tuple[int, ...] = (128, 128, 256, 24, 64, 64)
+    inception_4d: tuple[int, ...] = (112, 144, 288, 32, 64, 64)
+    inception_4e: tuple[int, ...] = (256, 160, 320, 32, 128, 128)
+    inception_5a: tuple[int, ...] = (256, 160, 320, 32, 128, 128)
+    inception_5b: tuple[int, ...] = (384, 192, 384, 48, 128, 128)
+    side_conv: int = 128  # section 5
+    side_fc: int = 1024  # section 5
+
+
+INCEPTION_PARTS = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
+"""The convolutions of a module, as the GoogLeNet of Caffe's model zoo calls them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionSettings(NetworkSettings):
+    """GoogLeNet, which is Inception v1; see networks.inception. Layers are named as in Caffe's model zoo, with _ for /.
+
+    The features of a module's last layer are the module's outputs, those of the very last one averaged over all places.
+    """
+
+    modules: tuple[str, ...] = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+    sides: tuple[str, ...] = ("4a", "4d")  # section 5
+    """The modules behind which there is an auxiliary output."""
+    side_weight: float = 0.3  # section 5
+    dropout_rate: float = 0.4  # section 5
+    side_dropout_rate: float = 0.7  # section 5
+    image_size: Literal[128, 224] = 224  # section 5
+    stored_size: Literal[128, 256] = 256
+    network_class: str = "alexnet_tf.networks.inception:Inception"
+    widths: InceptionWidths = InceptionWidths()
+
+    choices: ClassVar[tuple[str, ...]] = ("image_size", "stored_size")
+
+    auxiliary_layers: ClassVar[tuple[str, ...]] = ("loss1_classifier", "loss2_classifier")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """An auxiliary output's layers stand behind those of its module."""
+        return (
+            "conv1_7x7_s2", "conv2_3x3_reduce", "conv2_3x3", *itertools.chain(*map(self._layers_of, self.modules)),
+            "loss3_classifier",
+        )  # fmt: skip
+
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """Conv2, and the last layer of each module."""
+        return ("conv2_3x3", *(f"inception_{module}_{INCEPTION_PARTS[-1]}" for module in self.modules))
+
+    def side_of(self, module: str) -> str | None:
+        """The name of the auxiliary output behind a module: loss1 or loss2."""
+        return f"loss{self.sides.index(module) + 1}" if module in self.sides else None
+
+    def _layers_of(self, module: str) -> tuple[str, ...]:
+        own = tuple(f"inception_{module}_{part}" for part in INCEPTION_PARTS)
+        side = self.side_of(module)
+        return (*own, f"{side}_conv", f"{side}_fc", f"{side}_classifier") if side else own
+
+
 LATER_PRESETS = {
     "vgg16": Preset(
         network=VGGSettings(),
@@ -136,6 +208,28 @@ LATER_PRESETS = {
             learning_rate=0.1,  # epsW 1 times the loss's coefficient 0.1
             weight_decay=1e-4,  # wc 1e-5 times epsW 1, over the rate
             rate_multipliers={"cccp6": 0.1},  # epsW 0.1, epsB 0.2
+        ),
+    ),
+    "inception-v1": Preset(
+        network=InceptionSettings(),
+        augment=Augmentation(
+            max_offset=32,  # section 6: patches of 8 to 100 % of the picture's area and of any shape
+            images_per_draw=1,
+            mean="color",  # section 5: "RGB color channels with mean subtraction"
+            noise="none",  # section 6: photometric distortions of Andrew Howard
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+        ),
+        train=Recipe(
+            bias_rate_factor=2.0,  # Caffe's bvlc_googlenet: lr_mult
+            drop_bias_rate=True,
+            decay_biases=False,  # decay_mult
+            schedule="epochs",
+            drop_epochs=tuple(range(9, 250, 8)),  # section 6: by 4 % every 8 epochs
+            drop_factor=0.96,
+            epochs=250,  # bvlc_googlenet's solver.prototxt: 10,000,000 steps of 32 images
+            learning_rate=0.01,  # the same
+            weight_decay=2e-4,  # the same
         ),
     ),
 }
