@@ -1,11 +1,11 @@
 """The system's limits on a process (ulimit): on memory addresses, threads, open files and the size of files."""
 
-import contextlib
+import json
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.limits import NEEDS, check_limits
 from alexnet_tf.program.whole_files import write_whole
 from tests.faults.broken_runs import INTERNAL, ROOT, assert_same_bits, names, refusal
+from tests.faults.conftest import STEPS
+from tests.faults.few_files import lowered
 from tests.slow_cases import slow
 
 Resume = Callable[..., None]
@@ -79,37 +81,15 @@ def test_too_few_threads() -> None:
     assert "more threads can be started here, tensorflow needs" in line and "ulimit -u" in line
 
 
-@contextlib.contextmanager
-def lowered(limit: int, value: int) -> Iterator[None]:
-    """This process's own, meanwhile."""
-    before = resource.getrlimit(limit)
-    resource.setrlimit(limit, (value, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(limit, before)
-
-
-def number_after(free: int) -> int:
-    """The limit on open files under which so many more can be opened."""
-    taken, number = {int(name) for name in os.listdir("/proc/self/fd")}, 0
-    while free or number in taken:
-        free -= number not in taken
-        number += 1
-    return max(number, 3)
-
-
-@pytest.mark.slow  # and alone: where TensorFlow's own threads find no file left, it may end the process
-def test_too_few_open_files(run_at_4: Path, resume: Resume, finished: Path) -> None:
+@pytest.mark.slow
+def test_too_few_open_files(run_at_4: Path, resume: Resume, finished: Path, config: Path) -> None:
     """From none on, until there are enough: whichever file it is that is one too many."""
-    lines = []
-    for free in (0, 1, 2, 3, 5, 8, 12, 20, 40):
-        try:
-            with lowered(resource.RLIMIT_NOFILE, number_after(free)):
-                resume(run_at_4)
-            break
-        except UserError as fault:
-            lines.append(str(fault))
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.faults.few_files", str(config), str(run_at_4), str(STEPS)],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    lines = [json.loads(line)["told"] for line in ended.stdout.splitlines() if line.startswith('{"told"')]
     assert len(lines) > 3
     for line in lines:
         assert "Too many open files; raise the limit on open files (ulimit -n)" in line and "damaged" not in line
