@@ -35,6 +35,14 @@ from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 AT_ONCE = 16
 """Files read side by side at most; TensorFlow's own threads bound it further."""
 
+PREPARED_AS_NEEDED = {"_tf_data_function": True, "experimental_ints_on_device": True}
+"""Attributes of a function of tf.data, each branch of which TensorFlow prepares when it first comes to it.
+
+Else it rewrites the loops and branches for every kind of file and damage into one graph before the first file is read,
+which takes 1.5 s of processor time for each signature of a model. The second is named after what it does elsewhere;
+here it counts that such a function stays on one device, a processor, as all of these do in any case.
+"""
+
 Map = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -95,12 +103,24 @@ def _each_or(
     values: tf.Tensor, function: Callable[[tf.Tensor], tuple[tf.Tensor, ...]], fallback: tuple[tf.Tensor, ...]
 ) -> tuple[tf.Tensor, ...]:
     """What a function makes of each string, or the fallback where it fails."""
+    specs = tuple(tf.TensorSpec(value.shape, value.dtype) for value in fallback)
+    text = tf.TensorSpec((), tf.string)
+    traced = tf.function(
+        function, input_signature=[text], autograph=False, experimental_attributes=PREPARED_AS_NEEDED
+    ).get_concrete_function()
 
     def one(value: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        made = tf.data.Dataset.from_tensors(value).map(function).ignore_errors()
+        # As Dataset.map, which takes no attributes.
+        mapped = tf.raw_ops.MapDataset(
+            input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.from_tensors(value)),
+            other_arguments=[],
+            f=traced,
+            output_types=[spec.dtype for spec in specs],
+            output_shapes=[spec.shape for spec in specs],
+        )
+        made = tf.data.experimental.from_variant(mapped, specs).ignore_errors()
         return made.concatenate(tf.data.Dataset.from_tensors(fallback)).take(1).get_single_element()
 
-    specs = tuple(tf.TensorSpec(value.shape, value.dtype) for value in fallback)
     return tf.map_fn(one, values, fn_output_signature=specs, parallel_iterations=AT_ONCE)
 
 

@@ -22,7 +22,6 @@ def write_saved_model(folder: Path, variables: dict[str, tf.Variable], signature
     proto = saved_model_pb2.SavedModel.FromString((folder / PROTO).read_bytes())
     remove_devices(proto)
     set_classify_method(proto)
-    prepare_as_needed(proto)
     (folder / PROTO).write_bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -46,17 +45,3 @@ def set_classify_method(proto: saved_model_pb2.SavedModel) -> None:
     for meta in proto.meta_graphs:
         if CLASSIFY in meta.signature_def:
             meta.signature_def[CLASSIFY].method_name = tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME
-
-
-def prepare_as_needed(proto: saved_model_pb2.SavedModel) -> None:
-    """Lets TensorFlow prepare each branch of the functions that read files when a file first comes to it.
-
-    Else it prepares all of them, for every kind of file and damage, when a signature first runs, and rewrites their
-    loops and branches into one graph: 1.5 s of each signature's first run. The attribute's name is of another purpose
-    that it serves, but it binds a function of tf.data to one device, where branches stay functions; all that these
-    functions do is done on a processor in any case.
-    """
-    for meta in proto.meta_graphs:
-        for function in meta.graph_def.library.function:
-            if "_tf_data_function" in function.attr:
-                function.attr["experimental_ints_on_device"].b = True
