@@ -42,7 +42,7 @@ def load(
       source: a run's folder, an exported model's (its newest version, or one version), or a preset's name, such as
         "paper", for a network with fresh weights.
       checkpoint: of a run, that of the lowest validation error, or the last.
-      classes: of a preset: how many, or their names; by default 1000, and 10 of gray pictures.
+      classes: of a preset: how many, or their names; by default 1000, and 10 of pictures of up to 32x32 pixels.
       seed: of a preset's fresh weights.
 
     Raises:
