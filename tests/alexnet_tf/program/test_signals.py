@@ -70,15 +70,15 @@ def test_signal_while_tensorflow_is_loaded(tmp_path: Path, number: signal.Signal
 def test_signal_at_any_moment_is_saved_first(
     runs: Path, run_training: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time_to_save = Trainer._time_to_save
+    has_to_save = Trainer._has_to_save
 
     def interrupted(trainer: Trainer) -> bool:
-        answer = time_to_save(trainer)
+        answer = has_to_save(trainer)
         if trainer.state.step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return answer
 
-    monkeypatch.setattr(Trainer, "_time_to_save", interrupted)
+    monkeypatch.setattr(Trainer, "_has_to_save", interrupted)
     with pytest.raises(StoppedBySignal) as stopped:
         run_training(runs / "run", "train.steps=4")
     step = int(re.search(r"saved at step (\d+)", str(stopped.value))[1])
