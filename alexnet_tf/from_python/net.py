@@ -68,7 +68,7 @@ class Prepared:
 
     def views(self, files: tf.Tensor, views: int = 1) -> Rows:
         """From picture files, string (N,), to views, float32 (N, views, size, size, channels)."""
-        pictures, status = _reader(self.network.settings.stored_shape, self.exif)(files)
+        pictures, status = read_files(files, self.network.settings.stored_shape, self.exif)
         return evaluation_views(pictures, views, self.augment, self.statistics), status
 
     def answer(self, files: tf.Tensor, views: int) -> Rows:
@@ -80,15 +80,6 @@ class Prepared:
     def _average(self) -> Callable[[tf.Tensor], tf.Tensor]:
         spec = tf.TensorSpec((None, None, *self.network.picture_shape), tf.float32)
         return tf.function(functools.partial(view_average, self.network), input_signature=[spec], autograph=False)
-
-
-@functools.cache
-def _reader(stored_shape: tuple[int, int, int], exif: Exif) -> Callable[[tf.Tensor], Rows]:
-    """Takes picture files, string (N,), to pictures of that shape; one for all networks, for tracing takes seconds."""
-    spec = tf.TensorSpec((None,), tf.string)
-    return tf.function(
-        lambda files: read_files(files, stored_shape, tf.identity, exif=exif), input_signature=[spec], autograph=False
-    )
 
 
 class Net:

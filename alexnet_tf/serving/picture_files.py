@@ -35,51 +35,37 @@ from tfrecords.picture_limits import MAX_PIXELS as MAX_PIXELS
 AT_ONCE = 16
 """Files read side by side at most; TensorFlow's own threads bound it further."""
 
+PREPARED_AS_NEEDED = {"_tf_data_function": True, "experimental_ints_on_device": True}
+"""Attributes of a function of tf.data, each branch of which TensorFlow prepares when it first comes to it.
+
+Else it rewrites the loops and branches for every kind of file and damage into one graph before the first file is read,
+which takes 1.5 s of processor time for each signature of a model. The second is named after what it does elsewhere;
+here it counts that such a function stays on one device, a processor, as all of these do in any case.
+"""
+
 Map = Callable[[tf.Tensor], tf.Tensor]
 
 
 def read_files(
-    files: tf.Tensor,
-    stored_shape: tuple[int, int, int],
-    prepare: Map,
-    unpack: Map = tf.identity,
-    exif: Exif = "ignore",
+    files: tf.Tensor, stored_shape: tuple[int, int, int], exif: Exif = "ignore"
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads every file that can be read, and says of the others what is wrong.
 
     Args:
       files: string (N,), JPEG, PNG or GIF files; of an animation the first frame counts.
-      stored_shape: height, width and channels to which a picture is brought first, those of the records.
-      prepare: takes one such picture, float32, to what is wanted, of any fixed shape.
-      unpack: takes one of `files` to the picture file in it; may fail like all the rest.
+      stored_shape: height, width and channels to which a picture is brought, those of the records.
       exif: whether pictures are turned by their EXIF orientation, as those of the records were.
 
     Returns:
-      The prepared pictures (N, ...), zeros where the file cannot be used, and status, string (N,), "ok" or a reason.
+      The pictures, float32 (N, *stored_shape), zeros where the file cannot be used, and status, string (N,), "ok" or a
+      reason.
     """
-    nothing = tf.zeros_like(prepare(tf.zeros(stored_shape)))
-    read_file = _reader(stored_shape, exif)
-
-    def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        picture, status = read_file(unpack(file))
-        prepared = tf.cond(status == OK, lambda: prepare(picture), lambda: nothing)
-        return tf.ensure_shape(prepared, nothing.shape), status
-
-    def read_or_fall_back(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        fallback = tf.data.Dataset.from_tensors((nothing, tf.constant(DAMAGED)))
-        picture = tf.data.Dataset.from_tensors(file).map(read).ignore_errors()
-        return picture.concatenate(fallback).take(1).get_single_element()
-
-    specs = tf.TensorSpec(nothing.shape, nothing.dtype), tf.TensorSpec((), tf.string)
-    return tf.map_fn(read_or_fall_back, files, fn_output_signature=specs, parallel_iterations=AT_ONCE)
+    return _reader(stored_shape, exif)(files)
 
 
 @functools.cache
 def _reader(stored_shape: tuple[int, int, int], exif: Exif) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Takes a file to its picture, float32 of that shape, zeros where it cannot be used, and its status.
-
-    Traced once for all signatures of all models, for there is much in it, and nothing that differs.
-    """
+    """`read_files`, traced once for all signatures of all models, for there is much in it, and nothing that differs."""
 
     def read(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         needed, status = inspect_file(file)
@@ -90,7 +76,52 @@ def _reader(stored_shape: tuple[int, int, int], exif: Exif) -> Callable[[tf.Tens
 
         return tf.cond(status == OK, picture, lambda: tf.zeros(stored_shape)), status
 
-    return tf.function(read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+    def read_all(files: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _each_or(files, read, (tf.zeros(stored_shape), tf.constant(DAMAGED)))
+
+    return tf.function(read_all, input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
+
+
+def unpack_files(packed: tf.Tensor, unpack: Map) -> tuple[tf.Tensor, tf.Tensor]:
+    """Takes picture files out of what they come in.
+
+    Args:
+      packed: string (N,).
+      unpack: takes one of these to the file in it; may fail.
+
+    Returns:
+      The files, empty where it failed, and status, "ok" or a reason, both string (N,).
+    """
+
+    def unpack_one(one: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return unpack(one), tf.constant(OK)
+
+    return _each_or(packed, unpack_one, (tf.constant(b""), tf.constant(DAMAGED)))
+
+
+def _each_or(
+    values: tf.Tensor, function: Callable[[tf.Tensor], tuple[tf.Tensor, ...]], fallback: tuple[tf.Tensor, ...]
+) -> tuple[tf.Tensor, ...]:
+    """What a function makes of each string, or the fallback where it fails."""
+    specs = tuple(tf.TensorSpec(value.shape, value.dtype) for value in fallback)
+    text = tf.TensorSpec((), tf.string)
+    traced = tf.function(
+        function, input_signature=[text], autograph=False, experimental_attributes=PREPARED_AS_NEEDED
+    ).get_concrete_function()
+
+    def one(value: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # As Dataset.map, which takes no attributes.
+        mapped = tf.raw_ops.MapDataset(
+            input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.from_tensors(value)),
+            other_arguments=[],
+            f=traced,
+            output_types=[spec.dtype for spec in specs],
+            output_shapes=[spec.shape for spec in specs],
+        )
+        made = tf.data.experimental.from_variant(mapped, specs).ignore_errors()
+        return made.concatenate(tf.data.Dataset.from_tensors(fallback)).take(1).get_single_element()
+
+    return tf.map_fn(one, values, fn_output_signature=specs, parallel_iterations=AT_ONCE)
 
 
 def inspect_file(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

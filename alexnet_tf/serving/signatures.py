@@ -20,6 +20,7 @@ TensorFlow Serving's Classify form has no room for a status: there the first of 
 score of 0. `network`, for engines that know no files, is the bare net: no status, and N from 1.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ from alexnet_tf.pictures.preparation import center_crop, evaluation_views
 from alexnet_tf.pictures.resizing import picture_from_pixels
 from alexnet_tf.runs.run import Run
 from alexnet_tf.serving.inside import inside
-from alexnet_tf.serving.picture_files import OK, Map, judge_size, read_files
+from alexnet_tf.serving.picture_files import OK, judge_size, read_files, unpack_files
 from tfrecords.exif import Exif
 from tfrecords.schema import KEY_IMAGE
 
@@ -69,6 +70,14 @@ class ServedNet:
         crop = model.picture_shape
         self.stored_shape = model.settings.stored_shape
         self.views_spec = tf.TensorSpec((None, *crop), tf.float32, name="views")
+        self._center_view, self._ten_views = (
+            tf.function(
+                functools.partial(self._views, views=views),
+                input_signature=[tf.TensorSpec(self.stored_shape, tf.float32)],
+                autograph=False,
+            )
+            for views in (1, 10)
+        )
         self._one_view = tf.function(
             lambda files: self._read(files, self._center_view), input_signature=[FILES], autograph=False
         )
@@ -115,18 +124,19 @@ class ServedNet:
         }
 
     def _ten_view(self, files: tf.Tensor) -> Outputs:
-        return self._answer(*self._read(files, lambda picture: self._views(picture, 10)))
+        return self._answer(*self._read(files, self._ten_views))
 
     def _features(self, files: tf.Tensor) -> Outputs:
         views, status = self._one_view(files)
         return {"features": _of_good(views, status, self._last_features), "status": status}
 
     def _view(self, files: tf.Tensor) -> Outputs:
-        def center(picture: tf.Tensor) -> tf.Tensor:
-            return tf.io.encode_png(tf.cast(center_crop(picture, self.model.picture_shape[0]), tf.uint8))
-
-        png, status = self._read(files, center)
-        return {"png_bytes": png, "status": status}
+        pictures, status = read_files(files, self.stored_shape, self.exif)
+        crops = tf.cast(center_crop(pictures, self.model.picture_shape[0]), tf.uint8)
+        good = tf.where(status == OK)
+        spec = tf.TensorSpec((), tf.string)
+        png = tf.map_fn(tf.io.encode_png, tf.gather(crops, good[:, 0]), fn_output_signature=spec)
+        return {"png_bytes": tf.scatter_nd(good, png, tf.shape(status, tf.int64)), "status": status}
 
     def _feature_maps(self, files: tf.Tensor) -> Outputs:
         return self._seen_inside(files, "layers", "shapes", "png_bytes")
@@ -152,7 +162,8 @@ class ServedNet:
 
         def prepare(picture: tf.Tensor) -> tf.Tensor:
             readable = tf.where(tf.math.is_finite(picture), picture, 0.0)
-            return self._center_view(picture_from_pixels(readable, self.stored_shape))
+            stored = picture_from_pixels(readable, self.stored_shape)
+            return self._center_view(tf.ensure_shape(stored, self.stored_shape))
 
         crop = self.views_spec.shape[1:]
         views = tf.cond(
@@ -167,15 +178,19 @@ class ServedNet:
             feature = tf.io.FixedLenFeature((), tf.string, default_value="")
             return tf.io.parse_single_example(example, {KEY_IMAGE: feature})[KEY_IMAGE]
 
-        answer = self._answer(*self._read(examples, self._center_view, file_of))
-        status = answer["status"]
+        files, unpacked = unpack_files(examples, file_of)
+        answer = self._answer(*self._one_view(files))
+        status = tf.where(unpacked == OK, answer["status"], unpacked)
         scores, labels = self._top(answer["probabilities"])
         names = self._names(self.run.classes.names, labels, status == OK)
         first = tf.where(status == OK, names[:, 0], status)
         return {"classes": tf.concat([first[:, None], names[:, 1:]], axis=1), "scores": scores}
 
-    def _read(self, files: tf.Tensor, prepare: Map, unpack: Map = tf.identity) -> tuple[tf.Tensor, tf.Tensor]:
-        return read_files(files, self.stored_shape, prepare, unpack, self.exif)
+    def _read(self, files: tf.Tensor, prepare: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Views, (N, views, size, size, C), by a tf.function of one signature that prepares one picture; status."""
+        pictures, status = read_files(files, self.stored_shape, self.exif)
+        spec = tf.TensorSpec(prepare.get_concrete_function().output_shapes, tf.float32)
+        return tf.map_fn(prepare, pictures, fn_output_signature=spec), status
 
     def _answer(self, views: tf.Tensor, status: tf.Tensor) -> Outputs:
         return {"probabilities": _of_good(views, status, self._probabilities), "status": status}
@@ -191,9 +206,6 @@ class ServedNet:
 
     def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
         return evaluation_views(picture, views, self.run.config.preset.augment, self.run.statistics)
-
-    def _center_view(self, picture: tf.Tensor) -> tf.Tensor:
-        return self._views(picture, 1)
 
     def _top(self, probabilities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.math.top_k(probabilities, min(TOP, self.run.num_classes))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import torch
 
 from alexnet_tf.networks.network import Network, named_variables
 from alexnet_tf.networks.registry import build_network
@@ -55,6 +54,8 @@ def kernels_and_biases(net: Network) -> dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def test_pytorch_net_is_the_same(towers_with_common_norm: Network, pictures: np.ndarray, logits: np.ndarray) -> None:
+    import torch  # not at the top: each process of the suite would load it
+
     net = step_peers.torch_net(CLASSES, lrn=True).eval()
     weighted = [layer for layer in net if hasattr(layer, "weight")]
     layers = kernels_and_biases(towers_with_common_norm)

@@ -1,5 +1,6 @@
 """Picture files that would hold a decoder for long: refused by converter, exported graph and predict, at once."""
 
+import functools
 import itertools
 import tarfile
 import time
@@ -17,9 +18,7 @@ from tfrecords import picture_limits as limits
 from tfrecords.jpeg_structure import RARE_JPEG
 from tfrecords.pictures import UnreadablePicture, load_picture
 
-READ = tf.function(
-    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
-)
+READ = functools.partial(read_files, stored_shape=(256, 256, 3))
 
 
 def graph_status(file: bytes) -> str:

@@ -29,10 +29,7 @@ ZOO: dict[str, Callable[[], Files]] = {
 }
 SAME, BOTH_REFUSE, CONVERTER_READS, DIFFERS = "the same pixels", "both refuse", "the converter alone reads", "differs"
 
-READ = tf.function(
-    lambda files: read_files(files, (256, 256, 3), tf.identity, exif="apply"),
-    input_signature=[tf.TensorSpec((None,), tf.string)],
-)
+READ = functools.partial(read_files, stored_shape=(256, 256, 3), exif="apply")
 """As in an exported model that turns pictures by their EXIF orientation, as far as the prepared picture."""
 
 

@@ -1,5 +1,6 @@
 """Picture files of every kind against Pillow; damaged, huge and tricky ones are told from their header."""
 
+import functools
 import io
 import struct
 import zlib
@@ -16,9 +17,7 @@ from tfrecords.picture_kinds import DAMAGED
 from tfrecords.picture_limits import LARGE_FILE, MAX_FILE_BYTES
 from tfrecords.pictures import UnreadablePicture, load_picture
 
-READ = tf.function(
-    lambda files: read_files(files, (256, 256, 3), tf.identity), input_signature=[tf.TensorSpec((None,), tf.string)]
-)
+READ = functools.partial(read_files, stored_shape=(256, 256, 3))
 
 
 def status_of(file: bytes) -> str:

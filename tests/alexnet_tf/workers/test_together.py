@@ -18,7 +18,6 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-import torch
 
 import train
 from alexnet_tf.program.errors import STOPPED_AFTER_SAVING
@@ -109,6 +108,8 @@ def test_float32_differs_from_one_worker_by_rounding_alone(cluster: Cluster) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_all_of_a_step_is_at_home_and_bfloat16_halves_what_is_sent(cluster: Cluster, dtype: str) -> None:
+    import torch  # not at the top: each process of the suite would load it
+
     overrides = [f"train.steps={STEPS}", f"distribute.gradient_dtype={dtype}"]
     cluster.train(2, dtype, *overrides, changes="no-dropout,few-epochs,placement")
     weights = cluster.weights(dtype)
