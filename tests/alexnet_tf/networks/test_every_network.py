@@ -24,6 +24,7 @@ from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.local_server.screening import run_screened
 from alexnet_tf.local_server.served_model import LoadedVersion
+from alexnet_tf.networks.dropout import Dropout2012
 from alexnet_tf.networks.keras_network import KerasNetwork
 from alexnet_tf.networks.network import network_variables
 from alexnet_tf.pictures.input_pipeline import training_batches
@@ -50,13 +51,23 @@ from tests.slow_cases import slow
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
-ALIKE = ("2012-code", "caffenet")
+ALIKE = ("2012-code", "caffenet", "resnet34")
 """Presets whose networks are built by the class of another preset's."""
-EVERY = [*(name for name in PRESETS if name not in ALIKE), "trial", *slow(*ALIKE)]
+SWITCHED = {
+    "2012-code apart": ("towers=apart", "pooling=plain", "normalization=none", "activation=tanh", "dropout_rate=0"),
+    "paper one": ("towers=one", "pooling=plain", "activation=tanh"),
+}
+"""Presets and what a config chooses of their networks, together."""
+DEEP = ("resnet50", "vgg16", "inception-v1")
+"""Presets of which `make test` only sees that they train: their many layers take long to lay out."""
+_ALWAYS = ("trial", "2012-code apart")
+_SLOW = (*ALIKE, "paper one")
+ALL_CLASSES = [*(name for name in PRESETS if name not in ALIKE), *_ALWAYS, *slow(*_SLOW)]
+EVERY = [*(name for name in PRESETS if name not in (*ALIKE, *DEEP)), *_ALWAYS, *slow(*_SLOW, *DEEP)]
 CLASSES = (*{PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values(), "trial")
 """A preset of every network class: an export knows no more of it."""
-EXPORTED_ELSEWHERE = ("paper", "2012-code", "caffe", "caffenet", "owt")
-"""Those that tests/alexnet_tf/serving exports."""
+EXPORTED_ALWAYS = ("lenet5",)
+"""Those that `make test` exports here; AlexNet's are exported by tests/alexnet_tf/serving."""
 BATCH, STEPS, SEED = 4, 3, 5
 LOADING = """
 import json, sys
@@ -91,8 +102,14 @@ class Trial:
 
     @cached_property
     def config(self) -> Config:
-        chosen = [f"model.preset={self.name}", f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5"]
-        return parse_config("", "test", [*chosen, "data.eval_batch_size=20"])
+        chosen = [f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5", "data.eval_batch_size=20"]
+        return parse_config("", "test", [*self.model, *chosen])
+
+    @property
+    def model(self) -> list[str]:
+        """Of the config."""
+        switches = SWITCHED.get(self.name, ())
+        return [f"model.preset={self.name.partition(' ')[0]}", *(f"model.{switch}" for switch in switches)]
 
     @property
     def preset(self) -> Preset:
@@ -160,7 +177,7 @@ def trial_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPat
 
     def trial(name: str) -> Trial:
         if name not in trials:
-            shape = PRESETS[name].network.stored_shape
+            shape = PRESETS[name.partition(" ")[0]].network.stored_shape
             if shape not in data:
                 root = tmp_path_factory.mktemp("pictures")
                 for split in ("train", "val"):
@@ -182,7 +199,7 @@ def test_settings_and_network_say_the_same(trial: Trial) -> None:
     assert f"{type(model).__module__}:{type(model).__name__}" == settings.network_class
     assert model.picture_shape == (augment.crop_size, augment.crop_size, settings.channels)
     assert len(augment.color_divisors) == settings.channels
-    assert augment.max_offset <= settings.stored_size - augment.crop_size
+    assert augment.max_offset <= settings.stored_size + 2 * augment.padding - augment.crop_size
     known = network_variables(model).values()
     assert {variable.layer for variable in known} <= set(settings.layers)
     assert settings.layers[-1] in {variable.layer for variable in known}
@@ -191,6 +208,7 @@ def test_settings_and_network_say_the_same(trial: Trial) -> None:
     assert {output.after for output in model.auxiliary_outputs().values()} <= set(settings.feature_layers)
 
 
+@pytest.mark.parametrize("trial", ALL_CLASSES, indirect=True)
 def test_trains(trial: Trial) -> None:
     trained = trial.trained
     assert set(trained.before) == set(trained.after)
@@ -253,7 +271,7 @@ def test_what_is_frozen_stands_still(trial: Trial) -> None:
     settings = trial.preset.network
     for layer in settings.feature_layers:
         frozen = settings.layers[: settings.layers.index(layer) + 1]
-        chosen = [f"model.preset={trial.name}", f"train.freeze=[{', '.join(frozen)}]"]
+        chosen = [*trial.model, f"train.freeze=[{', '.join(frozen)}]"]
         preset, known = parse_config("", "test", chosen).preset, trial.trained.step.known
         assert preset.frozen_part == layer
         rates = learning_rates(preset.train, known, 1, 0)
@@ -293,7 +311,7 @@ def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Pa
     model = KerasNetwork(network, divided=set(divisors) != {1.0})
     logits = model(images)
     assert_close(logits, network(images), WHOLE_NETWORK)
-    rests = len({layer.name for layer in model.layers} & {"dropout6_a", "dropout7_a"})
+    rests = any(isinstance(layer, Dropout2012) for layer in model.layers) and network.settings.dropout_rate > 0
     for trained in (model, network):  # two draws differ, and from what holds at test
         once, again = trained(images, training=True), trained(images, training=True)
         if rests:
@@ -303,10 +321,7 @@ def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Pa
     assert_close(keras.models.load_model(tmp_path / "net.keras")(images), model(images), WHOLE_NETWORK)
 
 
-NOT_ELSEWHERE = tuple(name for name in CLASSES if name not in (*EXPORTED_ELSEWHERE, "trial"))
-
-
-@pytest.mark.parametrize("names", [NOT_ELSEWHERE, *slow(CLASSES)], ids=["not exported elsewhere", "every class"])
+@pytest.mark.parametrize("names", [EXPORTED_ALWAYS, *slow((*CLASSES, *SWITCHED))], ids=["one", "every class"])
 def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial], names: tuple[str, ...]) -> None:
     folders, expected = [], []
     files = [path.read_bytes() for path in sorted((trial_of("paper").data.parent / "val").rglob("*.png"))[::5]]
