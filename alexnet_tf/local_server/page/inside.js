@@ -47,10 +47,10 @@ async function showHeat({heat, class: name, score}, address, label) {
   }
   context.putImageData(picture, 0, 0);
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `Heat over the center of ${label}: most of it at the ${placeOf(heat, most)}`);
+  canvas.setAttribute("aria-label", `Heat over the center of ${label}: most of it ${placeOf(heat, most)}`);
   return [canvas, paragraph(
     `What speaks for ${name} (${(100 * score).toFixed(1)} % in the center view). Red is the strongest place of this ` +
-    `picture, at the ${placeOf(heat, most)}; there are ${heat[0].length} × ${heat.length} places.`,
+    `picture, ${placeOf(heat, most)}; there are ${heat[0].length} × ${heat.length} places.`,
   )];
 }
 
@@ -75,8 +75,8 @@ function placeOf(heat, most) {
   const row = heat.findIndex(line => line.includes(most));
   const vertical = ROWS[Math.floor(3 * (row + 0.5) / heat.length)];
   const horizontal = COLUMNS[Math.floor(3 * (heat[row].indexOf(most) + 0.5) / heat[row].length)];
-  if (vertical === "middle") return horizontal;
-  return horizontal === "middle" ? vertical : `${vertical} ${horizontal}`;
+  if (vertical === "middle") return horizontal === "middle" ? "in the middle" : `at the ${horizontal}`;
+  return horizontal === "middle" ? `at the ${vertical}` : `at the ${vertical} ${horizontal}`;
 }
 
 /** Pictures of the maps of each convolution; returns elements for the page. */

@@ -387,7 +387,7 @@ def test_what_goes_on_inside_is_shown_on_demand(page: Page, stored_pictures: lis
     row, column = np.unravel_index(np.argmin(speaks["heat"]), (13, 13))
     cold = heat[int((row + 0.5) * 224 / 13), int((column + 0.5) * 224 / 13), :3].astype(int)
     assert np.ptp(cold) < 60  # where there is next to none it stays gray
-    assert cam["said"][0].startswith("Heat over the center of two.jpg: most of it at the ")
+    assert cam["said"][0].startswith("Heat over the center of two.jpg: most of it ")
     shown = expected["feature_maps"]
     assert [address.partition(",")[2] for _, address, _ in maps["images"]] == [one["b64"] for one in shown["png_bytes"]]
     assert [alt for alt, _, _ in maps["images"]] == [f"What {layer} makes of two.jpg" for layer in shown["layers"]]
