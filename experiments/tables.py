@@ -78,7 +78,7 @@ def evaluate_ensembles(plan: Plan, out: Path, views: int) -> str:
 
 
 def _table(plan: Plan, found: Outcomes) -> list[str]:
-    figure, title = ("epochs_to_target", f"epochs to {plan.target:.0%} training error") if plan.target else (
+    figure, title = ("epochs_to_target", f"epochs to {100 * plan.target:g} % training error") if plan.target else (
         "top1_error", "validation top-1 error in percent, last epoch")  # fmt: skip
     scale = 1 if plan.target else 100
     lines = [
