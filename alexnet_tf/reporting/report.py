@@ -12,11 +12,12 @@ from alexnet_tf.evaluation.error_rates import ErrorRates, error_rates, shifted_l
 from alexnet_tf.evaluation.model_card import Measured, card_as_markdown, model_card, with_error_rates
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import Network
+from alexnet_tf.pictures.one_of_each import one_of_each_class
 from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.machine import hardware
-from alexnet_tf.reporting.answers import Answers, Data, answers_of, one_of_each_class
+from alexnet_tf.reporting.answers import Answers, Data, answers_of
 from alexnet_tf.reporting.chapters_of_errors import (
     calibration_chapter,
     class_chapter,

@@ -46,17 +46,23 @@ def check_layers(field: str, layers: Iterable[str], network: NetworkSettings, pr
 
 
 def check_crop(preset: Preset, name: str, source: str) -> None:
-    """Refuses crops that reach beyond the stored pictures.
+    """Refuses crops that reach beyond the stored pictures and their padding.
 
     Raises:
       UserError: names the field.
     """
     network, augment = preset.network, preset.augment
-    most = network.stored_size - augment.crop_size
+    padded = network.stored_size + 2 * augment.padding
+    most = padded - augment.crop_size
     if augment.max_offset > most:
         raise UserError(
-            f"{source}: augment.max_offset: preset {name} cuts {augment.crop_size} pixels of {network.stored_size}, so "
+            f"{source}: augment.max_offset: preset {name} cuts {augment.crop_size} pixels of {padded}, so "
             f"{most} at most, got {augment.max_offset}"
+        )
+    if augment.padding and augment.mean == "center":
+        raise UserError(
+            f"{source}: augment.padding: goes around pictures less their mean, so augment.mean cannot be center; set "
+            "per-offset or color"
         )
 
 

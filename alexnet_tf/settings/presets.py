@@ -1,12 +1,12 @@
-"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and four more.
+"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and more.
 
 Every field is a row in which the sources differ, or a constant that the first two share. "Paper" is Krizhevsky,
 Sutskever and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its configuration files and logs. The
 others are those of weights that are published: "caffe" and "caffenet" are BVLC/caffe's models/bvlc_alexnet and
-models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one tower
-after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; "lenet5" is
-AlexNet's forerunner. A config picks a preset by name and may override single fields of its `augment` and `train` parts,
-and of its network what that names as its `choices`.
+models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one
+tower after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; "lenet5" is AlexNet's
+forerunner, and the nets after it are in later_networks.py and residual_networks.py. A config picks a preset by name
+and may override single fields of its `augment` and `train` parts, and of its network what that names as its `choices`.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from alexnet_tf.settings.later_networks import LATER_PRESETS
 from alexnet_tf.settings.recipe import Augmentation, NetworkSettings, Preset, Recipe
+from alexnet_tf.settings.residual_networks import RESIDUAL_PRESETS
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 ALEXNET_FEATURE_LAYERS = ("conv5", "fc6", "fc7")
@@ -290,4 +292,6 @@ PRESETS = {
             weight_decay=0.004,  # of the convolutions; fc10 has 1 there
         ),
     ),
+    **LATER_PRESETS,
+    **RESIDUAL_PRESETS,
 }
