@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alexnet_tf.program.arguments import CommandParser, whole_number
+from alexnet_tf.program.arguments import CommandParser, fraction, whole_number
 from alexnet_tf.program.errors import DONE, run_command
 from experiments.plans import PLANS
 
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = PLANS[arguments.experiment]
     if arguments.seeds:
         plan = replace(plan, seeds=tuple(arguments.seeds))
+    if arguments.target is not None and plan.target is not None:
+        plan = replace(plan, target=arguments.target)
 
     from experiments.running import do
     from experiments.tables import collect, evaluate_ensembles
@@ -45,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--seeds", type=whole_number(0), nargs="+", metavar="N", help="the seeds to run (default: the experiment's own)"
     )
+    add("--target", type=fraction, metavar="E",
+        help="figure1: the training error, from 0 to 1, that the table is about (default: 0.25)")  # fmt: skip
     add("--collect", action="store_true", help="run nothing, collect what is finished")
     return parser
 

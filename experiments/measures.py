@@ -38,7 +38,7 @@ def outcome(run: Path, target: float | None) -> dict[str, Any]:
     best = min(validation, key=lambda line: line["top1_error"], default={})
     speeds = [line["images_per_second"] for line in training if "images_per_second" in line]
     return {
-        "epochs": max(line["epoch"] for line in (*training, *validation)),
+        "epochs": max((line["epoch"] for line in (*training, *validation)), default=0.0),
         "epochs_to_target": None if target is None else epochs_to(target, run),
         "top1_error": validation[-1]["top1_error"] if validation else None,
         "top5_error": validation[-1]["top5_error"] if validation else None,

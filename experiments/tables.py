@@ -13,7 +13,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.machine import hardware
 from alexnet_tf.program.whole_files import write_whole
 from alexnet_tf.runs.metrics import METRICS_FILE, read_metrics
-from experiments.measures import Summary, summary, training_errors
+from experiments.measures import Summary, outcome, summary, training_errors
 from experiments.plans import Plan
 from experiments.running import OneRun, read_record, runs, trials
 
@@ -29,7 +29,7 @@ def collect(plan: Plan, out: Path) -> str:
     """
     found: Outcomes = {arm.name: [] for arm in plan.arms}
     for one in runs(plan, out):
-        if record := read_record(one):
+        if record := _so_far(plan, one):
             found[one.arm].append((one, record))
     if not any(found.values()):
         raise UserError(f"no run of {plan.name} is finished in {out} yet")
@@ -51,6 +51,15 @@ def collect(plan: Plan, out: Path) -> str:
     return table
 
 
+def _so_far(plan: Plan, one: OneRun) -> dict[str, Any] | None:
+    """What a finished run shows; of runs that end at a target also what an unfinished one shows so far."""
+    record = read_record(one)
+    if plan.target is None or not (one.folder / METRICS_FILE).exists():
+        return record
+    shown = outcome(one.folder, plan.target)  # anew, for another target may be asked about
+    return {"arm": one.arm, "seed": one.seed, "rate": one.rate, "finished": record is not None, **shown}
+
+
 def _saver(figure: Figure, kind: str) -> Callable[[Any], None]:
     """What writes the figure to a file."""
     return lambda file: figure.savefig(file, format=kind, dpi=110, facecolor="white")
@@ -69,7 +78,7 @@ def evaluate_ensembles(plan: Plan, out: Path, views: int) -> str:
 
 
 def _table(plan: Plan, found: Outcomes) -> list[str]:
-    figure, title = ("epochs_to_target", f"epochs to {plan.target:.0%} training error") if plan.target else (
+    figure, title = ("epochs_to_target", f"epochs to {100 * plan.target:g} % training error") if plan.target else (
         "top1_error", "validation top-1 error in percent, last epoch")  # fmt: skip
     scale = 1 if plan.target else 100
     lines = [
@@ -82,7 +91,9 @@ def _table(plan: Plan, found: Outcomes) -> list[str]:
             continue
         outcomes = [record for _, record in records]
         of_figure = summary(outcomes, figure)
-        values = ", ".join("not reached" if one[figure] is None else f"{scale * one[figure]:.2f}" for one in outcomes)
+        values = ", ".join(
+            f"not in {one['epochs']:.1f}" if one[figure] is None else f"{scale * one[figure]:.2f}" for one in outcomes
+        )
         rate = outcomes[0]["rate"]
         best, speed = summary(outcomes, "best_epoch"), summary(outcomes, "images_per_second")
         cells = [

@@ -1,6 +1,7 @@
 """An experiment's runs: which there are, what they show together, and the whole way on a few pictures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,15 @@ def test_each_arm_runs_at_its_own_best_rate_and_the_table_tells_the_factor(tmp_p
     finish(PLAN, tmp_path, {
         "relu-seed-0": [0.4, 0.2], "relu-seed-1": [0.3, 0.3, 0.3, 0.2], "tanh-seed-0": [0.4] * 11 + [0.1]
     })  # fmt: skip
+    write_log(tmp_path / "tanh-seed-1", [0.4] * 4)  # not finished yet
     table = collect(PLAN, tmp_path)
     assert "| relu | 0.1 | 1.00, 2.00 | 1.50 | 0.71 | -4.85 to 7.85 |" in table
-    assert "| tanh | 0.3 | 6.00 | 6.00 |  |  |" in table
+    assert "| tanh | 0.3 | 6.00, not in 2.0 | 6.00 |  |  |" in table
     assert table.endswith("\ntanh takes 4.00 times as many as relu.\n") and (tmp_path / "small.png").stat().st_size
+    assert "| relu | 0.1 | 0.50, 0.50 |" in collect(replace(PLAN, target=0.4), tmp_path)  # another error is asked about
+    collect(PLAN, tmp_path)
     told = json.loads((tmp_path / "results.json").read_text())
+    assert [one["finished"] for one in told["runs"]] == [True, True, True, False]
     assert told["arms"]["relu"]["epochs_to_target"]["values"] == [1.0, 2.0] and len(told["trials"]) == 4
 
 
