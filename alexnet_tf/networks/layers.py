@@ -146,6 +146,10 @@ class ReLU(Placed, keras.layers.ReLU):
     """keras.layers.ReLU on one device."""
 
 
+class Activation(Placed, keras.layers.Activation):
+    """keras.layers.Activation on one device."""
+
+
 class Add(Placed, keras.layers.Add):
     """keras.layers.Add on one device."""
 

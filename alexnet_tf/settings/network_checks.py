@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.paths import AnyPath
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.settings.recipe import NetworkSettings, Preset
 from tfrecords.manifest import Manifest
 
@@ -18,13 +19,14 @@ def check_choices(chosen: Mapping[str, Any], network: NetworkSettings, source: s
     Raises:
       UserError: names the key.
     """
-    kinds = get_type_hints(type(network))
+    kinds = get_type_hints(type(network), include_extras=True)
     for key, value in chosen.items():
         if key not in network.choices:
-            known = ", ".join(("preset", *network.choices))
-            raise UserError(f"{source}: unknown key model.{key}; known here: {known}")
+            others = ", ".join(name for name, preset in PRESETS.items() if key in preset.network.choices)
+            wrong = f"model.{key} is a choice of preset {others} only" if others else f"unknown key model.{key}"
+            raise UserError(f"{source}: {wrong}; known here: {', '.join(('preset', *network.choices))}")
         try:
-            TypeAdapter(kinds[key]).validate_python(value)
+            TypeAdapter(kinds[key]).validate_python(value, strict=True)  # true is no number
         except ValidationError as fault:
             raise UserError(f"{source}: model.{key}: {fault.errors()[0]['msg']}, got {value!r}") from fault
 

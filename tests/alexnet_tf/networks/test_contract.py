@@ -100,7 +100,11 @@ def test_every_update_rule_of_the_settings_is_there() -> None:
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["model.pooling=max"], "unknown key model.pooling; known here: preset"),
+        (["model.preset=owt", "model.size=3"], "unknown key model.size; known here: preset"),
+        (["model.preset=caffe", "model.towers=one"], "model.towers is a choice of preset paper, 2012-code only; kno"),
+        (["model.dropout_rate=1"], "model.dropout_rate: Input should be less than 1, got 1"),
+        (["model.dropout_rate=false"], "model.dropout_rate: Input should be a valid number, got False"),
+        (["model.dropout_rate=.nan"], "model.dropout_rate: Input should be"),
         (["model.preset=lenet5", "model.widths=3"], "model.widths; known here: preset, activation, pooling"),
         (["model.preset=lenet5", "model.pooling=min"], "model.pooling: Input should be 'average' or 'max', got 'min'"),
         (["model.preset=vgg"], "model.preset: Input should be one of paper, 2012-code"),

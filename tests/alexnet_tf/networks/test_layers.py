@@ -191,6 +191,7 @@ class TestPlaced:
         (layers.Conv2D, {"filters": 2, "kernel_size": 3}),
         (layers.MaxPooling2D, {"pool_size": 3, "strides": 2}),
         (layers.ReLU, {}),
+        (layers.Activation, {"activation": "tanh"}),
         (layers.ZeroPadding2D, {"padding": ((0, 3), (0, 3))}),
         (layers.Flatten, {}),
         (layers.Dense, {"units": 4}),
