@@ -15,7 +15,6 @@ import tensorflow as tf
 from alexnet_tf.networks.inception import LRN
 from alexnet_tf.networks.resnet import EPSILON, MOMENTUM
 from alexnet_tf.settings.later_networks import InceptionSettings, NetworkInNetworkSettings, VGGSettings
-from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.settings.recipe import NetworkSettings
 from alexnet_tf.settings.residual_networks import AnyResNetSettings, BlockPlan, ResNetSettings
 
@@ -28,7 +27,7 @@ def keras_network(settings: NetworkSettings, classes: int, seed: int) -> keras.M
     Raises:
       TypeError: there is none here.
     """
-    if settings == PRESETS["resnet50"].network:
+    if settings == ResNetSettings(blocks=(3, 4, 6, 3), bottleneck=True):
         return keras.applications.ResNet50(weights=None, classes=classes, classifier_activation=None)
     images = keras.Input(settings.picture_shape)
     seeds = itertools.count(100 * seed)

@@ -83,18 +83,20 @@ class ResNet(AnyResNet):
     ) -> None:
         super().__init__(network, num_classes, towers, seed, precision)
         named = self.parts.named
-        self.pad1 = ZeroPadding2D(3, **named("conv1_pad"))
+        self.pad1 = ZeroPadding2D(used_padding(7), **named("conv1_pad"))
         self.conv1 = Conv2D(network.widths.conv1, 7, strides=2, use_bias=False, **self.parts.he_normal("conv1_conv"))
         self.bn1 = batch_normalization("conv1_bn", self.parts)
         self.relu1 = ReLU(**named("conv1_relu"))
-        self.pool1_pad = ZeroPadding2D(1, **named("pool1_pad"))  # behind ReLU zeros are no larger than any pixel
+        self.pool1_pad = ZeroPadding2D(
+            used_padding(3), **named("pool1_pad")
+        )  # behind ReLU zeros are no larger than any pixel
         self.pool1 = MaxPooling2D(3, 2, **named("pool1_pool"))
 
     def stem(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv1, pooled."""
-        x = self.conv1(self.pad1(x))  # (N, 230, 230, 3) -> (N, 112, 112, 64)
+        x = self.conv1(self.pad1(x))  # (N, 229, 229, 3) -> (N, 112, 112, 64)
         x = self.relu1(self.bn1(x, training=training))
-        return self.pool1(self.pool1_pad(x))  # (N, 114, 114, 64) -> (N, 56, 56, 64)
+        return self.pool1(self.pool1_pad(x))  # (N, 113, 113, 64) -> (N, 56, 56, 64)
 
 
 class CifarResNet(AnyResNet):
@@ -126,13 +128,11 @@ class Block(keras.layers.Layer):
         self.convs, self.norms, self.relus = [], [], []
         for number, (count, size) in enumerate(plan.kernels, start=1):
             name, stride = f"{plan.name}_{number}", plan.stride if number == 1 else 1
-            # Padding "same" with a stride of 2 would put its zeros at the bottom and the right alone.
-            padded = stride > 1 and size > 1
-            self.pads.append(ZeroPadding2D(size // 2, **parts.named(f"{name}_pad")) if padded else None)
+            self.pads.append(_before(name, size, stride, parts))
             self.convs.append(
                 Conv2D(
-                    count, size, strides=stride, padding="valid" if padded else "same", use_bias=False,
-                    **parts.he_normal(f"{name}_conv"),
+                    count, size, strides=stride if size > 1 else 1, padding="valid" if stride > 1 else "same",
+                    use_bias=False, **parts.he_normal(f"{name}_conv"),
                 )
             )  # fmt: skip
             self.norms.append(batch_normalization(f"{name}_bn", parts))
@@ -143,7 +143,8 @@ class Block(keras.layers.Layer):
         plan, name = self.plan, f"{self.plan.name}_0"
         maps = plan.kernels[-1][0]
         if plan.shortcut == "projection":
-            self.projection = Conv2D(maps, 1, strides=plan.stride, use_bias=False, **parts.he_normal(f"{name}_conv"))
+            self.seen = EveryPixel(plan.stride, **parts.named(f"{name}_seen"))
+            self.projection = Conv2D(maps, 1, use_bias=False, **parts.he_normal(f"{name}_conv"))
             self.projection_norm = batch_normalization(f"{name}_bn", parts)
         if plan.shortcut == "zeros":
             self.zeros = ZeroMaps(maps, plan.stride, **parts.named(f"{name}_zeros"))
@@ -164,8 +165,25 @@ class Block(keras.layers.Layer):
     def shortcut(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         """What is added."""
         if self.plan.shortcut == "projection":
-            return self.projection_norm(self.projection(x), training=training)
+            return self.projection_norm(self.projection(self.seen(x)), training=training)
         return self.zeros(x) if self.plan.shortcut == "zeros" else x
+
+
+class EveryPixel(Placed, keras.layers.Layer):
+    """Every stride-th pixel, which is all that a 1x1 convolution of that stride sees.
+
+    With a stride of 2 in the 1x1 convolution itself, TensorFlow 2.21's kernel of oneDNN writes beyond its memory in the
+    backward pass, and the process ends. (N, H, W, C) -> (N, H / stride, W / stride, C).
+    """
+
+    def __init__(self, stride: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The outputs of the layer."""
+        with tf.device(self.device):
+            return inputs[:, :: self.stride, :: self.stride]
 
 
 class ZeroMaps(Placed, keras.layers.Layer):
@@ -184,6 +202,20 @@ class ZeroMaps(Placed, keras.layers.Layer):
         with tf.device(self.device):
             seen = inputs[:, :: self.stride, :: self.stride]
             return tf.pad(seen, [[0, 0], [0, 0], [0, 0], [0, self.maps - inputs.shape[-1]]])
+
+
+def _before(name: str, size: int, stride: int, parts: OneTower) -> Placed | None:
+    """What comes before a convolution of a block: with padding "same" a stride of 2 would not be as in the paper."""
+    if stride == 1:
+        return None
+    if size == 1:
+        return EveryPixel(stride, **parts.named(f"{name}_seen"))
+    return ZeroPadding2D(used_padding(size), **parts.named(f"{name}_pad"))
+
+
+def used_padding(size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of `size // 2` zeros on each side of maps of an even size, those that windows with a stride of 2 reach."""
+    return ((size // 2, size // 2 - 1),) * 2
 
 
 def batch_normalization(name: str, parts: OneTower) -> BatchNormalization:

@@ -60,7 +60,9 @@ def read_keras(path: AnyPath) -> KerasWeights:
             arrays = _read(path, layers, shapes)
     except UserError:
         raise
-    except Exception as fault:  # a damaged file may fail in any way
+    except Exception as fault:  # a damaged file may fail in any way, HDF5's OSError then has no number
+        if isinstance(fault, OSError) and fault.errno:
+            raise cannot_be_read(path, fault) from fault
         raise UserError(f"{path} is damaged or no file of Keras' weights; fetch it again, or save it anew") from fault
     return KerasWeights(preset, shapes["predictions"][0][1], _values(arrays, next(iter(shapes))))
 
