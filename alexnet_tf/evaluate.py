@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the error rates of one net, or of several averaged."""
-    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
+    outlive_readers()
     for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
         for path in paths:
             refuse_pattern(option, path)
