@@ -18,7 +18,6 @@ from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.settings.sections import DevicesConfig
-from tfrecords.manifest import load_manifest
 
 if TYPE_CHECKING:
     from alexnet_tf.evaluation.ensemble import Evaluation
@@ -43,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     runs = [open_run(path) for path in arguments.run]
     data = arguments.data or runs[0].config.data.dir
-    pictures = Pictures(data, load_manifest(data), arguments.split)
     nets: list[Net] = [EvaluatedRun(run, arguments.checkpoint) for run in runs]
     nets += [EvaluatedModel(path) for path in arguments.model]
+    pictures = Pictures.open(data, arguments.split, nets)
     found = evaluate(nets, pictures, arguments.views, runs[0].config.devices if runs else DevicesConfig(), print)
     if arguments.json:  # first of all, for stdout may have gone away in the meantime
         _write_json(found, arguments)

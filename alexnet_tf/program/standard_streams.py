@@ -63,10 +63,11 @@ def end_stdout(earlier: OSError | None = None) -> OSError | None:
 
 def reader_left() -> bool:
     """Whether stdout is a pipe that nobody reads any more."""
-    if sys.stdout is None or sys.stdout is not sys.__stdout__:
+    stdout = sys.stdout
+    if stdout is not sys.__stdout__ or stdout is None:
         return False
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
+    poll.register(stdout.fileno(), 0)
     return bool(poll.poll(0))
 
 
