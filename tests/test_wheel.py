@@ -111,7 +111,7 @@ def test_own_pictures_are_a_few_lines_of_the_one_command() -> None:
 
 @pytest.fixture
 def photographs(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Two times three classes: tmp_path/PICTURES and NEW_PICTURES, and tmp_path/other, real ones where there are any."""
+    """PICTURES and NEW_PICTURES of three classes, and three other ones in `other`; real where there are any."""
     try:
         archive = request.getfixturevalue("real_data") / "tinyimagenet20.tar.xz"
     except pytest.skip.Exception as fault:
