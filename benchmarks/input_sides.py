@@ -18,7 +18,8 @@ from alexnet_tf.pictures.decoding import decode_jpeg, decode_picture
 from alexnet_tf.pictures.preparation import prepare_training
 from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest, shard_paths
-from tfrecords.schema import KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
+from tfrecords.record_parsing import parse_example, parse_examples
+from tfrecords.schema import KEY_IMAGE, KEY_LABEL
 from tfrecords.statistics import Statistics
 
 

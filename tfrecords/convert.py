@@ -94,7 +94,7 @@ def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, t
         statistics = merged.sums.statistics()
         statistics.save(out / STATISTICS_FILE)
         manifest = manifest.model_copy(update={"statistics": statistics.digest()})
-        # Late, as it loads TensorFlow: a fault in the options should be told at once.
+        # Late, as it loads TFDS: a fault in the options should be told at once.
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)

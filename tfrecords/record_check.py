@@ -10,7 +10,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfrecords.manifest import Manifest, Shard, shard_problem
-from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example
+from tfrecords.record_parsing import parse_example
+from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL
 from tfrecords.sources import printable
 
 

@@ -1,15 +1,28 @@
-"""The only place that knows the keys of a record; converter, reader and `verify` all import it.
+"""The only place that knows the keys of a record and their types; converter, reader and `verify` all import it.
 
-In the path of an image: shards.py writes a picture with `encode_example`,
-alexnet_tf/pictures/input_pipeline.py starts with `parse_example`. The keys are those of TFDS's
-`imagenet2012`.
+In the path of an image: shards.py writes a picture with `encode_example`, alexnet_tf/pictures/input_pipeline.py starts
+with `parse_example` of record_parsing.py. The keys are those of TFDS's `imagenet2012`. No TensorFlow here: loading it
+takes a converter's worker longer than a shard.
 """
 
-import tensorflow as tf
+from alexnet_tf.program.proto_messages import message_classes
 
 KEY_IMAGE = "image"
 KEY_LABEL = "label"
 KEY_FILE_NAME = "file_name"
+
+# Of TensorFlow's core/example/feature.proto and example.proto. A map is, on the wire, a list of its entries.
+_MESSAGES = message_classes(
+    "tensorflow",
+    {
+        "BytesList": ((1, "value", "bytes*"),),
+        "Int64List": ((1, "value", "int64*"),),
+        "Feature": ((1, "bytes_list", "BytesList"), (3, "int64_list", "Int64List")),
+        "FeatureEntry": ((1, "key", "string"), (2, "value", "Feature")),
+        "Features": ((1, "feature", "FeatureEntry*"),),
+        "Example": ((1, "features", "Features"),),
+    },
+)
 
 
 def encode_example(image: bytes, label: int, file_name: str) -> bytes:
@@ -20,39 +33,11 @@ def encode_example(image: bytes, label: int, file_name: str) -> bytes:
       label: class index from 0.
       file_name: the picture's file name, without folders.
     """
-    example = tf.train.Example()
-    feature = example.features.feature
-    feature[KEY_IMAGE].bytes_list.value.append(image)
-    feature[KEY_LABEL].int64_list.value.append(label)
+    example = _MESSAGES["Example"]()
     # surrogateescape: a name that is no valid UTF-8 goes back to the very bytes on the disk.
-    feature[KEY_FILE_NAME].bytes_list.value.append(file_name.encode("utf-8", "surrogateescape"))
-    # The features are a protobuf map: without `deterministic` their order may differ between
-    # processes, and with it the bytes of a shard.
-    return example.SerializeToString(deterministic=True)
-
-
-FIELDS = {
-    KEY_IMAGE: tf.io.FixedLenFeature([], tf.string),
-    KEY_LABEL: tf.io.FixedLenFeature([], tf.int64),
-    KEY_FILE_NAME: tf.io.FixedLenFeature([], tf.string),
-}
-
-
-def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A record's fields, for `Dataset.map`.
-
-    Args:
-      serialized: scalar string, one serialized `tf.train.Example`.
-
-    Returns:
-      KEY_IMAGE: scalar string; KEY_LABEL: scalar int64; KEY_FILE_NAME: scalar string.
-
-    Raises:
-      tf.errors.InvalidArgumentError: when a field is missing or of another type.
-    """
-    return tf.io.parse_single_example(serialized, FIELDS)
-
-
-def parse_examples(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The fields of N records at once, each of shape (N,); as `parse_example` else."""
-    return tf.io.parse_example(serialized, FIELDS)
+    name = file_name.encode("utf-8", "surrogateescape")
+    # In the order of their names, as TensorFlow's own deterministic serialization has them.
+    for key, value in sorted({KEY_IMAGE: image, KEY_LABEL: label, KEY_FILE_NAME: name}.items()):
+        feature = example.features.feature.add(key=key).value
+        (feature.int64_list if isinstance(value, int) else feature.bytes_list).value.append(value)
+    return example.SerializeToString()

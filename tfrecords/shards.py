@@ -3,9 +3,6 @@
 Third station of an image: bytes -> pictures.py -> record -> shard file, and on the way
 into the exact sums of statistics.py. Memory is one picture and one set of sums, however large the
 data set is.
-
-TensorFlow writes the records: its start costs a worker some seconds, but the framing (length,
-masked CRC-32C) stays TensorFlow's own instead of a copy of ours.
 """
 
 import hashlib
@@ -14,7 +11,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from alexnet_tf.program.file_faults import cannot_be_written
@@ -24,6 +20,7 @@ from tfrecords.manifest import Shard, Unreadable, file_sha256
 from tfrecords.output_folder import WORK_FOLDER
 from tfrecords.pictures import UnreadablePicture, encode_picture, load_square
 from tfrecords.plan import Advance, Repaired, Report, ShardResult, ShardSummary, ShardTask
+from tfrecords.record_writer import RecordWriter
 from tfrecords.schema import encode_example
 from tfrecords.sources import Item
 from tfrecords.statistics import PixelSums
@@ -43,13 +40,13 @@ def write_shard(task: ShardTask, report: Report) -> ShardResult:
     unfinished = work / f"{task.file}.{os.getpid()}"
     try:
         writing = _Writing(task, report)
-        with tf.io.TFRecordWriter(str(unfinished)) as writer:
+        with RecordWriter(unfinished) as writer:
             for item in task.items:
                 writing.add(item, writer)
         writing.report_now()
         result = writing.result(_finish(unfinished, final, sum(writing.class_counts)))
         save_result(work, result)
-    except (OSError, tf.errors.OpError) as fault:
+    except OSError as fault:
         raise cannot_be_written(final, fault) from fault
     finally:
         unfinished.unlink(missing_ok=True)
@@ -70,7 +67,7 @@ class _Writing:
         self._advance = Advance()
         self._reported = time.monotonic()
 
-    def add(self, item: Item, writer: tf.io.TFRecordWriter) -> None:
+    def add(self, item: Item, writer: RecordWriter) -> None:
         """Takes one picture from file to record."""
         square = self._load(item)
         if square is None:

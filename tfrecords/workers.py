@@ -1,7 +1,7 @@
 """Runs the shards of a conversion in several processes, and ends them all when one has to stop.
 
-Processes are spawned, not forked: a fork of a process in which TensorFlow has started threads can
-hang. TensorFlow is loaded where the shards are written, not at import.
+Processes are spawned, not forked: a fork of a process in which a library has started threads can hang, and TFDS, as a
+source, brings TensorFlow.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from typing import Any
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.interrupts import SIGNALS
 from tfrecords.plan import Advance, Report, ShardResult, ShardTask
+from tfrecords.shards import write_shard
 
 POLL_SECONDS = 0.2
 
@@ -42,8 +43,6 @@ def run_shards(
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
-        from tfrecords.shards import write_shard  # late: loads TensorFlow
-
         for task in tasks:
             collect(write_shard(task, report))
         return
@@ -141,8 +140,6 @@ def _follow_parent() -> None:
 
 
 def _write_shard(task: ShardTask) -> ShardResult:
-    from tfrecords.shards import write_shard
-
     def report(advance: Advance) -> None:
         _in_worker["reports"].put(advance)
         if _in_worker["stop"].is_set():

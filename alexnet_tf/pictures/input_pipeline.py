@@ -24,7 +24,8 @@ from alexnet_tf.pictures.share import WHOLE, Share
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.settings.recipe import Augmentation
 from tfrecords.manifest import Manifest
-from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL, parse_example, parse_examples
+from tfrecords.record_parsing import parse_example, parse_examples
+from tfrecords.schema import KEY_FILE_NAME, KEY_IMAGE, KEY_LABEL
 from tfrecords.statistics import Statistics
 
 SHUFFLE_MEMORY = 512 * 2**20

@@ -5,8 +5,11 @@ is in. Here every file is looked at when it is opened, its records are counted a
 wrong the files that were open are searched for it.
 """
 
+import atexit
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ CheckRecords = Callable[[Path, Shard], list[str]]
 """What is wrong with the records of a file that is as listed, a line a fault."""
 SEARCHED = 32
 """Files that are searched for a fault, from the one last opened back: more cannot be between reading and use."""
+_being_read: weakref.WeakSet[Generator[Any]] = weakref.WeakSet()
 
 
 class RecordFiles:
@@ -145,6 +149,11 @@ class RecordBatches:
           UserError: a file is missing, cut, changed or damaged, or holds another number of records than it should or
             a label that is none; names it.
         """
+        batches = self._batches()
+        _being_read.add(batches)
+        return batches
+
+    def _batches(self) -> Generator[Any]:
         batches = iter(self.dataset)
         while True:
             try:
@@ -156,6 +165,17 @@ class RecordBatches:
             if fault_of_labels := self.files.fault_of_labels(batch[-1].numpy()):
                 raise fault_of_labels
             yield batch
+
+
+@atexit.register
+def _stop_reading() -> None:
+    """Ends what a script or notebook has not read to its end, while Python functions of the pipeline can still run.
+
+    Otherwise TensorFlow would wait for them without end when the interpreter, on its way out, frees the iterator.
+    """
+    for batches in list(_being_read):
+        with contextlib.suppress(ValueError):  # another thread is just reading
+            batches.close()
 
 
 def _looks(path: Path) -> tuple[int, ...] | None:

@@ -93,8 +93,17 @@ class Checkpoints:
         say(f"run {self.run}: the checkpoint with the lowest validation error, {lowest:.2%}, is gone; {instead}")
         return best
 
-    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState, experiment: Experiment) -> None:
+    def save(
+        self, checkpoint: tf.train.Checkpoint, state: TrainingState, experiment: Experiment,
+        top1_error: float | None = None,
+    ) -> None:  # fmt: skip
         """Writes a checkpoint, whole or not at all.
+
+        Args:
+          checkpoint: the variables.
+          state: where training stands.
+          experiment: what it is bound to.
+          top1_error: on the validation split, where that is known already.
 
         Raises:
           UserError: it cannot be written; nothing of it stays.
@@ -109,7 +118,7 @@ class Checkpoints:
             remove(unfinished / TEMPORARY)  # a network file system may have kept TensorFlow from it
             written = [path for path in sorted(unfinished.iterdir()) if path.name != TEMPORARY]
             variables = {path.name: file_sha256(path) for path in written}
-            record = Record(**state.model_dump(), variables=variables, experiment=experiment)
+            record = Record(**state.model_dump(), top1_error=top1_error, variables=variables, experiment=experiment)
             (unfinished / STATE_FILE).write_bytes(record.to_json())
             put_in_place(unfinished, finished)
         except (OSError, tf.errors.OpError) as fault:

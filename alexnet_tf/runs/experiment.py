@@ -19,8 +19,8 @@ from tfrecords.statistics import Statistics
 
 CHANGEABLE_ON_RESUME = {
     "data.dir", "data.statistics", "data.eval_batch_size", "data.augment_on",
-    "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.stuck_after",
-    "train.stop_after",
+    "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.saving_share",
+    "train.stuck_after", "train.stop_after",
     "devices.towers", "devices.threads", "distribute.index", "distribute.watch_port", "distribute.timeout",
     "distribute.stall_timeout",
 }  # fmt: skip

@@ -50,6 +50,9 @@ class TrainingFolder:
     Use as a context manager; the lock goes with the process however it ends.
     """
 
+    writes = True
+    """Whether this process writes the folder's files."""
+
     def __init__(
         self, path: AnyPath, config: Config, classes: Classes, statistics: Statistics, manifest: Manifest | None = None
     ) -> None:
@@ -167,14 +170,19 @@ class TrainingFolder:
                 self._say_once(f"{self._metrics.path} lacks the lines that waited; those in tensorboard/ are the same")
         self._lock.close()
 
-    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState) -> None:
+    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState, top1_error: float | None = None) -> None:
         """Writes a checkpoint whole or not at all, then drops all but the best and the two latest.
+
+        Args:
+          checkpoint: the variables.
+          state: where training stands.
+          top1_error: on the validation split, where that is known already.
 
         Raises:
           UserError: it cannot be written; those from before are still there.
         """
         self._return_to_place(state)
-        self.checkpoints.save(checkpoint, state, self.experiment)
+        self.checkpoints.save(checkpoint, state, self.experiment, top1_error)
         if self._metrics:
             self.log(kind="checkpoint", step=state.step)
         self._tidy()
@@ -294,6 +302,8 @@ class TrainingFolder:
 class OthersFolder(TrainingFolder):
     """The folder for workers other than the first, which have none: they get everything from the first."""
 
+    writes = False
+
     def __init__(self, path: Path, classes: Classes) -> None:
         self.path = path
         self.classes = classes
@@ -301,7 +311,7 @@ class OthersFolder(TrainingFolder):
     def __exit__(self, *exception: object) -> None:
         """Nothing is held."""
 
-    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState) -> None:
+    def save(self, checkpoint: tf.train.Checkpoint, state: TrainingState, top1_error: float | None = None) -> None:
         """The first worker saves."""
 
     def add_validation(self, state: TrainingState, top1_error: float) -> None:

@@ -98,7 +98,10 @@ class TrainConfig(Section):
     log_every: Count = 20
     """Steps between lines of metrics.jsonl and TensorBoard scalars."""
     checkpoint_every: Count = 1000
-    """Steps between checkpoints within an epoch; the end of an epoch always makes one."""
+    """Steps between checkpoints within an epoch; the end of an epoch makes one, too."""
+    saving_share: float = Field(0.05, ge=0, le=1)
+    """The share of the time that saving at the ends of epochs may take: where epochs are short, not each makes a
+    checkpoint; the best weights wait in memory, and the last state is always saved."""
     stuck_after: Count = 1000
     """Steps after which a loss still at ln(classes) is reported."""
     stop_after: Count | None = None

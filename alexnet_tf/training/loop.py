@@ -29,6 +29,7 @@ from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.outlook import chance_advice, class_weights, is_judged
 from alexnet_tf.training.progress import NoProgress, Progress
 from alexnet_tf.training.sanity import JUDGED, PixelCheck, not_finite_advice, stuck_advice
+from alexnet_tf.training.saving import Saving
 from alexnet_tf.training.step import StepInput, TrainingStep
 from alexnet_tf.workers.together import ONE_WORKER, OneWorker, Tensors
 from tfrecords.manifest import Manifest
@@ -77,6 +78,7 @@ class Trainer:
         self.first_step = self.checked = self.state.step
         """Steps whose loss has been looked at."""
         self.pixels = PixelCheck(statistics.mean_image)
+        self.saving = Saving(folder, self.step, config.train.saving_share, self.state.step)
 
     def run(self) -> None:
         """Trains until the last step is done and saved, or the validation error has stopped improving.
@@ -169,10 +171,10 @@ class Trainer:
             ACTIVITY.reach(f"step {self.state.step}")
             self.progress.step_done(self._epoch(), rates, warm_up)
             stopping = self.workers.should_stop(STOP.number)  # read once: a later signal waits for the next step
-            if stopping or self._time_to_save():
+            if stopping or self._has_to_save() or self._ends_epoch():
                 self._read_figures(output)
                 pending = None
-                self._save()
+                self._save(needed=stopping or self._has_to_save())
             if stopping and not self.complete:
                 cause = signal.Signals(STOP.number).name if STOP.number else "a signal to another worker"
                 raise StoppedBySignal(
@@ -211,18 +213,23 @@ class Trainer:
             return 1.0
         return (1 + (scale - 1) * self._epoch() / epochs) / scale
 
-    def _time_to_save(self) -> bool:
-        step = self.state.step
-        return step % self.config.train.checkpoint_every == 0 or step == self.last_step or self._ends_epoch()
+    def _has_to_save(self) -> bool:
+        return self.state.step % self.config.train.checkpoint_every == 0 or self.state.step == self.last_step
 
-    def _save(self) -> None:
+    def _save(self, *, needed: bool) -> None:
+        """Saves, or passes over the end of an epoch where saving takes too much time; validates there."""
         if not self.step.weights_are_finite():  # the loss is that from before the update, so it may not show it yet
             self._stop_not_finite(f"the weights after step {self.state.step} are not finite")
         self.state.validation_due = self._ends_epoch()
-        with ACTIVITY.saving():
-            self.folder.save(self.step.checkpoint, self.state)
+        if needed or self.saving.budget.is_affordable():
+            self.saving.save(self.state)
         if self.state.validation_due:  # after the save, so that an error in it does not lose the epoch
-            self._validate()
+            try:
+                self._validate()
+            except UserError:
+                if not self.saving.is_saved(self.state):
+                    self.saving.save(self.state)
+                raise
         self.progress.restart_clock()
 
     def _check_batch(self, images: StepInput) -> None:
@@ -253,7 +260,7 @@ class Trainer:
         raise UserError(f"{what}; {saved}{not_finite_advice(self.checked)}")
 
     def _validate(self) -> None:
-        """Error rates of the latest checkpoint on the validation split; adds them to the checkpoint."""
+        """Error rates of the latest weights on the validation split; adds them to their checkpoint."""
         first, end = self.workers.share.range_of(self.manifest.splits["val"].records)
         own = np.zeros(4)
         if end > first:
@@ -269,8 +276,10 @@ class Trainer:
             warning = chance_advice(epoch, rates.top1_error, best, self.manifest.splits["val"], preset)
             if warning:
                 self.progress.say(warning)
-        with ACTIVITY.saving():
-            self.folder.add_validation(self.state, rates.top1_error)
+        if self._stops_early() and not self.saving.is_saved(self.state):
+            self.saving.save(self.state, rates.top1_error)
+        else:
+            self.saving.validated(self.state, rates.top1_error)
 
     def _follow_plateau(self, top1_error: float) -> None:
         state, recipe = self.state, self.preset.train

@@ -19,6 +19,7 @@ from alexnet_tf.towers import set_up_towers
 from alexnet_tf.training.fine_tuning import load_statistics
 from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.outlook import overview
+from alexnet_tf.training.precision_trial import precision_advice
 from alexnet_tf.workers.together import join
 from tfrecords.manifest import check_shards, load_manifest
 
@@ -55,6 +56,8 @@ def train(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) 
             _write_resolved(run / RESOLVED_FILE, as_yaml(settings).encode())
             if not trainer.complete:
                 print("\n".join(overview(trainer, settings)))
+                if advice := precision_advice(config.preset.train.precision, towers):
+                    print(advice, file=sys.stderr)
         trainer.run()
 
 

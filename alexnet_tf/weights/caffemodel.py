@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.file_faults import cannot_be_read
 from alexnet_tf.program.paths import AnyPath
+from alexnet_tf.program.proto_messages import message_classes
 from alexnet_tf.program.whole_files import write_whole
 
 FLOAT32 = np.dtype("<f4")
 FLOAT64 = np.dtype("<f8")
 
-# Message: (field number, name, type), the type with a star where the field is repeated. Packed numbers are declared as
-# bytes: the encoding is the same, and 60 million numbers need not become Python objects.
+# Weights, packed numbers, are declared as bytes: the encoding is the same, and 60 million numbers need not become
+# Python objects.
 _SCHEMA = {
     "BlobShape": ((1, "dim", "int64*"),),
     "BlobProto": (
@@ -39,6 +39,7 @@ _SCHEMA = {
     ),
     "NetParameter": ((1, "name", "string"), (2, "layers", "V1LayerParameter*"), (100, "layer", "LayerParameter*")),
 }  # fmt: skip
+_MESSAGES = message_classes("caffe", _SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def read_caffemodel(path: AnyPath) -> list[CaffeLayer]:
 def write_caffemodel(path: AnyPath, name: str, layers: list[CaffeLayer]) -> None:
     """Writes a net in today's form, whole or not at all."""
     path = Path(path)
-    net = _new("NetParameter")
+    net = _MESSAGES["NetParameter"]()
     net.name = name
     for layer in layers:
         message = net.layer.add(name=layer.name, type=layer.type, bottom=layer.bottom, top=layer.top)
@@ -110,7 +111,7 @@ def write_mean_image(path: AnyPath, mean_image: np.ndarray) -> None:
     path = Path(path)
     height, width, _ = mean_image.shape
     planes = mean_image.transpose(2, 0, 1)[::-1].astype(FLOAT32)
-    blob = _new("BlobProto", num=1, channels=3, height=height, width=width, data=planes.tobytes())
+    blob = _MESSAGES["BlobProto"](num=1, channels=3, height=height, width=width, data=planes.tobytes())
     write_whole(path, blob.SerializeToString())
 
 
@@ -123,7 +124,7 @@ def _array(blob: Any, where: str) -> np.ndarray:
 
 
 def _parse(kind: str, path: Path) -> Any:
-    message = _new(kind)
+    message = _MESSAGES[kind]()
     try:
         message.ParseFromString(path.read_bytes())
     except OSError as fault:
@@ -133,27 +134,3 @@ def _parse(kind: str, path: Path) -> Any:
             f"{path} is damaged or no file of Caffe's: it ends early or is no protocol buffer; fetch it again"
         ) from fault
     return message
-
-
-def _new(kind: str, **fields: Any) -> Any:
-    return message_factory.GetMessageClass(_DESCRIPTORS.FindMessageTypeByName(f"caffe.{kind}"))(**fields)
-
-
-def _descriptors() -> descriptor_pool.DescriptorPool:
-    field_type = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="caffe_weights.proto", package="caffe", syntax="proto2")
-    for message, entries in _SCHEMA.items():
-        added = file.message_type.add(name=message)
-        for number, name, kind in entries:
-            field = added.field.add(name=name, number=number)
-            field.label = field_type.LABEL_REPEATED if kind.endswith("*") else field_type.LABEL_OPTIONAL
-            if kind.rstrip("*") in _SCHEMA:
-                field.type, field.type_name = field_type.TYPE_MESSAGE, f".caffe.{kind.rstrip('*')}"
-            else:
-                field.type = getattr(field_type, f"TYPE_{kind.rstrip('*').upper()}")
-    pool = descriptor_pool.DescriptorPool()  # a pool of its own: another package may have a caffe.proto, too
-    pool.Add(file)
-    return pool
-
-
-_DESCRIPTORS = _descriptors()

@@ -192,3 +192,26 @@ def test_the_line_stands_alone_on_stderr(data: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: shard {shard} was cut or changed: ") and done.stderr.count("\n") == 1
+
+
+UNFINISHED = """
+import sys
+from alexnet_tf.pictures.input_pipeline import training_batches
+from alexnet_tf.settings.presets import PRESETS
+from tfrecords.manifest import load_manifest
+from tfrecords.statistics import STATISTICS_FILE, Statistics
+
+data = sys.argv[1]
+batches = iter(training_batches(
+    data, load_manifest(data), Statistics.load(f"{data}/{STATISTICS_FILE}"), PRESETS["paper"].augment,
+    batch_size=128, seed=0, shuffle_buffer=12,
+))
+for _ in range(3):
+    next(batches)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_reads_half_of_its_batches_ends(tiny_data: Path) -> None:
+    """The pipeline decodes in Python functions, which no longer run once the interpreter is on its way out."""
+    subprocess.run([sys.executable, "-c", UNFINISHED, str(tiny_data)], cwd=ROOT, check=True, timeout=60)

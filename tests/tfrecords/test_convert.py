@@ -21,7 +21,7 @@ from tfrecords.folder_source import FolderItem, FolderSource
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.pictures import load_picture
 from tfrecords.plan import Settings, plan_shards
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 from tfrecords.sources import shuffled
 from tfrecords.statistics import Statistics
 

@@ -16,7 +16,7 @@ from tfrecords import ilsvrc2012
 from tfrecords.convert import main
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.pictures import UnreadablePicture, load_picture
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 from tfrecords.verify import main as verify
 
 SIZE = 24

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.tfrecords.made_pictures import SIZE
 from tfrecords.manifest import load_manifest, shard_paths
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 
 README = Path(__file__).parents[2] / "tfrecords" / "README.md"
 

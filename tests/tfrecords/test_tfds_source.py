@@ -17,7 +17,7 @@ from tests.tfrecords.made_pictures import noise
 from tfrecords.convert import main
 from tfrecords.manifest import load_manifest, shard_paths
 from tfrecords.pictures import load_picture
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 
 SIZE = 24
 LABELS = ["zebra", "ant", "cat"]

@@ -37,7 +37,7 @@ from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.closeness import ONE_LAYER, WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
 from tfrecords.manifest import check_shards, load_manifest, shard_paths
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 from tfrecords.statistics import Statistics
 from tfrecords.whole_check import find_faults
 

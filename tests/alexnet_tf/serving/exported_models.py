@@ -20,7 +20,7 @@ from alexnet_tf.towers import Towers
 from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest, shard_paths
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 
 CLASSES = 7
 """More than the five that are named."""

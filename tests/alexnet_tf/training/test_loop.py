@@ -13,6 +13,8 @@ import tensorflow as tf
 
 import train
 from alexnet_tf.evaluation.trained_network import trained_network
+from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
@@ -20,7 +22,7 @@ from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.towers import Towers
 from alexnet_tf.training import loop as trainer_module
-from alexnet_tf.training import start
+from alexnet_tf.training import saving_budget, start
 from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.progress import NoProgress
 from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
@@ -195,6 +197,48 @@ class TestEarlyStop:
         assert made.complete and made.state.drops == 2
         made._follow_plateau(0.39)
         assert not made.complete
+
+
+@pytest.mark.usefixtures("small_net", "traced_once")
+class TestSaving:
+    """Where saving is dear, the ends of epochs go by without a checkpoint, and what counts is kept all the same."""
+
+    LEARNS = ("train.epochs=6", "train.learning_rate=0.003")
+
+    @pytest.fixture
+    def dear(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(saving_budget, "CHEAP_SECONDS", -1)
+
+    def test_best_and_last_are_those_of_a_run_that_saves_every_epoch(
+        self, runs: Path, run_training: Train, request: pytest.FixtureRequest
+    ) -> None:
+        run_training(runs / "every", *self.LEARNS)
+        request.getfixturevalue("dear")
+        run_training(runs / "few", *self.LEARNS, "train.saving_share=0")
+        best = int(json.loads((runs / "every/best.json").read_text())["checkpoint"][5:])
+        last = steps_of(runs / "every")[-1]
+        assert steps_of(runs / "few") == [best, last]
+        assert (runs / "few/best.json").read_bytes() == (runs / "every/best.json").read_bytes()
+        assert best not in (5, last)
+        for step in (best, last):
+            assert_same_to_the_last_bit(runs / "every", runs / "few", step)
+        saved = [line["step"] for line in metrics(runs / "few", "checkpoint")]
+        assert saved == [5, best, last], "one to learn its cost, the best that waited, the last"
+
+    def test_a_fault_in_a_validation_loses_no_epoch(
+        self, runs: Path, arguments: Arguments, data: Path, dear: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shard, checked, calls = data / load_manifest(data).splits["val"].shards[0].file, evaluation_batches, []
+
+        def removing(*rest: object, **options: object) -> RecordBatches:
+            calls.append(shard.exists() and len(calls) == 1 and shard.unlink())  # before the second validation
+            return checked(*rest, **options)
+
+        monkeypatch.setattr(trainer_module, "evaluation_batches", removing)
+        with pytest.raises(UserError, match=re.escape(str(shard))):
+            train.main(arguments(runs / "run", f"data.dir={data}", *self.LEARNS, "train.saving_share=0"))
+        assert steps_of(runs / "run") == [5, 10]
+        assert _state(runs / "run", 10)["validation_due"]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from tests.alexnet_tf.weights.published_files import (
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.slow_cases import slow
 from tfrecords.manifest import load_manifest, shard_paths
-from tfrecords.schema import parse_example
+from tfrecords.record_parsing import parse_example
 
 CLASSES = 3  # those of tiny_data
 SETTINGS = ["devices.towers=two-cpus", "data.batch_size=4", "data.eval_batch_size=6", "train.learning_rate=1e-7"]
