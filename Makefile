@@ -32,7 +32,7 @@ demo demo-addons:
 	$(PY) -m alexnet_tf.devices --config configs/demo.yaml
 	$(PY) -m alexnet_tf.evaluate --run $(DEMO)/run --views 1
 	$(PY) -m alexnet_tf.evaluate --run $(DEMO)/run --views 10
-	$(PY) export.py --run $(DEMO)/run --out $(DEMO)/models/alexnet
+	$(PY) export.py --run $(DEMO)/run --out $(DEMO)/models/alexnet --examples 6
 	$(PY) -m alexnet_tf.predict --model $(DEMO)/models/alexnet \
 		$(DEMO)/images/unseen/star.jpg $(DEMO)/images/unseen/checkerboard.jpg $(DEMO)/images/unseen/ring.jpg
 	$(PY) -m alexnet_tf.report --run $(DEMO)/run --out $(DEMO)/report

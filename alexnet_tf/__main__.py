@@ -31,6 +31,7 @@ COMMANDS = (
     Command("start-workers", "alexnet_tf.start_workers", "Starts the workers of this machine, which train together."),
     Command("learning-curve", "alexnet_tf.learning_curve", "Draws the losses and error rates of a training."),
     Command("evaluate", "alexnet_tf.evaluate", "Measures the error rates of one net, or of several averaged."),
+    Command("compare", "alexnet_tf.compare", "Compares runs: curves, error rates and whether these differ by chance."),
     Command("report", "alexnet_tf.report", "Shows in figures what a trained network has learned."),
     Command("export", "alexnet_tf.export", "Writes a trained network as a SavedModel for TensorFlow Serving."),
     Command("predict", "alexnet_tf.predict", "Names what is on pictures, with an exported model."),

@@ -15,6 +15,7 @@ from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
+from alexnet_tf.serving.versions import MOST_EXAMPLES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     version = export_run(
         [open_run(path) for path in arguments.run], arguments.out, arguments.version, arguments.checkpoint,
-        keep=arguments.keep, license_text=arguments.license, report=_tell,
+        keep=arguments.keep, license_text=arguments.license, examples=arguments.examples, report=_tell,
     )  # fmt: skip
     print(version)
     return DONE
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export_other_format(arguments: argparse.Namespace) -> Path:
     if len(arguments.run) > 1:
         raise UserError(f"--format {arguments.format} is for one net; give a single --run")
+    if arguments.examples:
+        raise UserError(f"--examples is for a server's page; leave it out with --format {arguments.format}")
 
     from alexnet_tf.runs.run import open_run
     from alexnet_tf.serving.other_formats import export_other_format
@@ -64,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep", type=whole_number(0), metavar="N",
         help="remove other exports from the folder, but for the highest and N more (default: keep all)")  # fmt: skip
     add("--license", metavar="TEXT", help="the weights' license, a text that travels with the model (default: none)")
+    add("--examples", type=whole_number(0, MOST_EXAMPLES), default=0, metavar="N",
+        help="put N validation pictures of the run's data into the model, for the page of alexnet-tf serve to offer "
+        "(default: 0: whoever gets the model gets them, too)")  # fmt: skip
     add("--checkpoint", choices=("best", "latest"), default="best",
         help="which weights: of the best validation error, or the last saved")  # fmt: skip
     add("--format", choices=("savedmodel", "onnx", "litert"), default="savedmodel",

@@ -2,10 +2,11 @@
 
     alexnet-tf import-weights --caffemodel bvlc_alexnet.caffemodel --mean imagenet_mean.binaryproto --run RUN
     alexnet-tf import-weights --torch alexnet-owt-7be5be79.pth --run RUN
+    alexnet-tf import-weights --keras vgg16_weights_tf_dim_ordering_tf_kernels.h5 --run RUN
 
-The preset follows from the file: "caffe", "caffenet" or "owt". Classes keep the file's order, for published nets that
-of their WordNet ids; --classes (a synset_words.txt) or --data gives their keys and names. Without, the keys are
-"class 0", "class 1" and so on, which fit no data, so that the run can be exported but not evaluated.
+The preset follows from the file: "caffe", "caffenet", "owt", "vgg16" or "resnet50". Classes keep the file's order, for
+published nets that of their WordNet ids; --classes (a synset_words.txt) or --data gives their keys and names. Without,
+the keys are "class 0", "class 1" and so on, which fit no data, so that the run can be exported but not evaluated.
 """
 
 import argparse
@@ -23,17 +24,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     outlive_readers()
-    if arguments.torch and (arguments.mean or arguments.preset):
+    if not arguments.caffemodel and (arguments.mean or arguments.preset):
         parser.error("--mean and --preset are for --caffemodel")
     refuse_pattern("--run", arguments.run)
     if arguments.run.exists() and (not arguments.run.is_dir() or any(arguments.run.iterdir())):
         raise UserError(f"{arguments.run} exists and stays as it is; give another --run")
 
-    from alexnet_tf.training.published_weights import import_run, name_classes, read_caffe, read_torchvision
+    from alexnet_tf.training.published_weights import (
+        import_run,
+        name_classes,
+        read_caffe,
+        read_keras_applications,
+        read_torchvision,
+    )
 
     named = name_classes(arguments.classes, arguments.data)  # told before much is read
     if arguments.torch:
         published = read_torchvision(arguments.torch)
+    elif arguments.keras:
+        published = read_keras_applications(arguments.keras)
     else:
         published = read_caffe(arguments.caffemodel, arguments.preset, arguments.mean)
     config, classes = import_run(published, arguments.run, named, arguments.data, arguments.overrides)
@@ -50,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         help="Caffe's weights: of bvlc_alexnet, bvlc_reference_caffenet or a net of their shape")  # fmt: skip
     source.add_argument("--torch", type=Path, metavar="FILE",
         help="the state dict of torchvision's alexnet; nothing in it is executed")  # fmt: skip
+    source.add_argument("--keras", type=Path, metavar="FILE",
+        help="the weights of VGG16 or ResNet50 of keras.applications: .h5, .weights.h5 or .keras")  # fmt: skip
     add("--run", type=Path, required=True, metavar="RUN", help="the run's folder, which must not be there yet")
     add("--mean", type=Path, metavar="FILE",
         help="Caffe's imagenet_mean.binaryproto (default: the mean color 123, 117, 104)")  # fmt: skip

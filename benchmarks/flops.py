@@ -6,12 +6,13 @@ percent of the operations, and what they take of the time shows as a lower share
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from alexnet_tf.networks.network import Network, named_variables
+from alexnet_tf.networks.network import Network, network_variables
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LayerWork:
 
     Attributes:
       layer: its name, such as "conv1_a".
-      kernel: shape of its kernel, the last axis being the outputs'.
+      kernel: shape of its kernel as it is applied, the last axis being the outputs'.
       positions: places in the output at which the kernel is applied, for one image.
       sees_image: whether its input is the image itself, whose gradient nobody needs.
     """
@@ -47,34 +48,48 @@ def count_work(model: Network) -> list[LayerWork]:
     Shapes come from the model's variables and from the outputs of its own traced forward pass, so
     that no table has to be kept in step with the network.
 
+    Auxiliary outputs are among them, for training computes them, too.
+
     Raises:
       ValueError: a kernel is used by no operation of the forward pass, or by several.
     """
     outputs = _output_shapes(model)
+    known = network_variables(model)
+    with_kernel = [known[name].layer for name in known if name.endswith("/kernel")]
+    first = min(with_kernel, key=model.settings.layers.index)
     work = []
-    for name, variable in named_variables(model).items():
+    for name, variable in known.items():
         layer, _, part = name.partition("/")
         if part != "kernel":
             continue
-        kernel = tuple(variable.shape)
-        found = [shape for scope, used, shape in outputs if layer in scope and used == kernel]
+        found = [(kernel, shape) for scope, kernel, shape in outputs if layer in scope]
         if len(found) != 1:
             raise ValueError(f"the kernel of {layer} is used {len(found)} times in the forward pass")
-        positions = math.prod(found[0][1:-1])  # (1, height, width, kernels) or (1, units)
-        work.append(LayerWork(layer, kernel, positions, layer.startswith("conv1_")))
+        [(kernel, shape)] = found
+        positions = math.prod(shape[1:-1])  # (1, height, width, kernels) or (1, units)
+        work.append(LayerWork(layer, kernel, positions, variable.layer == first))
     return work
 
 
-def _output_shapes(model: Network) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-    """(name, kernel shape, output shape) of every matrix product and convolution, for one image."""
-    forward = tf.function(lambda images: model(images))
-    image = tf.TensorSpec((1, *model.picture_shape))
-    operations = forward.get_concrete_function(image).graph.get_operations()
+def _output_shapes(model: Network) -> list[tuple[list[str], tuple[int, ...], tuple[int, ...]]]:
+    """(scopes, kernel shape, output shape) of every matrix product and convolution, for one image."""
+    parts = [(lambda images: model(images), [tf.TensorSpec((1, *model.picture_shape))])]
+    for output in model.auxiliary_outputs().values():
+        features = [tf.TensorSpec((1, *shape)) for shape in model.feature_shapes[output.after]]
+        parts.append((lambda *x, head=output.head: head(list(x), None), features))
+    graphs = [tf.function(part).get_concrete_function(*inputs).graph for part, inputs in parts]
+    operations = [operation for graph in graphs for operation in graph.get_operations()]
     return [
-        (operation.name, tuple(operation.inputs[1].shape), tuple(operation.outputs[0].shape))
+        (_scopes(operation.name), tuple(operation.inputs[1].shape), tuple(operation.outputs[0].shape))
         for operation in operations
         if operation.type in ("Conv2D", "MatMul")
     ]
+
+
+def _scopes(operation: str) -> list[str]:
+    """The names of the layers around an operation, and those without the number by which Keras 3 keeps calls apart."""
+    scopes = operation.split("/")
+    return [*scopes, *(re.sub(r"_\d+$", "", scope) for scope in scopes)]
 
 
 def gflop_per_image(work: Sequence[LayerWork]) -> float:

@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     sides, missing = _make_sides(towers, options)
     for line in missing:
         print(line)
-    rounds = _measure(sides, towers, options)
+    rounds = measure(sides, towers, options)
     gflop = {name: side.gflop for name, side in sides.items() if side.gflop is not None}
     figures = summarize(rounds, options.batch_size, gflop)
     print(
@@ -176,11 +176,11 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
     sides, missing = {}, []
     for name in options.sides:
         if name in OWN:
-            sides[name] = _own_side(name, towers, options)
+            sides[name] = own_side(name, towers, options)
         elif "GPU" in (towers.a or ""):
             missing.append(f"{name} takes no part: it runs on the processor")
         else:
-            batch = _random_batch(PRESETS["paper"], options.batch_size, options.classes, options.seed)
+            batch = random_batch(PRESETS["paper"], options.batch_size, options.classes, options.seed)
             threads = options.threads or len(os.sched_getaffinity(0))
             try:
                 sides[name] = Side(PEERS[name](*batch, options.classes, options.seed, threads))
@@ -189,18 +189,20 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
     return sides, missing
 
 
-def _own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
+def own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
+    """The step of a preset of this project; `options` gives classes, batch_size and seed."""
     preset = OWN[name]
     step = TrainingStep(preset, options.classes, towers, options.seed)
     rates = learning_rates(preset.train, step.known, epoch=1, plateau_drops=0)
-    batch = _random_batch(preset, options.batch_size, options.classes, options.seed)
+    batch = random_batch(preset, options.batch_size, options.classes, options.seed)
     images, labels = (tf.constant(array) for array in batch)
     numbers = itertools.count()
     work = gflop_per_image(count_work(step.model))
     return Side(lambda: step(images, labels, next(numbers), rates)["loss"], work)
 
 
-def _measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:
+def measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:
+    """What every side takes, round by round; `options` gives rounds, matrix_size and seed."""
     product, work = _matrix_product(towers, options.matrix_size, options.seed)
     losses: dict[str, Any] = {}
     rounds: dict[str, list[Round]] = {name: [] for name in sides}
@@ -229,7 +231,7 @@ def _measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace
     return rounds
 
 
-def _random_batch(preset: Preset, batch_size: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def random_batch(preset: Preset, batch_size: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Images float32 (N, *picture_shape) and labels int64 (N,), as the input pipeline shapes them."""
     draw = np.random.default_rng(seed)
     images = draw.standard_normal((batch_size, *preset.network.picture_shape), dtype=np.float32)

@@ -6,6 +6,7 @@ Rate, momentum and decay are the paper's, as far as each library's own optimizer
 """
 
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import shutil
@@ -18,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.settings.presets import PRESETS, AlexNetSettings
+from alexnet_tf.settings.recipe import Recipe
 
 Step = Callable[[], Any]
 """One step of training on the same batch; what it returns, float() makes the loss before the step, in nats."""
@@ -25,6 +27,8 @@ Step = Callable[[], Any]
 assert isinstance(PRESETS["paper"].network, AlexNetSettings)
 NETWORK = PRESETS["paper"].network
 RECIPE = PRESETS["paper"].train
+SIDE_WEIGHT = 0.3
+"""Of auxiliary outputs in the loss: Inception's (arXiv 1409.4842, section 5)."""
 BIASES = (0, 1, 0, 1, 1, 1, 1, 0)
 """Initial ones, from conv1 to fc8 (paper section 5)."""
 
@@ -35,9 +39,24 @@ def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int, 
     TensorFlow settles for a whole process how many threads an operation has, and two towers may need another number.
     Arguments as for `torch_step`.
     """
+    return keras_training(functools.partial(keras_net, classes, seed), RECIPE, images, labels, threads)
+
+
+def keras_training(
+    build: Callable[[], keras.Model], recipe: Recipe, images: np.ndarray, labels: np.ndarray, threads: int
+) -> Step:
+    """As `keras_step`, for any net.
+
+    Args:
+      build: makes the net, in the other process; its further outputs, where it has any, count 0.3 in the loss.
+      recipe: gives rate, momentum and decay.
+      images: float32 (N, H, W, channels).
+      labels: int64 (N,).
+      threads: inside an operation.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    arguments = (there, threads, images, labels, classes, seed)
+    arguments = (there, threads, build, recipe, images, labels)
     context.Process(target=_keras_process, args=arguments, daemon=True).start()
     there.close()  # so that the other's end is an end of file here
 
@@ -56,13 +75,17 @@ def _keras_process(pipe: Connection, threads: int, *arguments: Any) -> None:
             pipe.send(step())
 
 
-def _keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Callable[[], float]:
-    net = keras_net(classes, seed)
+def _keras_step(
+    build: Callable[[], keras.Model], recipe: Recipe, images: np.ndarray, labels: np.ndarray
+) -> Callable[[], float]:
+    net = build()
+    outputs = len(net.outputs)
     net.compile(
-        keras.optimizers.SGD(RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.optimizers.SGD(recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay),
+        [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in range(outputs)],
+        loss_weights=[1.0, *[SIDE_WEIGHT] * (outputs - 1)],
     )
-    batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
+    batches = tf.data.Dataset.from_tensors((images, (labels,) * outputs)).repeat()
     return lambda: net.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0).history["loss"][0]
 
 
@@ -140,12 +163,39 @@ def torch_step(
     if compiled and shutil.which("g++") is None:
         raise ImportError("torch.compile needs g++")
 
-    torch.set_num_threads(threads)
     torch.manual_seed(seed)
+    net = torch_net(classes, lrn=lrn)
+    return torch_training(net, RECIPE, images, labels, threads, channels_last=channels_last, compiled=compiled)
+
+
+def torch_training(
+    net: Any,
+    recipe: Recipe,
+    images: np.ndarray,
+    labels: np.ndarray,
+    threads: int,
+    *,
+    channels_last: bool,
+    compiled: bool = False,
+) -> Step:
+    """As `torch_step`, for any net.
+
+    Args:
+      net: an nn.Module that gives logits, or a list of them, of which all but the first count 0.3 in the loss.
+      recipe: gives rate, momentum and decay.
+      images: float32 (N, H, W, channels).
+      labels: int64 (N,).
+      threads: inside an operation.
+      channels_last: as for `torch_step`.
+      compiled: as for `torch_step`.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    net = torch_net(classes, lrn=lrn).to(memory_format=layout)
+    net = net.to(memory_format=layout)
     optimizer = torch.optim.SGD(
-        net.parameters(), RECIPE.learning_rate, RECIPE.momentum, weight_decay=RECIPE.weight_decay, fused=True
+        net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
     forward = torch.compile(net) if compiled else net
     x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=layout)
@@ -153,7 +203,11 @@ def torch_step(
 
     def step() -> Any:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(forward(x), y)
+        logits = forward(x)
+        first, *sides = logits if isinstance(logits, list) else [logits]
+        loss = torch.nn.functional.cross_entropy(first, y)
+        for side in sides:
+            loss = loss + SIDE_WEIGHT * torch.nn.functional.cross_entropy(side, y)
         loss.backward()
         optimizer.step()
         return loss.detach()

@@ -70,9 +70,14 @@ def processor() -> str:
     return f"{name[1] if name else 'unnamed'} ({', '.join(known)}{f'; oneDNN as for {limit}' if limit else ''})"
 
 
+def pytest_collection() -> None:
+    gc.disable()  # while modules are imported there is no garbage worth the search, which takes seconds
+
+
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()  # what is imported by now stays, and is not looked through again and again
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

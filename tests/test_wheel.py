@@ -47,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_the_wheel_holds(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = {name for name in opened.namelist() if ".dist-info/" not in name}
-        for path in (ROOT / "configs").iterdir():
+        for path in (ROOT / "configs").glob("*.yaml"):
             assert opened.read(f"alexnet_tf/settings/configs/{path.name}") == path.read_bytes()
     code = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     page = {f"alexnet_tf/local_server/page/{path.name}" for path in (ROOT / "alexnet_tf/local_server/page").iterdir()}

@@ -5,7 +5,7 @@ For every registered network: convolutions are found by their kernels, and named
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -47,31 +47,69 @@ def convolution_outputs(model: Network, images: tf.Tensor) -> tuple[dict[str, li
     return outputs, logits
 
 
-def grad_cam(model: Network, images: tf.Tensor, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Where in a picture a class is seen: Selvaraju et al., Grad-CAM, arXiv 1610.02391, equations 1 and 2.
+class Inside(NamedTuple):
+    """What one run of a network shows of its inside."""
 
-    Of the last convolution whose maps are larger than a point: ReLU(sum over maps of the mean of d logit / d map, times
-    the map). The towers' maps are taken together.
+    outputs: dict[str, list[tf.Tensor]]
+    """As from `convolution_outputs`."""
+    logits: tf.Tensor
+    labels: tf.Tensor
+    """The classes asked about, int64 (N,)."""
+    heat: tf.Tensor
+    """Grad-CAM of these classes, float32 (N, height, width), never below 0."""
+
+
+def look_inside(model: Network, images: tf.Tensor, labels: tf.Tensor | None = None) -> Inside:
+    """What the convolutions put out, and where in a picture a class is seen.
+
+    The latter by Selvaraju et al., Grad-CAM, arXiv 1610.02391, equations 1 and 2, of the last convolution whose maps
+    are larger than a point: ReLU(sum over maps of the mean of d logit / d map, times the map). The towers' maps are
+    taken together. It runs as it is called, or becomes part of a graph.
 
     Args:
       model: with its weights.
       images: float32 (N, *picture_shape), prepared as for evaluation.
-      labels: the classes asked about, (N,); None: of each picture the most probable one.
-
-    Returns:
-      Heat, float32 (N, height, width) as large as the maps, never below 0; and the labels, int64 (N,).
+      labels: the classes asked about, int64 (N,); None: of each picture the most probable one.
     """
     with tf.GradientTape() as tape:
         tape.watch(images)
         outputs, logits = convolution_outputs(model, images)
-        chosen = tf.argmax(logits, axis=1) if labels is None else tf.constant(labels, tf.int64)
+        chosen = tf.argmax(logits, axis=1) if labels is None else labels
         score = tf.reduce_sum(tf.gather(logits, chosen, batch_dims=1))
     maps = [maps for maps in outputs.values() if min(maps[0].shape[1:3]) > 1][-1]
     heat: tf.Tensor | float = 0.0
     for of_tower, slopes in zip(maps, tape.gradient(score, maps), strict=True):
         weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)  # (N, 1, 1, maps)
         heat += tf.reduce_sum(weights * of_tower, axis=3)
-    return tf.nn.relu(heat).numpy(), chosen.numpy()
+    return Inside(outputs, logits, chosen, tf.nn.relu(heat))
+
+
+def grad_cam(model: Network, images: tf.Tensor, labels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The heat and the labels of `look_inside`, for labels (N,) or the most probable ones."""
+    inside = look_inside(model, images, None if labels is None else tf.constant(labels, tf.int64))
+    return inside.heat.numpy(), inside.labels.numpy()
+
+
+def most_varied(maps: tf.Tensor, most: int) -> tf.Tensor:
+    """Of each picture the maps that vary most over it, each from its lowest value (0) to its highest (1).
+
+    Args:
+      maps: a convolution's, (N, height, width, maps).
+      most: how many.
+
+    Returns:
+      float32 (N, height, width, at most `most`); of maps of one point all of them in one row: (N, 1, maps, 1).
+    """
+    maps = tf.cast(maps, tf.float32)
+    _, height, width, count = maps.shape
+    if height * width == 1:
+        chosen = tf.reshape(maps, (-1, 1, count, 1))
+    else:
+        _, places = tf.math.top_k(tf.math.reduce_variance(maps, axis=(1, 2)), min(most, count))
+        chosen = tf.gather(maps, places, axis=3, batch_dims=1)
+    low = tf.reduce_min(chosen, axis=(1, 2), keepdims=True)
+    high = tf.reduce_max(chosen, axis=(1, 2), keepdims=True)
+    return tf.math.divide_no_nan(chosen - low, high - low)
 
 
 def feature_function(

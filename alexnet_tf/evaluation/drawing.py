@@ -9,6 +9,7 @@ from alexnet_tf.program.environment import without
 
 with without("MPLBACKEND", "MATPLOTLIBRC"):  # a notebook's terminal names a backend that may not be installed here
     import matplotlib.style
+    from matplotlib import colormaps as colormaps
     from matplotlib import font_manager, rc_context
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure

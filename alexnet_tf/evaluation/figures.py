@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_tf.evaluation.drawing import BLUE, GRAY, GREEN, INK, RED, Figure, our_style, shortened
+from alexnet_tf.evaluation.drawing import BLUE, GRAY, GREEN, INK, RED, Figure, colormaps, our_style, shortened
 from alexnet_tf.evaluation.error_analysis import Calibration, ClassError, wilson_interval
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import write_whole
@@ -77,6 +77,32 @@ def learning_curve(
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
     figure.suptitle(shortened(title, 60) + (" (dotted: the learning rate drops)" if len(drops) else ""))
+    return figure
+
+
+def compared_curves(runs: Sequence[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]) -> Figure:
+    """Training loss on the left, validation error on the right, of several runs over their epochs.
+
+    Args:
+      runs: of each its name, and its lines of training and of validation from `runs.metrics.read_metrics`.
+    """
+    figure = Figure(figsize=(11, 4.2 + 0.15 * max(0, len(runs) - 4)), layout="constrained")
+    losses, errors = figure.subplots(1, 2)
+    colors = colormaps["tab10"]
+    for number, (name, training, validation) in enumerate(runs):
+        look = {"color": colors(number % 10), "linestyle": ("-", "--", ":")[number // 10 % 3]}
+        losses.plot([line["epoch"] for line in training], [line["loss"] for line in training], linewidth=0.9, **look)
+        epochs, rates = ([line[key] for line in validation] for key in ("epoch", "top1_error"))
+        errors.plot(
+            epochs, [100 * rate for rate in rates], marker="o", markersize=3, label=shortened(name, 30, synonyms=False),
+            **look,
+        )  # fmt: skip
+    losses.set(xlabel="epoch", ylabel="training loss (cross-entropy in nats)", ylim=(0, None))
+    errors.set(xlabel="epoch", ylabel="validation top-1 error in percent (center)", ylim=(0, None))
+    for axes in (losses, errors):
+        axes.grid(alpha=0.3)
+        axes.set_xlim(0, None)
+    figure.legend(loc="outside right center", frameon=False)
     return figure
 
 

@@ -79,7 +79,7 @@ def _of_run(run: Run, which: Which) -> Net:
 def _of_preset(preset: str, classes: int | Sequence[str] | None, seed: int) -> Net:
     settings, augment = PRESETS[preset].network, PRESETS[preset].augment
     if classes is None:
-        classes = 10 if settings.channels == 1 else 1000  # MNIST's, ILSVRC's
+        classes = 10 if settings.stored_size <= 32 else 1000  # MNIST's and CIFAR-10's, ILSVRC's
     names = [f"class {number}" for number in range(classes)] if isinstance(classes, int) else list(classes)
     if not names:
         raise UserError("classes: a network tells at least one apart; give their number or their names")

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from alexnet_tf.local_server.request_error import RequestError
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.serving.examples import read_examples
 from alexnet_tf.serving.metadata import read_metadata
 from alexnet_tf.serving.versions import how_to_get_one, version_folders
 from alexnet_tf.serving.warm_up import read_warm_up
@@ -37,6 +38,7 @@ class LoadedVersion:
         self.number = int(folder.name)
         self.description = read_metadata(folder)
         """For the page; read now, for the folder may be gone by then."""
+        self.examples = read_examples(folder)
         graph = tf.Graph()
         self.session = tf.compat.v1.Session(graph=graph)
         """To be closed by whoever knows that no request holds this version any more."""

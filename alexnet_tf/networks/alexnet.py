@@ -4,6 +4,7 @@
 section 3.5, figure 2. Caffe's and torchvision's nets, whose weights are published, are in caffe.py and torchvision.py.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,19 +12,19 @@ import tensorflow as tf
 
 from alexnet_tf.networks.dropout import dropout_layer
 from alexnet_tf.networks.layers import (
+    Activation,
     BothTowers,
     Cast,
     Conv2D,
     Dense,
     Flatten,
     MaxPooling2D,
-    ReLU,
     ZeroPadding2D,
 )
 from alexnet_tf.networks.network import DTYPES, Network, Stage
 from alexnet_tf.networks.response_normalization import LocalResponseNormalization, SpatialResponseNormalization
 from alexnet_tf.program.seeds import own_seed
-from alexnet_tf.settings.presets import AlexNetSettings
+from alexnet_tf.settings.presets import AlexNetSettings, Widths
 from alexnet_tf.settings.recipe import NetworkSettings, Precision
 from alexnet_tf.towers import Towers
 
@@ -64,23 +65,38 @@ class AlexNet(Network):
 
 
 class TwoTowerAlexNet(AlexNet):
-    """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes."""
+    """The network of Krizhevsky, Sutskever and Hinton, NIPS 2012: 60,965,224 parameters at 1000 classes.
 
-    number_of_towers = 2
+    With the setting `towers` it is one of those that they compare it to: see `AlexNetSettings`.
+    """
+
+    settings: AlexNetSettings
 
     def __init__(
         self, network: AlexNetSettings, num_classes: int, towers: Towers, seed: int = 0,
         precision: Precision = "float32",
     ) -> None:  # fmt: skip
         super().__init__(network, num_classes, towers)
-        dtype = DTYPES[precision]
-        self.a = self._tower("a", towers.a, network, seed, dtype)
-        self.b = self._tower("b", towers.b, network, seed, dtype)
+        dtype, own = DTYPES[precision], replace(network, widths=widths_in_force(network))
+        self.joined = network.towers == "joined"
+        self.a = self._tower("a", towers.a, own, seed, dtype)
+        if self.number_of_towers == 2:
+            self.b = self._tower("b", towers.b, own, seed, dtype)
         self.join_fc8 = BothTowers(device=towers.a, name="join_fc8_a", dtype=dtype)
         self.fc8 = _dense(
             num_classes, network, seed, bias=0, activation=None, name="fc8_a", device=towers.a, dtype=dtype
         )  # fmt: skip
         self.logits = Cast(device=towers.a, name="logits_a", dtype=dtype and "float32")
+
+    @property
+    def number_of_towers(self) -> int:
+        """Two, or one by the setting."""
+        return 1 if self.settings.towers == "one" else 2
+
+    @property
+    def all_towers(self) -> list["Tower"]:
+        """Tower a and, where there are two, tower b."""
+        return [self.a, self.b] if self.number_of_towers == 2 else [self.a]
 
     def _tower(self, tower: str, device: str | None, network: AlexNetSettings, seed: int, dtype: str | None) -> "Tower":
         return Tower(tower, device, network, seed, dtype)
@@ -88,28 +104,43 @@ class TwoTowerAlexNet(AlexNet):
     def convolutions(self, images: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Images 2 x (N, 224, 224, 3) to pool5."""
         training = dropout_seed is not None
-        x, y = self.blocks12(images, training)  # 2 x (N, 13, 13, 128)
-        return [tower.block345(x, y, training) for tower in (self.a, self.b)]  # 2 x (N, 4608); conv3 sees both
+        x = self.blocks12(images, training)  # 2 x (N, 13, 13, 128)
+        return [tower.block345(seen, training) for tower, seen in self._seen(x)]  # 2 x (N, 4608)
 
     def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
-        """Fc6, which sees both towers."""
-        return [self.a.block6(*x), self.b.block6(*x)]  # 2 x (N, 2048)
+        """Fc6."""
+        return [tower.block6(seen) for tower, seen in self._seen(x)]  # 2 x (N, 2048)
 
     def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
-        """Dropout, and fc7, which sees both towers."""
-        x = [self.a.dropout6(x[0], seed=dropout_seed), self.b.dropout6(x[1], seed=dropout_seed)]
-        return [self.a.block7(*x), self.b.block7(*x)]  # 2 x (N, 2048)
+        """Dropout, and fc7."""
+        x = [tower.dropout6(own, seed=dropout_seed) for tower, own in zip(self.all_towers, x, strict=True)]
+        return [tower.block7(seen) for tower, seen in self._seen(x)]  # 2 x (N, 2048)
 
     def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
-        """Dropout, and fc8 on the first device."""
-        x = [self.a.dropout7(x[0], seed=dropout_seed), self.b.dropout7(x[1], seed=dropout_seed)]
-        return self.logits(self.fc8(self.join_fc8(x)))  # (N, num_classes)
+        """Dropout, and fc8 on the first device, which sees all towers."""
+        x = [tower.dropout7(own, seed=dropout_seed) for tower, own in zip(self.all_towers, x, strict=True)]
+        return self.logits(self.fc8(_together(self.join_fc8, x)))  # (N, num_classes)
 
-    def blocks12(self, images: list[tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def blocks12(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The two blocks in which each tower is alone."""
-        a, b = self.a, self.b
-        x, y = a.block1(images[0], training), b.block1(images[1], training)  # 2 x (N, 27, 27, 48)
-        return a.block2(x, training), b.block2(y, training)  # 2 x (N, 13, 13, 128)
+        x = [tower.block1(own, training) for tower, own in zip(self.all_towers, images, strict=True)]
+        return [  # from 2 x (N, 27, 27, 48) to 2 x (N, 13, 13, 128)
+            tower.block2(own, training) for tower, own in zip(self.all_towers, x, strict=True)
+        ]
+
+    def _seen(self, x: list[tf.Tensor]) -> list[tuple["Tower", list[tf.Tensor]]]:
+        """What each tower sees of the activations, one (N, ...) a tower: all or, where towers do not meet, its own."""
+        return [(tower, x if self.joined else [own]) for tower, own in zip(self.all_towers, x, strict=True)]
+
+
+def widths_in_force(network: AlexNetSettings) -> Widths:
+    """The widths of one tower, by the setting `towers`."""
+    widths = network.widths
+    if network.towers == "one":  # paper section 3.2, its footnote; 2012 program, layers-145-half.cfg
+        return replace(widths, conv5=2 * widths.conv5, fc6=2 * widths.fc6, fc7=2 * widths.fc7)
+    if network.towers == "apart":  # 2012 program, layers-150.cfg
+        return replace(widths, conv2=widths.conv2 * 5 // 4, fc6=2 * widths.fc6)
+    return widths
 
 
 class Tower(keras.layers.Layer):
@@ -137,32 +168,38 @@ class Tower(keras.layers.Layer):
                 network.lrn_depth_radius, network.lrn_bias, network.lrn_alpha, network.lrn_beta, relu, **named(name)
             )
 
+        def pool(name: str) -> MaxPooling2D:
+            return MaxPooling2D(3 if network.pooling == "overlapping" else 2, 2, **named(name))
+
         def fully_connected(name: str) -> Dense:
             units = getattr(network.widths, name)
-            return _dense(units, network, seed, bias=nonzero, activation="relu", **named(name))
+            return _dense(units, network, seed, bias=nonzero, activation=activation, **named(name))
 
-        nonzero = network.nonzero_bias
-        self.relu_last = network.block1_order == "conv-lrn-pool-relu"
-        self.spatial_norm = network.spatial_norm_after_block2
+        nonzero, activation = network.nonzero_bias, network.activation
+        self.activation_last = network.block1_order == "conv-lrn-pool-relu"
+        self.normalized = network.normalization == "response"
+        self.spatial_norm = network.spatial_norm_after_block2 and self.normalized
+        in_norm = self.normalized and activation == "relu"  # which rectifies what it is given, at no cost
+        before_norm = None if in_norm else activation
 
         self.cast1 = Cast(**named("cast1"))
         # 224 + 3 = 227 gives conv1 its 55 outputs: the padding that the paper does not mention, bottom and right only.
         self.pad1 = ZeroPadding2D(((0, 3), (0, 3)), **named("pad1"))
-        self.conv1 = conv("conv1", 11, bias=0, strides=4)
-        self.norm1 = response_norm("norm1", relu=not self.relu_last)
-        self.pool1 = MaxPooling2D(3, 2, **named("pool1"))
-        self.relu1 = ReLU(**named("relu1"))
+        self.conv1 = conv("conv1", 11, bias=0, strides=4, activation=None if self.activation_last else before_norm)
+        self.norm1 = response_norm("norm1", relu=in_norm and not self.activation_last)
+        self.pool1 = pool("pool1")
+        self.activation1 = Activation(activation, **named(f"{activation}1"))
 
-        self.conv2 = conv("conv2", 5, bias=nonzero, padding="same")
-        self.norm2 = response_norm("norm2", relu=True)
+        self.conv2 = conv("conv2", 5, bias=nonzero, padding="same", activation=before_norm)
+        self.norm2 = response_norm("norm2", relu=in_norm)
         self.spatial_norm2 = SpatialResponseNormalization(**named("spatial_norm2"))
-        self.pool2 = MaxPooling2D(3, 2, **named("pool2"))
+        self.pool2 = pool("pool2")
 
         self.join_conv3 = BothTowers(**named("join_conv3"))
-        self.conv3 = conv("conv3", 3, bias=0, padding="same", activation="relu")
-        self.conv4 = conv("conv4", 3, bias=nonzero, padding="same", activation="relu")
-        self.conv5 = conv("conv5", 3, bias=nonzero, padding="same", activation="relu")
-        self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
+        self.conv3 = conv("conv3", 3, bias=0, padding="same", activation=activation)
+        self.conv4 = conv("conv4", 3, bias=nonzero, padding="same", activation=activation)
+        self.conv5 = conv("conv5", 3, bias=nonzero, padding="same", activation=activation)
+        self.pool5 = pool("pool5")
 
         self.flatten5 = Flatten(**named("flatten5"))
         self.join_fc6 = BothTowers(**named("join_fc6"))
@@ -174,33 +211,42 @@ class Tower(keras.layers.Layer):
         self.dropout7 = dropout_layer(network.dropout, network.dropout_rate, **named("dropout7"))
 
     def block1(self, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """Conv1, normalized and pooled; ReLU comes first, in norm1, or last, as the recipes differ."""
+        """Conv1, normalized and pooled; the activation comes in conv1, in norm1 or last, as the recipes differ."""
         x = self.conv1(self.pad1(self.cast1(images)))  # (N, 227, 227, 3) -> (N, 55, 55, 48)
-        x = self.pool1(self.norm1(x, training=training))  # (N, 27, 27, 48)
-        return self.relu1(x) if self.relu_last else x
+        if self.normalized:
+            x = self.norm1(x, training=training)  # (N, 55, 55, 48)
+        x = self.pool1(x)  # (N, 27, 27, 48)
+        return self.activation1(x) if self.activation_last else x
 
     def block2(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         """Conv2, rectified in norm2, normalized and pooled."""
-        x = self.norm2(self.conv2(x, training=training), training=training)  # (N, 27, 27, 128)
+        x = self.conv2(x, training=training)  # (N, 27, 27, 128)
+        if self.normalized:
+            x = self.norm2(x, training=training)  # (N, 27, 27, 128)
         if self.spatial_norm:
             x = self.spatial_norm2(x, training=training)  # (N, 27, 27, 128)
         return self.pool2(x)  # (N, 13, 13, 128)
 
-    def block345(self, a: tf.Tensor, b: tf.Tensor, training: bool) -> tf.Tensor:
+    def block345(self, seen: list[tf.Tensor], training: bool) -> tf.Tensor:
         """Conv3, which sees both towers, conv4 and conv5, pooled."""
-        x = self.join_conv3([a, b])  # (N, 13, 13, 256)
+        x = _together(self.join_conv3, seen)  # (N, 13, 13, 256)
         x = self.conv3(x, training=training)  # (N, 13, 13, 192)
         x = self.conv4(x, training=training)  # (N, 13, 13, 192)
         x = self.conv5(x, training=training)  # (N, 13, 13, 128)
         return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
 
-    def block6(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    def block6(self, seen: list[tf.Tensor]) -> tf.Tensor:
         """Fc6, which sees both towers."""
-        return self.fc6(self.join_fc6([a, b]))  # (N, 9216) -> (N, 2048)
+        return self.fc6(_together(self.join_fc6, seen))  # (N, 9216) -> (N, 2048)
 
-    def block7(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    def block7(self, seen: list[tf.Tensor]) -> tf.Tensor:
         """Fc7, which sees both towers."""
-        return self.fc7(self.join_fc7([a, b]))  # (N, 4096) -> (N, 2048)
+        return self.fc7(_together(self.join_fc7, seen))  # (N, 4096) -> (N, 2048)
+
+
+def _together(join: BothTowers, seen: list[tf.Tensor]) -> tf.Tensor:
+    """The activations of all towers that are seen, side by side."""
+    return join(seen) if len(seen) > 1 else seen[0]
 
 
 def _dense(

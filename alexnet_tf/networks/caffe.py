@@ -21,7 +21,7 @@ class CaffeAlexNet(TwoTowerAlexNet):
     def _tower(self, tower: str, device: str | None, network: AlexNetSettings, seed: int, dtype: str | None) -> "Tower":
         return CaffeTower(tower, device, network, seed, dtype)
 
-    def blocks12(self, images: list[tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def blocks12(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The two blocks; from images of (N, 227, 227, 3)."""
         a, b = self.a, self.b
         x, y = a.conv_block1(images[0]), b.conv_block1(images[1])  # 2 x (N, 55, 55, 48); CaffeNet: (N, 27, 27, 48)
@@ -30,7 +30,7 @@ class CaffeAlexNet(TwoTowerAlexNet):
         x = a.conv_block2(x, training)  # (N, 27, 27, 128); CaffeNet: (N, 13, 13, 128)
         y = b.conv_block2(y, training)  # the same
         p, q = a.edge2(x), b.edge2(y)  # 2 x (N, 27, 27, 2)
-        return a.norm_block2(x, q, training), b.norm_block2(y, p, training)  # 2 x (N, 13, 13, 128)
+        return [a.norm_block2(x, q, training), b.norm_block2(y, p, training)]  # 2 x (N, 13, 13, 128)
 
 
 class CaffeTower(Tower):

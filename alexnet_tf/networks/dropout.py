@@ -31,6 +31,8 @@ class Dropout2012(Placed, keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, seed: tf.Tensor | None = None, training: bool | None = None) -> tf.Tensor:
         with tf.device(self.device):
+            if not self.rate:
+                return inputs
             if seed is None and training:
                 seed = drawn_seed()
             if seed is None:

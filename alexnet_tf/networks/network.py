@@ -72,8 +72,6 @@ class Network(keras.Model):
       TensorShape([1, 1000])
     """
 
-    number_of_towers = 1
-
     def __init__(self, settings: NetworkSettings, num_classes: int, towers: Towers, name: str) -> None:
         super().__init__(name=name)
         self.settings = settings
@@ -81,6 +79,11 @@ class Network(keras.Model):
         self.devices = [towers.a, towers.b][: self.number_of_towers]
         self.picture_shape = settings.picture_shape
         """Height, width and channels of what the network sees."""
+
+    @property
+    def number_of_towers(self) -> int:
+        """One, unless a subclass has two."""
+        return 1
 
     def stages(self) -> dict[str, Stage]:
         """The network without its last stage: in order, each feature layer's name and the function of its outputs.

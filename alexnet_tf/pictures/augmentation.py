@@ -52,7 +52,7 @@ def draw_augmentation(
     # Not as a matrix product, whose last bit may depend on the other rows.
     shift = np.sum(strengths[:, None, : len(axes)] * axes.astype(np.float32), axis=2) * noisy[:, None]
     if augment.crop == "center":
-        center = (stored_size - augment.crop_size) // 2
+        center = (stored_size - augment.crop_size) // 2 + augment.padding
         return Draws(np.full((len(epochs), 2), center, np.int32), np.zeros(len(epochs), bool), shift, noisy)
     shared = positions // augment.images_per_draw
     limits = (augment.max_offset + 1, augment.max_offset + 1, 2)

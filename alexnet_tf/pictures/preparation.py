@@ -86,7 +86,9 @@ def training_images(pictures: StoredPictures, augment: Augmentation, statistics:
     if augment.mean == "center":  # the program mirrors first, and never mirrors the mean
         images = _mirrored_where(draws.mirrored, crops(images, draws.offset, size)) - center_crop(mean, size)
     else:
-        images = _mirrored_where(draws.mirrored, crops(images - mean, draws.offset, size))
+        around = [[0, 0], [augment.padding] * 2, [augment.padding] * 2, [0, 0]]
+        padded = tf.pad(images - mean, around) if augment.padding else images - mean
+        images = _mirrored_where(draws.mirrored, crops(padded, draws.offset, size))
     if augment.noise != "none":
         images += draws.color_shift[:, None, None]
         if augment.noise_divisor != 1.0:

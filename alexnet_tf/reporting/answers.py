@@ -51,22 +51,6 @@ def _names_aside(batches: RecordBatches, names: list[bytes]) -> Iterator[tuple[t
         yield pictures, labels
 
 
-def one_of_each_class(labels: np.ndarray, most: int) -> np.ndarray:
-    """The places of pictures of as many classes as can be: (up to most,), chosen by nothing but their order.
-
-    Of more classes than `most` evenly spread ones, the first picture of each; of fewer, then the second of each.
-    """
-    order = np.argsort(labels, kind="stable")
-    first_of_class = np.searchsorted(labels[order], labels[order])
-    occurrence = np.empty(len(labels), np.int64)
-    occurrence[order] = np.arange(len(labels)) - first_of_class
-    ranked = np.lexsort((labels, occurrence))
-    classes = len(np.unique(labels))
-    if classes > most:
-        return ranked[np.linspace(0, classes - 1, most).round().astype(np.int64)]
-    return ranked[:most]
-
-
 def nearest_training_pictures(
     run: Run, model: Network, data: Pictures, queries: list[StoredPicture], most: int, searched: int
 ) -> Nearest:

@@ -9,9 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.evaluation.drawing import Figure, our_style
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import make_folder, write_whole
+from alexnet_tf.runs.run import CONFIG_FILE
+from tfrecords.manifest import MANIFEST_FILE
 
 DOTS_PER_INCH = 110
+
+
+def refuse_folder(out: Path) -> None:
+    """Refuses to write beside what is no report.
+
+    Raises:
+      UserError: `out` is a run or converted data.
+    """
+    for file in (CONFIG_FILE, MANIFEST_FILE):
+        if (out / file).exists():
+            raise UserError(f"--out {out} is a run or converted data; give a folder of the report's own")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
+from alexnet_tf.evaluation.activations import most_varied
 from alexnet_tf.evaluation.drawing import GREEN, RED, TOWER_COLORS, Figure, shortened
 from alexnet_tf.pictures.input_pipeline import StoredPicture
 from alexnet_tf.reporting.picture_figures import show
@@ -67,16 +69,14 @@ def feature_maps_figure(outputs: dict[str, list[np.ndarray]]) -> Figure:
     for axes, (layer, tower, maps) in zip(grid, rows, strict=True):
         height, width, count = maps.shape
         name = f"{layer}{' ' + 'ab'[tower] if len(outputs[layer]) > 1 else ''}"
+        chosen = most_varied(tf.constant(maps[None]), MAPS_IN_A_ROW).numpy()[0]
         if height * width == 1:  # a point a map: all of them in a row
-            axes.imshow(maps.reshape(1, -1), aspect="auto", cmap="viridis")
+            axes.imshow(chosen[..., 0], aspect="auto", cmap="viridis")
             label = f"{name}\n{count} units"
         else:
-            chosen = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:MAPS_IN_A_ROW]
-            tiles = np.moveaxis(maps[..., chosen], 2, 0)
-            low, high = tiles.min(axis=(1, 2), keepdims=True), tiles.max(axis=(1, 2), keepdims=True)
-            scaled = ((tiles - low) / np.maximum(high - low, 1e-12))[..., None]
-            axes.imshow(_tiled(scaled, MAPS_IN_A_ROW, gap=max(1, width // 14))[..., 0], cmap="viridis", aspect="equal")
-            label = f"{name}, {height}×{width}\n{len(chosen)} of {count}"
+            tiles = np.moveaxis(chosen, 2, 0)[..., None]
+            axes.imshow(_tiled(tiles, MAPS_IN_A_ROW, gap=max(1, width // 14))[..., 0], cmap="viridis", aspect="equal")
+            label = f"{name}, {height}×{width}\n{len(tiles)} of {count}"
         axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8, color=TOWER_COLORS["ab"[tower]])
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

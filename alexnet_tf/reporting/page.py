@@ -1,4 +1,4 @@
-"""report.html: one file with all figures inside it, which asks nothing of the network."""
+"""A report's page: one file with all figures inside it, which asks nothing of the network."""
 
 import base64
 import html
@@ -30,7 +30,11 @@ h3 { font-size: 1.05rem; margin: 1.4rem 0 .3rem; }
 
 
 def page(
-    title: str, about: Sequence[str], chapters: Sequence[Chapter], left_out: Sequence[str], card: dict[str, Any]
+    title: str,
+    about: Sequence[str],
+    chapters: Sequence[Chapter],
+    left_out: Sequence[str],
+    card: dict[str, Any] | None = None,
 ) -> bytes:
     """The page as a file.
 
@@ -39,8 +43,9 @@ def page(
       about: paragraphs behind it.
       chapters: in order.
       left_out: what could not be shown, and why.
-      card: from `evaluation.model_card`; it comes last.
+      card: from `evaluation.model_card`; it comes last, where there is one.
     """
+    titles = [*_titles(chapters), *(["Model card"] if card else [])]
     parts = [
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -48,9 +53,9 @@ def page(
         f"<h1>{_text(title)}</h1>", *(f"<p>{_text(paragraph)}</p>" for paragraph in about),
         *(f'<p class="left-out">{_text(reason)}</p>' for reason in left_out),
         '<nav aria-label="Contents"><ul>',
-        *(f'<li><a href="#{_anchor(one)}">{_text(one)}</a></li>' for one in [*_titles(chapters), "Model card"]),
+        *(f'<li><a href="#{_anchor(one)}">{_text(one)}</a></li>' for one in titles),
         "</ul></nav>", *(line for chapter in chapters for line in _chapter(chapter)),
-        *_card(card), "</main>", "</body>", "</html>",
+        *(_card(card) if card else []), "</main>", "</body>", "</html>",
     ]  # fmt: skip
     return ("\n".join(parts) + "\n").encode("utf-8", "replace")
 

@@ -13,11 +13,12 @@ from alexnet_tf.evaluation.error_rates import ErrorRates, error_rates, shifted_l
 from alexnet_tf.evaluation.model_card import Measured, card_as_markdown, how_turned, model_card, with_error_rates
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import Network
+from alexnet_tf.pictures.one_of_each import one_of_each_class
 from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.machine import hardware
-from alexnet_tf.reporting.answers import Answers, answers_of, one_of_each_class
+from alexnet_tf.reporting.answers import Answers, answers_of
 from alexnet_tf.reporting.chapters_of_errors import (
     calibration_chapter,
     class_chapter,
@@ -34,13 +35,12 @@ from alexnet_tf.reporting.chapters_of_network import (
     placement_chapter,
     views_chapter,
 )
-from alexnet_tf.reporting.files import Chapter, ReportFiles
+from alexnet_tf.reporting.files import Chapter, ReportFiles, refuse_folder
 from alexnet_tf.reporting.page import page
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.run import CONFIG_FILE, Run, Which
+from alexnet_tf.runs.run import Run, Which
 from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import gpu_names, set_up_towers
-from tfrecords.manifest import MANIFEST_FILE
 
 PAGE = "report.html"
 SHOWN = 8
@@ -67,9 +67,7 @@ class Report:
         self, run: Run, data: Path | None, out: Path, *,
         which: Which = "best", split: str = "val", views: int = 1, searched: int = 10_000,
     ) -> None:  # fmt: skip
-        for file in (CONFIG_FILE, MANIFEST_FILE):
-            if (out / file).exists():
-                raise UserError(f"--out {out} is a run or converted data; give a folder of the report's own")
+        refuse_folder(out)
         self.run, self.views, self.searched = run, views, searched
         self.left_out: list[str] = []
         """What cannot be shown, and why."""

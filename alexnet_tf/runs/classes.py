@@ -36,16 +36,19 @@ class Classes(BaseModel):
         return hashlib.sha256("\n".join(self.keys).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest) -> None:
+TRAINED_DATA = "give the data it was trained on with --data"
+
+
+def check_same_classes(net: str, classes: Classes, data: Path, manifest: Manifest, remedy: str = TRAINED_DATA) -> None:
     """Makes sure that a label of the data means what it means to a net.
 
     Raises:
-      UserError: the data have other classes, or another order of them.
+      UserError: the data have other classes, or another order of them; ends with the remedy.
     """
     if manifest.class_keys != classes.keys:
         raise UserError(
             f"{net} knows {len(classes.keys)} classes, {data} {how_they_differ(classes.keys, manifest.class_keys)}; "
-            "give the data it was trained on with --data"
+            f"{remedy}"
         )
 
 

@@ -15,6 +15,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.run import Run, Which
+from alexnet_tf.serving.examples import chosen_examples, write_examples
 from alexnet_tf.serving.exported_model import TRANSPOSED_KERNEL
 from alexnet_tf.serving.faults import faults_of
 from alexnet_tf.serving.metadata import write_metadata
@@ -34,6 +35,7 @@ def export_run(
     *,
     keep: int | None = None,
     license_text: str | None = None,
+    examples: int = 0,
     report: Report = lambda line: None,
 ) -> Path:
     """Writes OUT/VERSION, whole or not at all, and never over an existing one.
@@ -45,6 +47,7 @@ def export_run(
       which: "best" or "latest" checkpoint.
       keep: how many versions stay beside the new one and the highest; None keeps all.
       license_text: under which license the weights may be used.
+      examples: how many validation pictures of the (first) run's data travel with it, at most versions.MOST_EXAMPLES.
       report: gets a line on each run's checkpoint, on what `keep` left alone, and on which version a server loads when
         it is not the new one.
 
@@ -52,13 +55,14 @@ def export_run(
       The version's folder.
 
     Raises:
-      UserError: the version exists, another export writes here, the disk is full, a run has no checkpoint, or the
-        runs do not fit together.
+      UserError: the version exists, another export writes here, the disk is full, a run has no checkpoint, the runs do
+        not fit together, or the data of the examples are gone.
     """
     out = Path(out)
     _check_ensemble(runs)
     if len(runs) > 1:
         _exif_of(runs, [run.checkpoint(which) for run in runs])  # before anything is written
+    shown = chosen_examples(runs[0], examples) if examples else []
     with new_version(out, version, keep=keep, report=report) as (folder, finished):
         loaded = [trained_network(run, Towers.unplaced(), which) for run in runs]
         for run, (_, checkpoint) in zip(runs, loaded, strict=True):
@@ -71,6 +75,7 @@ def export_run(
         with faults_of(finished):
             write_saved_model(folder, _joined(variables), signatures)
             write_metadata(folder, runs, [checkpoint for _, checkpoint in loaded], exif, license_text)
+            write_examples(folder, shown)
             write_warm_up(folder, model_name(out), signatures)
     return finished
 

@@ -64,16 +64,23 @@ def write_metadata(
 
 
 def read_metadata(folder: AnyPath) -> dict[str, Any]:
-    """The metadata in a version's folder, for people: `classes` (keys and names) and `metadata`.
+    """The metadata in a version's folder, for people: `classes` (keys and names), `metadata` and `card` (a text).
 
-    Either is None where the file is missing or broken: a model serves without them.
+    Each is None where the file is missing or broken: a model serves without them.
     """
     folder = Path(folder)
     try:
         classes: Any = load_classes(folder / CLASSES_FILE, CLASSES_REMEDY).model_dump()
     except UserError:
         classes = None
-    return {"classes": classes, "metadata": read_model_file(folder)}
+    return {"classes": classes, "metadata": read_model_file(folder), "card": _read_card(folder)}
+
+
+def _read_card(folder: Path) -> str | None:
+    try:
+        return read_whole(folder / CARD_FILE).decode(errors="replace")
+    except OSError:
+        return None
 
 
 def read_model_file(folder: AnyPath) -> dict[str, Any] | None:

@@ -7,6 +7,8 @@
 | ten_view | image_bytes | as probabilities, the mean over the ten views of the paper's section 4.1 (or fewer) |
 | features | image_bytes | features: float (N, F), the outputs of the last feature layer (fc7: F = 4096); status |
 | view | image_bytes | png_bytes: string (N,), the crop that the network sees as a PNG file; status |
+| feature_maps | image_bytes | layers, png_bytes: string (N, L); shapes: int32 (N, L, 3); status; see `inside.py` |
+| grad_cam | image_bytes | class, label: string (N,); score: float (N,); heat: float (N, height, width); status |
 | images | images: uint8 (N, height, width, C) | as probabilities |
 | float_images | images: float (N, height, width, C), from 0 to 255 | as probabilities |
 | classify | inputs: string (N,), tf.Example, the file under `image` | classes: string (N, 5); scores: float (N, 5) |
@@ -28,6 +30,7 @@ from alexnet_tf.networks.network import Network
 from alexnet_tf.pictures.preparation import center_crop, evaluation_views
 from alexnet_tf.pictures.resizing import picture_from_pixels
 from alexnet_tf.runs.run import Run
+from alexnet_tf.serving.inside import inside
 from alexnet_tf.serving.picture_files import OK, Map, judge_size, read_files
 from tfrecords.exif import Exif
 from tfrecords.schema import KEY_IMAGE
@@ -35,10 +38,17 @@ from tfrecords.schema import KEY_IMAGE
 TOP = 5
 """How many classes `serving_default` and `classify` name, where the model knows as many."""
 CLASSIFY = "classify"
+OF_ONE_NET = ("features", "feature_maps", "grad_cam", "network")
+"""Signatures that only a single net has."""
 NOT_FINITE = "damaged: a pixel is no finite number"
 
 FILES = tf.TensorSpec((None,), tf.string, name="image_bytes")
 Outputs = dict[str, tf.Tensor]
+Wanted = Callable[[Any], Any]
+
+
+def _all(outputs: Any) -> Any:
+    return outputs
 
 
 class ServedNet:
@@ -65,6 +75,9 @@ class ServedNet:
         several = [tf.TensorSpec((None, None, *crop), tf.float32)]
         self._probabilities = tf.function(self._average, input_signature=several, autograph=False)
         self._last_features = tf.function(self._features_of, input_signature=several, autograph=False)
+        self._inside = tf.function(
+            lambda views: inside(self.model, views[:, 0]), input_signature=several, autograph=False
+        )
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""
@@ -82,6 +95,8 @@ class ServedNet:
             "ten_view": takes(FILES, self._ten_view),
             "features": takes(FILES, self._features),
             "view": takes(FILES, self._view),
+            "feature_maps": takes(FILES, self._feature_maps),
+            "grad_cam": takes(FILES, self._grad_cam),
             "images": takes(pixels(tf.uint8), self._images),
             "float_images": takes(pixels(tf.float32), self._images),
             CLASSIFY: takes(tf.TensorSpec((None,), tf.string, name="inputs"), self._classify),
@@ -112,6 +127,20 @@ class ServedNet:
 
         png, status = self._read(files, center)
         return {"png_bytes": png, "status": status}
+
+    def _feature_maps(self, files: tf.Tensor) -> Outputs:
+        return self._seen_inside(files, "layers", "shapes", "png_bytes")
+
+    def _grad_cam(self, files: tf.Tensor) -> Outputs:
+        seen = self._seen_inside(files, "label", "score", "heat")
+        labels, ok = seen["label"][:, None], seen["status"] == OK
+        named = {"class": self.run.classes.names, "label": self.run.classes.keys}
+        return {**seen, **{key: self._names(names, labels, ok)[:, 0] for key, names in named.items()}}
+
+    def _seen_inside(self, files: tf.Tensor, *wanted: str) -> Outputs:
+        views, status = self._one_view(files)
+        found = _of_good(views, status, self._inside, lambda outputs: {name: outputs[name] for name in wanted})
+        return {**found, "status": status}
 
     def _images(self, images: tf.Tensor) -> Outputs:
         """Pixels instead of files. All pictures of a request have one size, so all of them are too large or none."""
@@ -177,7 +206,7 @@ class ServedEnsemble(ServedNet):
     """Several nets that answer as one, with the mean of their probabilities (paper section 6.1, table 2).
 
     Every net sees the picture prepared in its own way, so the views of the nets are concatenated. It has all signatures
-    but `features` and `network`, which are those of a single net.
+    but those of OF_ONE_NET.
 
     Args:
       members: nets of the same classes, with crops of one size and one way with EXIF orientation.
@@ -190,7 +219,7 @@ class ServedEnsemble(ServedNet):
 
     def signatures(self) -> dict[str, Any]:
         """tf.functions by signature name, for tf.saved_model.save."""
-        return {name: what for name, what in super().signatures().items() if name not in ("features", "network")}
+        return {name: what for name, what in super().signatures().items() if name not in OF_ONE_NET}
 
     def _views(self, picture: tf.Tensor, views: int) -> tf.Tensor:
         return tf.concat([member._views(picture, views) for member in self.members], axis=0)
@@ -201,7 +230,7 @@ class ServedEnsemble(ServedNet):
         return tf.add_n(answers) / self.nets
 
 
-def _of_good(views: tf.Tensor, status: tf.Tensor, network: Any) -> tf.Tensor:
+def _of_good(views: tf.Tensor, status: tf.Tensor, network: Any, wanted: Wanted = _all) -> Any:
     """Runs a network on the good pictures of a batch alone, and not at all where there are none.
 
     Refused pictures would otherwise cost as much as good ones, though a few bytes are enough for one.
@@ -209,14 +238,22 @@ def _of_good(views: tf.Tensor, status: tf.Tensor, network: Any) -> tf.Tensor:
     Args:
       views: (N, views, size, size, 3), of the others whatever they are.
       status: of each picture, string (N,).
-      network: a tf.function of one input signature, from views of M pictures to (M, F).
+      network: a tf.function of one input signature, from views of M pictures to tensors of M rows.
+      wanted: takes of its outputs those that are asked for.
 
     Returns:
-      What it says of the good ones, zeros for the others, (N, F).
+      What it says of the good ones, zeros and empty strings for the others, in N rows.
     """
     good = tf.where(status == OK)
-    width = network.get_concrete_function().output_shapes[-1]
+    like = wanted(network.get_concrete_function().structured_outputs)
     numbers = tf.cond(
-        tf.size(good) > 0, lambda: network(tf.gather(views, good[:, 0])), lambda: tf.zeros((0, width), tf.float32)
+        tf.size(good) > 0,
+        lambda: wanted(network(tf.gather(views, good[:, 0]))),
+        lambda: tf.nest.map_structure(lambda one: tf.zeros((0, *one.shape[1:]), one.dtype), like),
     )
-    return tf.ensure_shape(tf.scatter_nd(good, numbers, [tf.size(status, tf.int64), width]), (None, width))
+
+    def in_place(rows: tf.Tensor, one: Any) -> tf.Tensor:
+        row = one.shape[1:]
+        return tf.ensure_shape(tf.scatter_nd(good, rows, [tf.size(status, tf.int64), *row]), (None, *row))
+
+    return tf.nest.map_structure(in_place, numbers, like)

@@ -31,6 +31,11 @@ MODEL_FILE = ASSETS / "model.json"
 """Where the model comes from, how good it is, under which license it may be used, and its limits."""
 CARD_FILE = ASSETS / "model_card.md"
 """The same for people, with data, recipe and error rates of every net."""
+EXAMPLES = ASSETS / "examples"
+"""Pictures of the validation split to try the model on, where the export was asked for some."""
+MOST_EXAMPLES = 12
+EXAMPLE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})\.(jpg|png)")
+"""The name of one: its place and its label."""
 STATISTICS_COPY = ASSETS / "statistics.npz"
 """The run's mean image and color axes."""
 WARM_UP_FILE = ASSETS / "tf_serving_warmup_requests"
@@ -222,12 +227,13 @@ def _is_export(folder: Path) -> bool:
 def _holds_only_an_export(folder: Path) -> bool:
     """Whether a folder holds nothing but what an export writes, whole or in part."""
     known = {*MODEL_FILES.values(), README_FILE, "fingerprint.pb", "variables", "assets", str(ASSETS)}
-    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, CARD_FILE, STATISTICS_COPY, WARM_UP_FILE)}
+    known |= {str(file) for file in (CLASSES_FILE, MODEL_FILE, CARD_FILE, EXAMPLES, STATISTICS_COPY, WARM_UP_FILE)}
     for parent, folders, files in os.walk(folder):
         inside = os.path.relpath(parent, folder)
         for name in [*folders, *files]:
             path = os.path.normpath(os.path.join(inside, name))
-            expected = path in known or VARIABLES.fullmatch(path)
+            is_example = inside == str(EXAMPLES) and EXAMPLE.fullmatch(name)
+            expected = path in known or VARIABLES.fullmatch(path) or is_example
             if not expected or os.path.islink(os.path.join(parent, name)):
                 return False
     return True

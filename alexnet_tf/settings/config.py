@@ -46,9 +46,11 @@ class Config(Strict):
         """The preset with this config's overrides, its rate scaled to the batch."""
         base = PRESETS[self.model.preset]
         recipe = Recipe(**_with_overrides(base.train, self.train))
+        network = replace(base.network, **(self.model.model_extra or {}))
+        augment = Augmentation(**_with_overrides(base.augment, self.augment))
         return Preset(
-            network=replace(base.network, **(self.model.model_extra or {})),
-            augment=Augmentation(**_with_overrides(base.augment, self.augment)),
+            network=network,
+            augment=replace(augment, crop_size=network.image_size),
             train=replace(recipe, learning_rate=recipe.learning_rate * self.rate_scale),
         )
 
@@ -93,8 +95,8 @@ def parse_config(text: str, source: str, overrides: list[str] | None = None) -> 
 def _check_together(config: Config, source: str) -> None:
     """Refuses fields that do not fit together."""
     name, train = config.model.preset, config.train
-    network = PRESETS[name].network
-    check_choices(config.model.model_extra or {}, network, source)
+    check_choices(config.model.model_extra or {}, PRESETS[name].network, source)
+    network = config.preset.network
     for field in ("freeze", "layer_drops", "rate_multipliers"):
         check_layers(f"train.{field}", getattr(train, field) or (), network, name, source)
     if set(config.preset.train.freeze) == set(network.layers):

@@ -22,14 +22,14 @@ from tfrecords.manifest import Manifest
 DEFAULT_PRESET = "2012-code"
 RECIPE_BATCH = 128
 """Images of a step that AlexNet's rates are meant for: paper section 5."""
-OWN_BATCHES = {"lenet5": 32}
+OWN_BATCHES = {"lenet5": 32, "cifar": 128}
 """Presets whose recipe is for small data as it stands, and the batch that it is meant for."""
 LARGE = 500_000
 """Training pictures from which on a recipe's own rate, epochs and schedule fit."""
 FEW, SOME = 1_000, 10_000
 """Training pictures below which, with another net's weights, the last layer alone is trained, or the layers behind the
 convolutions."""
-RARELY_ENOUGH = {"lenet5": 500}
+RARELY_ENOUGH = {"lenet5": 500, "cifar": 500}
 """Training pictures below which a network rarely learns from scratch, by preset."""
 RARELY_ENOUGH_ALEXNET = 5_000
 """The same for the others, which have 60 million parameters."""

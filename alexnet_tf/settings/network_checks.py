@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.paths import AnyPath
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.settings.recipe import NetworkSettings, Preset
 from tfrecords.manifest import Manifest
 
@@ -18,13 +19,14 @@ def check_choices(chosen: Mapping[str, Any], network: NetworkSettings, source: s
     Raises:
       UserError: names the key.
     """
-    kinds = get_type_hints(type(network))
+    kinds = get_type_hints(type(network), include_extras=True)
     for key, value in chosen.items():
         if key not in network.choices:
-            known = ", ".join(("preset", *network.choices))
-            raise UserError(f"{source}: unknown key model.{key}; known here: {known}")
+            others = ", ".join(name for name, preset in PRESETS.items() if key in preset.network.choices)
+            wrong = f"model.{key} is a choice of preset {others} only" if others else f"unknown key model.{key}"
+            raise UserError(f"{source}: {wrong}; known here: {', '.join(('preset', *network.choices))}")
         try:
-            TypeAdapter(kinds[key]).validate_python(value)
+            TypeAdapter(kinds[key]).validate_python(value, strict=True)  # true is no number
         except ValidationError as fault:
             raise UserError(f"{source}: model.{key}: {fault.errors()[0]['msg']}, got {value!r}") from fault
 
@@ -44,17 +46,23 @@ def check_layers(field: str, layers: Iterable[str], network: NetworkSettings, pr
 
 
 def check_crop(preset: Preset, name: str, source: str) -> None:
-    """Refuses crops that reach beyond the stored pictures.
+    """Refuses crops that reach beyond the stored pictures and their padding.
 
     Raises:
       UserError: names the field.
     """
     network, augment = preset.network, preset.augment
-    most = network.stored_size - augment.crop_size
+    padded = network.stored_size + 2 * augment.padding
+    most = padded - augment.crop_size
     if augment.max_offset > most:
         raise UserError(
-            f"{source}: augment.max_offset: preset {name} cuts {augment.crop_size} pixels of {network.stored_size}, so "
+            f"{source}: augment.max_offset: preset {name} cuts {augment.crop_size} pixels of {padded}, so "
             f"{most} at most, got {augment.max_offset}"
+        )
+    if augment.padding and augment.mean == "center":
+        raise UserError(
+            f"{source}: augment.padding: goes around pictures less their mean, so augment.mean cannot be center; set "
+            "per-offset or color"
         )
 
 

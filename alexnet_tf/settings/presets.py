@@ -1,18 +1,22 @@
-"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and four more.
+"""The recipes, row by row: the paper's and the released 2012 program's (its net 145, the paper's net), and more.
 
 Every field is a row in which the sources differ, or a constant that the first two share. "Paper" is Krizhevsky,
 Sutskever and Hinton, NIPS 2012; "2012 program" is the code released in 2025 with its configuration files and logs. The
 others are those of weights that are published: "caffe" and "caffenet" are BVLC/caffe's models/bvlc_alexnet and
-models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one tower
-after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; "lenet5" is
-AlexNet's forerunner. A config picks a preset by name and may override single fields of its `augment` and `train` parts,
-and of its network what that names as its `choices`.
+models/bvlc_reference_caffenet (train_val.prototxt, solver.prototxt), "owt" is torchvision's alexnet, a net of one
+tower after Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; "lenet5" is AlexNet's
+forerunner, and the nets after it are in later_networks.py and residual_networks.py. A config picks a preset by name
+and may override single fields of its `augment` and `train` parts, and of its network what that names as its `choices`.
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from alexnet_tf.settings.later_networks import LATER_PRESETS
 from alexnet_tf.settings.recipe import Augmentation, NetworkSettings, Preset, Recipe
+from alexnet_tf.settings.residual_networks import RESIDUAL_PRESETS
 
 ALEXNET_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 ALEXNET_FEATURE_LAYERS = ("conv5", "fc6", "fc7")
@@ -47,7 +51,17 @@ class AlexNetSettings(NetworkSettings):
     lrn_depth_radius: int = 2  # paper section 3.3: n = 5, so two channels to either side
     lrn_bias: float = 2.0  # paper section 3.3: k
     lrn_beta: float = 0.75  # paper section 3.3
-    dropout_rate: float = 0.5  # paper section 4.2
+    towers: Literal["joined", "apart", "one"] = "joined"  # paper section 3.2
+    """"joined": two that meet before conv3, fc6, fc7 and fc8. "apart": two that meet before fc8 only; conv2 and fc6 are
+    wider, for about as many weights. "one": one with the kernels of one tower; conv5, fc6 and fc7 as wide as two."""
+    pooling: Literal["overlapping", "plain"] = "overlapping"  # paper section 3.4
+    """Windows of 3x3 pixels or of 2x2, two pixels apart."""
+    normalization: Literal["response", "none"] = "response"  # paper section 3.3
+    """"none" leaves out every response normalization of the preset."""
+    activation: Literal["relu", "tanh"] = "relu"  # paper section 3.1
+    """Behind every layer but the last."""
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)] = 0.5  # paper section 4.2
+    """The share of fc6's and fc7's outputs that dropout sets to zero in training; 0: no dropout."""
     dropout: Literal["scaled at test", "scaled in training"] = "scaled at test"  # paper section 4.2
     image_size: int = 224  # paper section 3.5
     network_class: str = "alexnet_tf.networks.alexnet:TwoTowerAlexNet"
@@ -55,6 +69,17 @@ class AlexNetSettings(NetworkSettings):
 
     layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
     feature_layers: ClassVar[tuple[str, ...]] = ALEXNET_FEATURE_LAYERS
+    choices: ClassVar[tuple[str, ...]] = ("towers", "pooling", "normalization", "activation", "dropout_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaffeAlexNetSettings(AlexNetSettings):
+    """Caffe's two networks, which are as their published weights need them; see networks.caffe."""
+
+    # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
+    network_class: str = "alexnet_tf.networks.caffe:CaffeAlexNet"
+
+    choices: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +113,30 @@ class LeNet5Settings(NetworkSettings):
     choices: ClassVar[tuple[str, ...]] = ("activation", "pooling")
 
 
-_CAFFE_NETWORK = AlexNetSettings(
-    # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
-    network_class="alexnet_tf.networks.caffe:CaffeAlexNet",
+@dataclass(frozen=True, kw_only=True)
+class CifarNetSettings(NetworkSettings):
+    """The small net of CIFAR-10; see networks.cifar_net."""
+
+    activation: Literal["relu", "tanh"] = "relu"
+    """Behind every convolution."""
+    normalization: Literal["response", "none"] = "response"
+    """"response": behind the first two convolutions, across maps."""
+    weight_stddev_conv1: float = 0.0001  # layers-18pct.cfg: initW
+    weight_stddev: float = 0.01
+    lrn_depth_radius: int = 4  # layers-conv-local-11pct.cfg: n = 9
+    lrn_bias: float = 1.0
+    lrn_alpha: float = 0.001 / 9
+    lrn_beta: float = 0.75
+    image_size: int = 24
+    stored_size: int = 32
+    network_class: str = "alexnet_tf.networks.cifar_net:CifarNet"
+
+    layers: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "conv3", "fc4")
+    feature_layers: ClassVar[tuple[str, ...]] = ("conv1", "conv2", "conv3")
+    choices: ClassVar[tuple[str, ...]] = ("activation", "normalization")
+
+
+_CAFFE_NETWORK = CaffeAlexNetSettings(
     block1_order="conv-relu-lrn-pool",
     lrn_alpha=1e-4 / 5,  # Caffe divides alpha by local_size
     lrn_bias=1.0,  # Caffe's default k
@@ -224,4 +270,28 @@ PRESETS = {
             weight_decay=0.001,
         ),
     ),
+    "cifar": Preset(  # 2012 program, layers-cifar/layers-18pct.cfg and layer-params-18pct-noisylr.cfg
+        network=CifarNetSettings(),
+        augment=Augmentation(
+            max_offset=8,  # every place of a 24 crop in 32
+            images_per_draw=1,
+            mean="per-offset",
+            noise="none",
+            noise_divisor=1.0,
+            noise_until_epoch=None,
+            crop_size=24,
+        ),
+        train=Recipe(
+            bias_rate_factor=2.0,  # epsW 0.001, epsB 0.002
+            drop_bias_rate=True,  # "reduce all learning rates"
+            decay_biases=False,
+            schedule="epochs",
+            drop_epochs=(121, 131),  # after 120 epochs, then after 10 more
+            epochs=140,
+            learning_rate=0.001,
+            weight_decay=0.004,  # of the convolutions; fc10 has 1 there
+        ),
+    ),
+    **LATER_PRESETS,
+    **RESIDUAL_PRESETS,
 }

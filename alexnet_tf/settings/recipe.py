@@ -28,16 +28,26 @@ class NetworkSettings:
     channels: int = 3
     """Channels of a picture: 3 for red, green and blue, 1 for gray; the same in the records."""
 
-    layers: ClassVar[tuple[str, ...]] = ()
-    """What train.freeze, train.rate_multipliers and train.layer_drops may name: the layers that can be trained, in the
-    order in which a picture meets them. The last one depends on the number of classes."""
-    feature_layers: ClassVar[tuple[str, ...]] = ()
-    """Those layers after which the network can be split, in the same order. An export calls the outputs of the last one
-    the features of a picture."""
     auxiliary_layers: ClassVar[tuple[str, ...]] = ()
     """Those layers, beside the last, that give logits: the last layers of auxiliary outputs."""
     choices: ClassVar[tuple[str, ...]] = ()
     """Fields that a config may set in its section `model`."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What train.freeze, train.rate_multipliers and train.layer_drops may name: the layers that can be trained.
+
+        In the order in which a picture meets them. The last one depends on the number of classes.
+        """
+        return ()
+
+    @property
+    def feature_layers(self) -> tuple[str, ...]:
+        """Those layers after which the network can be split, in the same order.
+
+        An export calls the outputs of the last one the features of a picture.
+        """
+        return ()
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:
@@ -74,6 +84,8 @@ class Augmentation:
     crop_size: int = 224  # paper section 4.1; the network's image_size
     mirror: bool = True  # paper section 4.1
     """Whether pictures are mirrored, in training and in the ten views; without, there are five views."""
+    padding: int = 0
+    """Rows and columns of zeros around the picture less its mean, on each side, from which a training crop is cut."""
 
 
 @dataclass(frozen=True)

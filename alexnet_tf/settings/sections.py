@@ -64,6 +64,7 @@ class AugmentConfig(Section):
     noise_until_epoch: Count | None = None
     crop: Literal["random", "center"] | None = None
     mirror: bool | None = None
+    padding: int | None = Field(None, ge=0, le=32)
 
 
 class TrainConfig(Section):

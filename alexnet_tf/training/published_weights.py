@@ -15,6 +15,7 @@ from alexnet_tf.settings.config import Config, parse_config
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.training.imported_run import write_run
 from alexnet_tf.weights.caffemodel import read_mean_image
+from alexnet_tf.weights.keras_files import read_keras
 from alexnet_tf.weights.layouts import CAFFE, TORCHVISION, LayerWeights, Layout, check_published, from_published
 from alexnet_tf.weights.published_files import caffe_layers, torchvision_layers
 from tfrecords.manifest import load_manifest
@@ -24,10 +25,12 @@ CAFFE_MEAN = (123.0, 117.0, 104.0)
 """R, G, B of ImageNet as Caffe rounds it (models/bvlc_googlenet/train_val.prototxt); its AlexNets' own is an image."""
 TORCHVISION_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 """R, G, B (torchvision's ImageClassification preset)."""
+KERAS_MEAN = (123.68, 116.779, 103.939)
+"""R, G, B (keras.applications.imagenet_utils, mode "caffe", which VGG16 and ResNet50 take)."""
 MEAN_SHAPE = PRESETS["caffe"].network.stored_shape
 """The published nets' pictures are all of one size."""
 BATCH_SIZE = 256
-"""Of both recipes: Caffe's batch_size, and torchvision's 32 on each of 8 GPUs."""
+"""Of all recipes: Caffe's batch_size, torchvision's 32 on each of 8 GPUs, section 3.1 of VGG's and 3.4 of ResNet's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Published:
 
     path: Path
     preset: str
-    layout: Layout
-    layers: dict[str, LayerWeights]
+    num_classes: int
+    values: dict[str, np.ndarray]
+    """Of the network's variables, by their names."""
     mean_image: np.ndarray
     """float64, what the network expects to be subtracted."""
 
@@ -56,7 +60,7 @@ def read_caffe(path: Path, preset: str | None, mean: Path | None) -> Published:
       UserError: a file is none of that kind or damaged, or needs `preset`.
     """
     found, layers = caffe_layers(path, preset)
-    return Published(path, found, CAFFE, layers, _mean_image(mean) if mean else _one_color(CAFFE_MEAN))
+    return _published(path, found, CAFFE, layers, _mean_image(mean) if mean else _one_color(CAFFE_MEAN))
 
 
 def read_torchvision(path: Path) -> Published:
@@ -65,7 +69,24 @@ def read_torchvision(path: Path) -> Published:
     Raises:
       UserError: the file is none, or damaged.
     """
-    return Published(path, "owt", TORCHVISION, torchvision_layers(path), _one_color(TORCHVISION_MEAN))
+    return _published(path, "owt", TORCHVISION, torchvision_layers(path), _one_color(TORCHVISION_MEAN))
+
+
+def read_keras_applications(path: Path) -> Published:
+    """The weights of VGG16 or ResNet50 of keras.applications.
+
+    Raises:
+      UserError: the file is none, or damaged.
+    """
+    found = read_keras(path)
+    return Published(path, found.preset, found.num_classes, found.values, _one_color(KERAS_MEAN))
+
+
+def _published(
+    path: Path, preset: str, layout: Layout, layers: dict[str, LayerWeights], mean_image: np.ndarray
+) -> Published:
+    num_classes = check_published(path, layers, layout)
+    return Published(path, preset, num_classes, from_published(layers, layout), mean_image)
 
 
 def name_classes(names: Path | None, data: Path | None) -> Named | None:
@@ -92,9 +113,9 @@ def import_run(
       overrides: of the run's config, `section.key=value`.
 
     Raises:
-      UserError: the weights are not of the shapes that the network has, or of another number of classes.
+      UserError: the classes are of another number than the weights'.
     """
-    num_classes = check_published(published.path, published.layers, published.layout)
+    num_classes = published.num_classes
     config = _config(published.preset, run, data, overrides)
     classes = named.classes if named else _numbered(num_classes)
     if named and len(classes.keys) != num_classes:
@@ -103,7 +124,7 @@ def import_run(
             "names that the weights were trained for"
         )
     statistics = _statistics(data, published.mean_image)
-    write_run(run, config, classes, statistics, from_published(published.layers, published.layout))
+    write_run(run, config, classes, statistics, published.values)
     return config, classes
 
 

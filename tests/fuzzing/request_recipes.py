@@ -13,8 +13,8 @@ from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, 
 from tests.fuzzing.picture_recipes import EDITS, FILES, RECIPES, Edit
 
 SIGNATURES = [
-    "", "serving_default", "probabilities", "ten_view", "features", "view", "images", "float_images", "classify",
-    "network", "nothing",
+    "", "serving_default", "probabilities", "ten_view", "features", "view", "feature_maps", "grad_cam", "images",
+    "float_images", "classify", "network", "nothing",
 ]  # fmt: skip
 KEYS = ["image_bytes", "images", "inputs", "views", "image", "b64", "instances", "examples", "context", "\ud800", ""]
 SHORT_TEXT = st.text(st.characters(exclude_categories=[]), max_size=12)

@@ -1,5 +1,8 @@
 // The model's card: what the export's metadata say of it.
 
+import {elementsOfCard} from "./card.js";
+import {whyNothingInside} from "./inside.js";
+
 const part = id => document.getElementById(id);
 
 /** Fills the card and shows what the model allows. */
@@ -16,6 +19,8 @@ export function showAbout(about) {
     item.textContent = text;
     return item;
   }));
+  part("card").hidden = !about.card;
+  part("card-text").replaceChildren(...elementsOfCard(about.card ?? ""));
   const views = viewsOf(about);
   part("views").hidden = views < 2;
   part("views-count").textContent = views === 10 ? "Ten" : views;
@@ -29,7 +34,8 @@ export function viewsOf({signatures, classes, metadata}) {
   return told.length ? Math.max(...told) : 10;
 }
 
-function factsOf({name, version, classes, metadata}) {
+function factsOf(about) {
+  const {name, version, classes, metadata} = about;
   const facts = [["Model", `${name}, version ${version}`]];
   if (classes) facts.push(["Classes", String(classes.keys.length)]);
   const nets = Array.isArray(metadata?.nets) ? metadata.nets : [];
@@ -46,6 +52,7 @@ function factsOf({name, version, classes, metadata}) {
   if (metadata?.tensorflow) facts.push(["TensorFlow", metadata.tensorflow]);
   if (metadata?.commit) facts.push(["Commit of the program", metadata.commit]);
   if (metadata?.license) facts.push(["License of the weights", metadata.license]);
+  if (whyNothingInside(about)) facts.push(["Feature maps and Grad-CAM", whyNothingInside(about)]);
   if (metadata?.exif) {
     facts.push(["EXIF orientation", metadata.exif === "apply" ? "pictures are turned by it" : "not applied"]);
   }

@@ -1,8 +1,10 @@
 // The page: pictures in by every way that a browser has, each with an answer of its own.
 
 import {showAbout, viewsOf} from "./about.js";
-import {base64Of, converted, drawnExamples, isForModel} from "./pictures.js";
-import {aboutModel, Outdated, predict, Refused, TooLarge} from "./server.js";
+import {offerCamera} from "./camera.js";
+import {INSIDE} from "./inside.js";
+import {base64Of, converted, drawnExamples, imageOf, isForModel} from "./pictures.js";
+import {aboutModel, examplePicture, Outdated, predict, Refused, TooLarge} from "./server.js";
 
 const AT_ONCE = 2; // pictures asked for side by side; the others wait
 const TOP = 5;
@@ -24,6 +26,7 @@ class Picture {
     this.find(".remove").setAttribute("aria-label", `Remove ${this.label}`);
     this.find(".remove").addEventListener("click", () => remove([this]));
     this.find(".again").addEventListener("click", () => { this.card.focus(); this.ask(); });
+    this.gone = new AbortController();
     this.showFile();
     this.ask();
   }
@@ -39,7 +42,7 @@ class Picture {
     this.settled = false;
     this.card.setAttribute("aria-busy", "true");
     this.find(".top").replaceChildren();
-    for (const selector of [".doubt", ".fault", ".again"]) this.find(selector).hidden = true;
+    for (const selector of [".doubt", ".fault", ".again", ".changed"]) this.find(selector).hidden = true;
     this.find(".told").textContent = "";
     this.find(".work").hidden = false;
     this.say("Waiting for its turn …");
@@ -73,6 +76,7 @@ class Picture {
     signal.throwIfAborted();
     if (view !== null) this.showView(view.png_bytes.b64);
     this.showAnswer(model, answer, milliseconds, reason);
+    this.offerLooks(model);
   }
 
   /** The answer, the time it took, what was sent for it, and the reason if that is not the file as it is. */
@@ -87,7 +91,7 @@ class Picture {
       reason = "the file is larger than the server takes";
     } else {
       try {
-        return await this.timed(model, await base64Of(this.file), ten, signal);
+        return await this.timed(model, this.file, ten, signal);
       } catch (fault) {
         const mendable = fault instanceof TooLarge ||
           fault instanceof Refused && !HOPELESS.some(start => fault.message.startsWith(start));
@@ -99,11 +103,13 @@ class Picture {
     this.say("Converting it in this browser …");
     const file = await converted(this.file, most, model.metadata?.exif);
     if (file === null) throw new Refused(`${reason}, and this browser cannot convert it either`);
-    return {...await this.timed(model, await base64Of(file), ten, signal), reason};
+    return {...await this.timed(model, file, ten, signal), reason};
   }
 
-  async timed(model, sent, ten, signal) {
+  async timed(model, file, ten, signal) {
+    const sent = await base64Of(file);
     signal.throwIfAborted();
+    this.given = file; // for whatever is asked of it later; as base64 it would take more memory
     this.say(ten ? "Asking the network, several views …" : "Asking the network …");
     const start = performance.now();
     const answer = ten ? topOf(model, await predict(model, "ten_view", sent, signal))
@@ -134,9 +140,48 @@ class Picture {
     this.find(".doubt").textContent = doubt;
     this.find(".doubt").hidden = !doubt;
     this.find(".told").textContent = `${answer.ten ? `Mean of ${viewsOf(model)} views` : "One view"}, answered in ` +
-      `${milliseconds.toFixed(0)} ms, sending included, by ${model.name} version ${model.version}.` +
-      (reason === null ? "" : ` This browser converted the file first, for the model could not use it: ${reason}.`);
-    speak(`${this.label}: ${doubt ? "unsure, perhaps " : ""}${answer.classes[0]}, ${percent(best)}`);
+      `${milliseconds.toFixed(0)} ms, sending included, by ${model.name} version ${model.version}.`;
+    this.find(".changed").textContent =
+      `This browser converted the file first, for the model could not use it: ${reason}.`;
+    this.find(".changed").hidden = reason === null;
+    speak(`${this.label}: ${doubt ? "unsure, perhaps " : ""}${answer.classes[0]}, ${percent(best)}` +
+      (reason === null ? "" : ", after this browser converted the file"));
+  }
+
+  /** What can be asked beside the answer, each when it is opened; what a version has shown stays until the next one. */
+  offerLooks(model) {
+    if (this.looksOf === model.version) return;
+    this.looksOf = model.version;
+    const offered = Object.entries(INSIDE).filter(([name]) => model.signatures.includes(name));
+    this.find(".looks").replaceChildren(...offered.map(([name, look]) => {
+      const box = part("look").content.firstElementChild.cloneNode(true);
+      box.querySelector("summary").textContent = look.title;
+      box.addEventListener("toggle", () => { if (box.open && !box.dataset.asked) this.look(model, name, look, box); });
+      return box;
+    }));
+    this.find(".looks").hidden = !offered.length;
+  }
+
+  async look(model, name, look, box) {
+    const found = box.querySelector(".found");
+    box.dataset.asked = "yes";
+    box.setAttribute("aria-busy", "true");
+    found.textContent = "Asking the network …";
+    try {
+      const row = await predict(model, name, await base64Of(this.given), this.gone.signal);
+      found.replaceChildren(...await look.show(row, this.find("img").src, this.label));
+      speak(`${this.label}, ${look.title}: ${found.querySelector("p").textContent}`);
+    } catch (fault) {
+      delete box.dataset.asked; // it is asked again when it is opened again
+      if (fault instanceof Outdated) {
+        found.textContent = "A newer version of the model serves now: it is asked for its answer first.";
+        about = null;
+        this.ask();
+      } else {
+        found.textContent = `Not shown: ${fault.message}. Close and open this part to try again.`;
+      }
+    }
+    box.removeAttribute("aria-busy");
   }
 
   showFault(fault) {
@@ -182,8 +227,7 @@ function bar(text, label, share) {
 }
 
 function add(files) {
-  part("notice").textContent = files.length ? "" :
-    "That holds no picture file. Save the picture first, then choose the file.";
+  notice(files.length ? "" : "That holds no picture file. Save the picture first, then choose the file.");
   const added = [...files].map(file => new Picture(file));
   pictures = [...added, ...pictures];
   part("pictures").prepend(...added.map(picture => picture.card));
@@ -195,6 +239,7 @@ function remove(gone) {
   const place = pictures.indexOf(gone[0]);
   for (const picture of gone) {
     picture.abort.abort();
+    picture.gone.abort();
     picture.card.remove();
   }
   pictures = pictures.filter(picture => !gone.includes(picture));
@@ -248,22 +293,39 @@ function start() {
   document.addEventListener("paste", event => add([...event.clipboardData.files]));
   part("clear").addEventListener("click", () => remove([...pictures]));
   part("ten").addEventListener("change", () => pictures.forEach(picture => picture.ask()));
-  for (const example of drawnExamples()) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.title = example.name;
-    button.setAttribute("aria-label", `Example: ${example.name}`);
-    button.append(example.canvas);
-    button.addEventListener("click", async () => add([await example.file()]));
-    part("examples").append(button);
-  }
-  learn().catch(fault => { part("notice").textContent = fault.message; });
+  offerCamera(add, notice);
+  learn().catch(fault => notice(fault.message));
 }
+
+function notice(text) { part("notice").textContent = text; }
 
 async function learn() {
   about = await aboutModel();
   showAbout(about);
+  showExamples(about);
   return about;
+}
+
+/** Those of the model, from its validation pictures; where its export has none, the drawn ones. */
+async function showExamples(model) {
+  if (part("examples").dataset.version === String(model.version)) return;
+  part("examples").dataset.version = model.version;
+  const own = await Promise.all(model.examples.map(async (name, place) => {
+    const file = await examplePicture(model, place, `example: ${name}`);
+    return file && {name, shown: await imageOf(file), file: () => file};
+  }));
+  if (part("examples").dataset.version !== String(model.version)) return; // a newer version came meanwhile
+  const examples = own.filter(Boolean);
+  part("examples").querySelectorAll("button").forEach(button => button.remove());
+  for (const example of examples.length ? examples : drawnExamples()) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = example.name;
+    button.setAttribute("aria-label", `Example: ${example.name}`);
+    button.append(example.shown);
+    button.addEventListener("click", async () => add([await example.file()]));
+    part("examples").append(button);
+  }
 }
 
 start();

@@ -68,6 +68,13 @@ async function shown(file, exif) {
   }
 }
 
+/** A small picture of a file, for a button that says in words what it is. */
+export async function imageOf(file) {
+  const image = await shownAsElement(file);
+  if (image !== null) image.alt = "";
+  return image ?? document.createElement("span");
+}
+
 async function shownAsElement(file) {
   const image = new Image();
   image.src = URL.createObjectURL(file);
@@ -129,6 +136,6 @@ export function drawnExamples() {
     context.fillStyle = `hsl(${80 * place + 50} 80% 72%)`;
     draw(context);
     const file = async () => new File([await fileOf(canvas, "image/png")], `example: ${name}`, {type: "image/png"});
-    return {name, canvas, file};
+    return {name, shown: canvas, file};
   });
 }

@@ -18,6 +18,18 @@ export async function aboutModel() {
   return response.json();
 }
 
+/** The example of this place among a model's own, as a file of this name; null where it is no longer to be had. */
+export async function examplePicture(model, place, name) {
+  try {
+    const response = await fetch(`/page/examples/${model.version}/${place}`);
+    if (!response.ok) return null;
+    const content = await response.blob();
+    return new File([content], name, {type: content.type});
+  } catch {
+    return null; // whoever asks for an answer next is told that the server is gone
+  }
+}
+
 /** One picture's row of a signature's answer, by the version that `model` tells of; `picture` is a file in base64. */
 export async function predict(model, signature, picture, abort) {
   const address = `/v1/models/${encodeURIComponent(model.name)}/versions/${model.version}:predict`;

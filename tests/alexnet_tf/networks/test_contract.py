@@ -28,6 +28,7 @@ from tfrecords.statistics import Statistics
 CLASSES, RATE = 3, 0.1
 LABELS = tf.constant([0, 1, 2, 0, 1], tf.int64)
 CONVOLUTIONS = "conv1, conv2, conv3, conv4, conv5"
+CIFAR = "model.preset=resnet-cifar"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,7 +100,11 @@ def test_every_update_rule_of_the_settings_is_there() -> None:
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["model.pooling=max"], "unknown key model.pooling; known here: preset"),
+        (["model.preset=owt", "model.size=3"], "unknown key model.size; known here: preset"),
+        (["model.preset=caffe", "model.towers=one"], "model.towers is a choice of preset paper, 2012-code only; kno"),
+        (["model.dropout_rate=1"], "model.dropout_rate: Input should be less than 1, got 1"),
+        (["model.dropout_rate=false"], "model.dropout_rate: Input should be a valid number, got False"),
+        (["model.dropout_rate=.nan"], "model.dropout_rate: Input should be"),
         (["model.preset=lenet5", "model.widths=3"], "model.widths; known here: preset, activation, pooling"),
         (["model.preset=lenet5", "model.pooling=min"], "model.pooling: Input should be 'average' or 'max', got 'min'"),
         (["model.preset=vgg"], "model.preset: Input should be one of paper, 2012-code"),
@@ -107,6 +112,10 @@ def test_every_update_rule_of_the_settings_is_there() -> None:
         (["train.rate_multipliers={c1: 2}"], "rate_multipliers: model.preset=paper has no layer c1; its layers are"),
         (["train.layer_drops={c1: {3: 0}}"], "train.layer_drops: model.preset=paper has no layer c1; its layers"),
         (["model.preset=lenet5", "train.cache_features=true"], "train.cache_features needs c1 and s2 in train.freeze"),
+        ([CIFAR, "model.depth=21"], "model.depth: Input should be 8, 20, 32, 44, 56 or 110, got 21"),
+        ([CIFAR, "model.kind=plain", "train.freeze=[conv9]"], "resnet-cifar has no layer conv9; its layers are conv1"),
+        ([CIFAR, "augment.max_offset=9"], "augment.max_offset: preset resnet-cifar cuts 32 pixels of 40, so 8 at most"),
+        (["augment.mean=center", "augment.padding=4"], "augment.padding: goes around pictures less their mean"),
         (["model.preset=lenet5", "augment.max_offset=3"], "augment.max_offset: preset lenet5 cuts 26 pixels of 28"),
     ],
 )  # fmt: skip
@@ -131,6 +140,13 @@ def test_choice_is_kept_by_the_config() -> None:
     config = parse_config("model: {preset: lenet5, pooling: max}", "some.yaml", ["model.activation=relu"])
     assert dataclasses.asdict(config.preset.network)["pooling"] == "max"
     assert config.preset.network.activation == "relu" and PRESETS["lenet5"].network.activation == "tanh"
+
+
+def test_layers_are_those_of_the_chosen_depth() -> None:
+    deep = [CIFAR, "model.depth=56", "train.freeze=[conv2_block9_2_bn]"]
+    assert parse_config("", "some.yaml", deep).preset.train.freeze == ("conv2_block9_2_bn",)
+    with pytest.raises(UserError, match=r"model.preset=resnet-cifar has no layer conv2_block9_2_bn"):
+        parse_config("", "some.yaml", [deep[0], deep[2]])
 
 
 def test_mean_image_of_other_pictures_is_told(tmp_path: Path) -> None:

@@ -19,15 +19,16 @@ import tensorflow as tf
 
 import alexnet_tf
 from alexnet_tf import evaluate
-from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam
+from alexnet_tf.evaluation.activations import convolution_outputs, grad_cam, look_inside
 from alexnet_tf.evaluation.probabilities import prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.local_server.screening import run_screened
 from alexnet_tf.local_server.served_model import LoadedVersion
+from alexnet_tf.networks.dropout import Dropout2012
 from alexnet_tf.networks.keras_network import KerasNetwork
 from alexnet_tf.networks.network import network_variables
 from alexnet_tf.pictures.input_pipeline import training_batches
-from alexnet_tf.pictures.preparation import number_of_views
+from alexnet_tf.pictures.preparation import evaluation_views, number_of_views
 from alexnet_tf.pictures.resizing import picture_from_file
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
@@ -50,23 +51,35 @@ from tests.slow_cases import slow
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
-ALIKE = ("2012-code", "caffenet")
+ALIKE = ("2012-code", "caffenet", "resnet34")
 """Presets whose networks are built by the class of another preset's."""
-EVERY = [*(name for name in PRESETS if name not in ALIKE), "trial", *slow(*ALIKE)]
+SWITCHED = {
+    "2012-code apart": ("towers=apart", "pooling=plain", "normalization=none", "activation=tanh", "dropout_rate=0"),
+    "paper one": ("towers=one", "pooling=plain", "activation=tanh"),
+}
+"""Presets and what a config chooses of their networks, together."""
+DEEP = ("resnet50", "vgg16", "inception-v1")
+"""Presets of which `make test` only sees that they train: their many layers take long to lay out."""
+_ALWAYS = ("trial", "2012-code apart")
+_SLOW = (*ALIKE, "paper one")
+ALL_CLASSES = [*(name for name in PRESETS if name not in ALIKE), *_ALWAYS, *slow(*_SLOW)]
+EVERY = [*(name for name in PRESETS if name not in (*ALIKE, *DEEP)), *_ALWAYS, *slow(*_SLOW, *DEEP)]
 CLASSES = (*{PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values(), "trial")
 """A preset of every network class: an export knows no more of it."""
-EXPORTED_ELSEWHERE = ("paper", "2012-code", "caffe", "caffenet", "owt")
-"""Those that tests/alexnet_tf/serving exports."""
+EXPORTED_ALWAYS = ("lenet5",)
+"""Those that `make test` exports here; AlexNet's are exported by tests/alexnet_tf/serving."""
 BATCH, STEPS, SEED = 4, 3, 5
 LOADING = """
 import json, sys
 import tensorflow as tf
 files = tf.constant([bytes.fromhex(line) for line in json.load(sys.stdin)])
 for folder in sys.argv[1:]:
-    answer = tf.saved_model.load(folder).signatures["probabilities"](image_bytes=files)
-    print(json.dumps(answer["probabilities"].numpy().tolist()))
+    signatures = tf.saved_model.load(folder).signatures
+    answer = [signatures["probabilities"](image_bytes=files)["probabilities"],
+              signatures["grad_cam"](image_bytes=files)["heat"]]
+    print(json.dumps([numbers.numpy().tolist() for numbers in answer]))
 """
-"""A process that knows nothing of the program: of every model's folder the probabilities, a line each."""
+"""A process that knows nothing of the program: of every model's folder probabilities and Grad-CAM, a line each."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,8 +102,14 @@ class Trial:
 
     @cached_property
     def config(self) -> Config:
-        chosen = [f"model.preset={self.name}", f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5"]
-        return parse_config("", "test", [*chosen, "data.eval_batch_size=20"])
+        chosen = [f"data.dir={self.data}", "devices.towers=two-cpus", "train.seed=5", "data.eval_batch_size=20"]
+        return parse_config("", "test", [*self.model, *chosen])
+
+    @property
+    def model(self) -> list[str]:
+        """Of the config."""
+        switches = SWITCHED.get(self.name, ())
+        return [f"model.preset={self.name.partition(' ')[0]}", *(f"model.{switch}" for switch in switches)]
 
     @property
     def preset(self) -> Preset:
@@ -133,7 +152,7 @@ class Trial:
     def exported(self) -> Path:
         """The folder of a version."""
         assert self.trained
-        return export_run([open_run(self.folder / "run")], self.folder / "model", None)
+        return export_run([open_run(self.folder / "run")], self.folder / "model", None, examples=2)
 
 
 @dataclass
@@ -158,7 +177,7 @@ def trial_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPat
 
     def trial(name: str) -> Trial:
         if name not in trials:
-            shape = PRESETS[name].network.stored_shape
+            shape = PRESETS[name.partition(" ")[0]].network.stored_shape
             if shape not in data:
                 root = tmp_path_factory.mktemp("pictures")
                 for split in ("train", "val"):
@@ -180,7 +199,7 @@ def test_settings_and_network_say_the_same(trial: Trial) -> None:
     assert f"{type(model).__module__}:{type(model).__name__}" == settings.network_class
     assert model.picture_shape == (augment.crop_size, augment.crop_size, settings.channels)
     assert len(augment.color_divisors) == settings.channels
-    assert augment.max_offset <= settings.stored_size - augment.crop_size
+    assert augment.max_offset <= settings.stored_size + 2 * augment.padding - augment.crop_size
     known = network_variables(model).values()
     assert {variable.layer for variable in known} <= set(settings.layers)
     assert settings.layers[-1] in {variable.layer for variable in known}
@@ -189,6 +208,7 @@ def test_settings_and_network_say_the_same(trial: Trial) -> None:
     assert {output.after for output in model.auxiliary_outputs().values()} <= set(settings.feature_layers)
 
 
+@pytest.mark.parametrize("trial", ALL_CLASSES, indirect=True)
 def test_trains(trial: Trial) -> None:
     trained = trial.trained
     assert set(trained.before) == set(trained.after)
@@ -251,7 +271,7 @@ def test_what_is_frozen_stands_still(trial: Trial) -> None:
     settings = trial.preset.network
     for layer in settings.feature_layers:
         frozen = settings.layers[: settings.layers.index(layer) + 1]
-        chosen = [f"model.preset={trial.name}", f"train.freeze=[{', '.join(frozen)}]"]
+        chosen = [*trial.model, f"train.freeze=[{', '.join(frozen)}]"]
         preset, known = parse_config("", "test", chosen).preset, trial.trained.step.known
         assert preset.frozen_part == layer
         rates = learning_rates(preset.train, known, 1, 0)
@@ -291,7 +311,7 @@ def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Pa
     model = KerasNetwork(network, divided=set(divisors) != {1.0})
     logits = model(images)
     assert_close(logits, network(images), WHOLE_NETWORK)
-    rests = len({layer.name for layer in model.layers} & {"dropout6_a", "dropout7_a"})
+    rests = any(isinstance(layer, Dropout2012) for layer in model.layers) and network.settings.dropout_rate > 0
     for trained in (model, network):  # two draws differ, and from what holds at test
         once, again = trained(images, training=True), trained(images, training=True)
         if rests:
@@ -301,10 +321,7 @@ def test_as_a_keras_model_it_has_dropout_and_is_saved(trial: Trial, tmp_path: Pa
     assert_close(keras.models.load_model(tmp_path / "net.keras")(images), model(images), WHOLE_NETWORK)
 
 
-NOT_ELSEWHERE = tuple(name for name in CLASSES if name not in (*EXPORTED_ELSEWHERE, "trial"))
-
-
-@pytest.mark.parametrize("names", [NOT_ELSEWHERE, *slow(CLASSES)], ids=["not exported elsewhere", "every class"])
+@pytest.mark.parametrize("names", [EXPORTED_ALWAYS, *slow((*CLASSES, *SWITCHED))], ids=["one", "every class"])
 def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial], names: tuple[str, ...]) -> None:
     folders, expected = [], []
     files = [path.read_bytes() for path in sorted((trial_of("paper").data.parent / "val").rglob("*.png"))[::5]]
@@ -314,14 +331,16 @@ def test_exports_load_in_a_process_of_their_own(trial_of: Callable[[str], Trial]
         run = open_run(trial.folder / "run")
         model, _ = trained_network(run, trial.towers)
         pictures = tf.stack([picture_from_file(file, model.settings.stored_shape) for file in files])
-        forward = prediction_function(model, run.config.preset.augment, run.statistics)
-        expected.append(forward(tf.cast(pictures, tf.uint8)).numpy())
+        views = evaluation_views(tf.cast(pictures, tf.uint8), 1, run.config.preset.augment, run.statistics)[:, 0]
+        seen = look_inside(model, views)
+        expected.append([tf.nn.softmax(seen.logits), seen.heat])
     given = json.dumps([file.hex() for file in files])
     loading = subprocess.run([sys.executable, "-c", LOADING, *folders], input=given, capture_output=True, text=True)
     assert loading.returncode == 0, loading.stderr
     found = [json.loads(line) for line in loading.stdout.splitlines()]
     for name, ours, theirs in zip(names, expected, found, strict=True):
-        assert_close(theirs, ours, WHOLE_NETWORK, name=name)
+        for own, other in zip(ours, theirs, strict=True):
+            assert_close(other, own, WHOLE_NETWORK, name=name)
 
 
 def test_exported_gray_network_takes_gray_pixels(trial_of: Callable[[str], Trial]) -> None:
@@ -344,4 +363,11 @@ def test_exported_gray_network_takes_gray_pixels(trial_of: Callable[[str], Trial
         assert_close(served["probabilities"][:2], expected, WHOLE_NETWORK)
         assert served["status"][:2].tolist() == [b"ok", b"ok"]
     assert served["status"][2] == b"damaged: a pixel is no finite number" and not served["probabilities"][2].any()
+    for example, label in zip(version.examples, (0, 1), strict=True):
+        shown = version.run("view", {"image_bytes": np.array([example.file], object)})
+        assert example.label == label and shown["status"][0] == b"ok"
+    seen = version.run("feature_maps", {"image_bytes": files.numpy()})
+    assert seen["layers"].tolist() == 2 * [[b"c1", b"c3", b"c5"]]
+    assert seen["shapes"][0].tolist() == [[28, 28, 6], [10, 10, 16], [1, 1, 120]]
+    assert tf.io.decode_png(seen["png_bytes"][0, 2]).shape == (1, 120, 2)  # points stand in one row
     version.session.close()

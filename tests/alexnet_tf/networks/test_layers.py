@@ -191,6 +191,7 @@ class TestPlaced:
         (layers.Conv2D, {"filters": 2, "kernel_size": 3}),
         (layers.MaxPooling2D, {"pool_size": 3, "strides": 2}),
         (layers.ReLU, {}),
+        (layers.Activation, {"activation": "tanh"}),
         (layers.ZeroPadding2D, {"padding": ((0, 3), (0, 3))}),
         (layers.Flatten, {}),
         (layers.Dense, {"units": 4}),
@@ -239,3 +240,37 @@ class TestPlaced:
         assert any("gradients" in op.name for op in operations)
         strayed = [op.name for op in operations if not op.device.endswith("CPU:1")]
         assert strayed == []
+
+
+class TestBatchNormalization:
+    @pytest.mark.parametrize("frozen", [False, True])
+    def test_in_training_it_is_the_formula(self, frozen: bool) -> None:
+        """Ioffe and Szegedy, 2015, algorithms 1 and 2; frozen it is that of test."""
+        x, dy = normal(3, 5, 4, 6), normal(3, 5, 4, 6, seed=1)
+        layer = layers.BatchNormalization(momentum=0.75, epsilon=0.001, name="bn")
+        layer.build(x.shape)
+        layer.set_weights([np.linspace(1, 2, 6), np.linspace(-1, 1, 6), np.full(6, 3.0), np.full(6, 50.0**2)])
+        layer.trainable = not frozen
+        mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+        used = (3.0, 50.0**2) if frozen else (mean, variance)
+        deviation = np.sqrt(used[1] + 0.001)
+        found = layer(tf.constant(x, tf.float32), training=True)
+        gamma = np.linspace(1, 2, 6)
+        assert_close(found, (x - used[0]) / deviation * gamma + np.linspace(-1, 1, 6), ONE_LAYER)
+        moving = [np.full(6, 3.0), np.full(6, 50.0**2)]
+        if not frozen:
+            moving = [0.75 * 3 + 0.25 * mean, 0.75 * 50.0**2 + 0.25 * variance * 60 / 59]
+        for after, expected in zip((layer.moving_mean, layer.moving_variance), moving, strict=True):
+            assert_close(tensorflow_variable(after), expected, ONE_LAYER)
+        normalized = (x - used[0]) / deviation
+        projected = (dy.mean(axis=(0, 1, 2)) + normalized * (dy * normalized).mean(axis=(0, 1, 2))) * (not frozen)
+        gradient = gradient_of(in_training(layer), x, dy)
+        assert_close(gradient, gamma / deviation * (dy - projected), ONE_LAYER)
+
+    def test_in_bfloat16_it_averages_in_float32(self) -> None:
+        x = normal(2, 4, 4, 3) + 500
+        layer = layers.BatchNormalization(momentum=0.5, name="bn", dtype="mixed_bfloat16")
+        found = layer(tf.cast(x, tf.bfloat16), training=True)
+        assert found.dtype == tf.bfloat16
+        rounded = tf.cast(tf.cast(x, tf.bfloat16), tf.float32).numpy()
+        assert_close(tensorflow_variable(layer.moving_mean), 0.5 * rounded.mean(axis=(0, 1, 2)), ONE_LAYER)

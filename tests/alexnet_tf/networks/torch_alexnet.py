@@ -4,6 +4,7 @@ Shapes are (N, C, H, W); weights come by the names of `alexnet_tf.networks.alexn
 TensorFlow's layout.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ class Variant:
     """What the recipes' networks of two towers differ in, and what a test bends to see that it shows."""
 
     order: str
-    """Of block 1; in block 2 ReLU always comes first."""
+    """Of block 1, where "relu" stands for the activation, whichever it is; in block 2 that always comes first."""
     alpha: float
     spatial_norm: bool
     k: float = 2
@@ -26,6 +27,14 @@ class Variant:
     padding: tuple[int, int, int, int] = (0, 3, 0, 3)  # left, right, top, bottom
     towers_joined_at: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")
     test_factor: float = 0.5
+    activation: str = "relu"
+    pool: int = 3
+    normalized: bool = True
+    towers: str = "ab"
+
+    @property
+    def active(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        return {"relu": torch.relu, "tanh": torch.tanh}[self.activation]
 
     def but(self, **changes: object) -> "Variant":
         return replace(self, **changes)
@@ -60,52 +69,65 @@ def logits(
       masks: what dropout multiplies by, as "dropout6_a" and so on, each (N, 2048), in training; None at test.
     """
     x = F.pad(torch.from_numpy(images).permute(0, 3, 1, 2), variant.padding)
-    a, b = _fronts(x, weights, variant)
-    both = torch.cat([a, b], 1) if "conv3" in variant.towers_joined_at else None
-    a = _back(both if both is not None else torch.cat([a, a], 1), weights, "a")
-    b = _back(both if both is not None else torch.cat([b, b], 1), weights, "b")
+    parts = _fronts(x, weights, variant)
+    parts = [
+        _back(_seen("conv3", number, parts, weights, variant), weights, variant, tower)
+        for number, tower in enumerate(variant.towers)
+    ]
     for layer in ("fc6", "fc7"):
-        joined = torch.cat([a, b], 1)
-        halves = []
-        for tower in "ab":
-            y = torch.relu(_dense(joined, weights, f"{layer}_{tower}"))
+        outputs = []
+        for number, tower in enumerate(variant.towers):
+            seen = _seen(layer, number, parts, weights, variant)
+            y = variant.active(_dense(seen, weights, f"{layer}_{tower}"))
             name = f"dropout{layer[-1]}_{tower}"
-            halves.append(y * (torch.from_numpy(masks[name]) if masks else variant.test_factor))
-        a, b = halves
-    return _dense(torch.cat([a, b], 1), weights, "fc8_a")
+            outputs.append(y * (torch.from_numpy(masks[name]) if masks else variant.test_factor))
+        parts = outputs
+    return _dense(torch.cat(parts, 1), weights, "fc8_a")
+
+
+def _seen(layer: str, number: int, parts: list[torch.Tensor], weights: Weights, variant: Variant) -> torch.Tensor:
+    """What the layer of tower `number` sees: all towers or, where they do not meet, its own as often as its weights
+    have room for."""
+    if layer in variant.towers_joined_at:
+        return torch.cat(parts, 1)
+    inputs = weights[f"{layer}_{variant.towers[number]}/kernel"].shape[-2]
+    own = parts[number]
+    return torch.cat([own] * (inputs // own.shape[1]), 1)
 
 
 def _fronts(x: torch.Tensor, weights: Weights, variant: Variant) -> list[torch.Tensor]:
-    """conv1 to pool2 of both towers, which meet in Caffe's normalization only."""
-    halves = [_conv(x, weights, f"conv1_{tower}", stride=4, padding=0) for tower in "ab"]
+    """conv1 to pool2 of all towers, which meet in Caffe's normalization only."""
+    halves = [_conv(x, weights, f"conv1_{tower}", stride=4, padding=0) for tower in variant.towers]
     for step in variant.order.split():
         halves = _step(step, halves, variant)
-    pairs = zip("ab", halves, strict=True)
-    halves = [torch.relu(_conv(x, weights, f"conv2_{tower}", stride=1, padding=2)) for tower, x in pairs]
+    pairs = zip(variant.towers, halves, strict=True)
+    halves = [variant.active(_conv(x, weights, f"conv2_{tower}", stride=1, padding=2)) for tower, x in pairs]
     for step in ("pool", "norm") if variant.order == "relu pool norm" else ("norm", "spatial norm", "pool"):
         halves = _step(step, halves, variant)
     return halves
 
 
 def _step(step: str, halves: list[torch.Tensor], variant: Variant) -> list[torch.Tensor]:
+    if "norm" in step and not variant.normalized:
+        return halves
     if step == "norm" and variant.norm_across_towers:
         return list(_across_maps(torch.cat(halves, 1), variant).chunk(2, 1))
     if step == "spatial norm" and not variant.spatial_norm:
         return halves
     function = {
-        "relu": torch.relu,
+        "relu": variant.active,
         "norm": lambda x: _across_maps(x, variant),
         "spatial norm": _inside_maps,
-        "pool": lambda x: F.max_pool2d(x, 3, 2),
+        "pool": lambda x: F.max_pool2d(x, variant.pool, 2),
     }[step]
     return [function(x) for x in halves]
 
 
-def _back(x: torch.Tensor, weights: Weights, tower: str) -> torch.Tensor:
+def _back(x: torch.Tensor, weights: Weights, variant: Variant, tower: str) -> torch.Tensor:
     """conv3 to pool5, flattened row by row with the channels last."""
     for layer in ("conv3", "conv4", "conv5"):
-        x = torch.relu(_conv(x, weights, f"{layer}_{tower}", stride=1, padding=1))
-    return F.max_pool2d(x, 3, 2).permute(0, 2, 3, 1).flatten(1)
+        x = variant.active(_conv(x, weights, f"{layer}_{tower}", stride=1, padding=1))
+    return F.max_pool2d(x, variant.pool, 2).permute(0, 2, 3, 1).flatten(1)
 
 
 def _conv(x: torch.Tensor, weights: Weights, name: str, stride: int, padding: int) -> torch.Tensor:

@@ -131,6 +131,17 @@ class TestTrainingImages:
         expected = (crop - statistics.mean_image.mean(axis=(0, 1)) / 255) / (0.229, 0.224, 0.225)
         assert_close(found, expected[:, ::-1] if mirrored else expected, ELEMENTWISE)
 
+    @pytest.mark.parametrize("mirrored", [False, True])
+    @pytest.mark.parametrize("offset", [(0, 40), (37, 3), (20, 20)])
+    def test_padding_is_zeros_around_the_picture_less_its_mean(
+        self, statistics: Statistics, offset: tuple[int, int], mirrored: bool
+    ) -> None:
+        found = self.image(replace(PAPER, noise="none", padding=4, max_offset=40), statistics, offset, mirrored)
+        top, left = offset
+        expected = np.pad(picture() - statistics.mean_image, ((4, 4), (4, 4), (0, 0)))
+        expected = expected[top : top + 224, left : left + 224]
+        assert_close(found, expected[:, ::-1] if mirrored else expected, ELEMENTWISE)
+
     @BOTH
     def test_without_noise_pixels_are_not_scaled(self, augment: Augmentation, statistics: Statistics) -> None:
         plain = self.image(replace(augment, noise="none"), statistics, (16, 16), False)

@@ -161,7 +161,7 @@ def test_faults_are_one_line(run: Path, out: Path, tiny_data: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["lenet5", "owt", "caffe"])
+@pytest.mark.parametrize("preset", ["lenet5", "owt", "caffe", "paper towers=apart normalization=none activation=tanh"])
 def test_without_data_and_log_it_shows_the_rest(
     preset: str, tiny_data: Path, two_cpus: Towers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,12 +42,16 @@ def program(export_of: Callable[[str], "Exported"]) -> "Exported":
 
 
 @pytest.fixture(scope="session")
-def quick_models(program: "Exported", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The same model, quick to load, for tests of something else."""
-    from tests.alexnet_tf.serving.exported_models import keep_one_warm_up
+def quick_models(program: "Exported", tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same model, quick to load, with examples, for tests of something else."""
+    from alexnet_tf.serving.examples import Example, write_examples
+    from tests.alexnet_tf.serving.exported_models import EXAMPLE_LABELS, keep_one_warm_up, stored_pictures_of
 
     root = tmp_path_factory.mktemp("quick")
-    keep_one_warm_up(Path(shutil.copytree(program.models / "1", root / "alexnet" / "1")))
+    version = Path(shutil.copytree(program.models / "1", root / "alexnet" / "1"))
+    keep_one_warm_up(version)
+    pictures = stored_pictures_of(tiny_data)
+    write_examples(version, [Example(pictures[place], "jpg", label) for place, label in enumerate(EXAMPLE_LABELS)])
     yield root / "alexnet"
     shutil.rmtree(root)
 

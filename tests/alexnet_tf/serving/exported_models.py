@@ -25,6 +25,8 @@ from tfrecords.record_parsing import parse_example
 CLASSES = 7
 """More than the five that are named."""
 LICENSE = "for tests only"
+EXAMPLE_LABELS = (6, 0, 3)
+"""What the examples of `quick_models` are said to be."""
 
 
 class Exported(NamedTuple):

@@ -25,11 +25,12 @@ def write_export(folder: Path, model: Any = None) -> Path:
         "variables/variables.data-00000-of-00001": "weights",
         "assets.extra/classes.json": "{}",
         "assets.extra/model_card.md": "",
+        "assets.extra/examples/0-1.jpg": "",
         "assets.extra/tf_serving_warmup_requests": "",
         str(MODEL_FILE): json.dumps({"made_by": MAKER} if model is None else model),
     }
     (folder / "assets").mkdir(parents=True)
     for name, content in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     return folder

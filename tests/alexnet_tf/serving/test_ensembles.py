@@ -65,7 +65,7 @@ def test_one_model_answers_with_the_mean(nets: Path, stored_pictures: list[bytes
 
 def test_it_answers_to_all_but_one_nets_own_signatures(nets: Path) -> None:
     one, together = (loaded(nets / f"models/{name}").signatures for name in ("paper", "all"))
-    assert set(one) - set(together) == {"features", "network"}
+    assert set(one) - set(together) == {"features", "feature_maps", "grad_cam", "network"}
     pixels = tf.cast(tf.random.stateless_uniform((2, 300, 280, 3), (1, 2), 0, 256, tf.int32), tf.uint8)
     each = [signature(nets / f"models/{preset}", "images")(images=pixels)["probabilities"] for preset in PRESETS]
     found = together["images"](images=pixels)["probabilities"]

@@ -14,9 +14,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import export
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.serving.examples import LARGEST, Example, read_examples, write_examples
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.picture_files import MAX_PIXELS
-from alexnet_tf.serving.versions import new_version, newest_version, versions
+from alexnet_tf.serving.versions import EXAMPLES, MOST_EXAMPLES, new_version, newest_version, versions
 from alexnet_tf.serving.warm_up import BATCH_SIZES, read_warm_up
 from tests.alexnet_tf.serving.exported_models import CLASSES, LICENSE, Exported
 from tests.alexnet_tf.serving.made_exports import write_export
@@ -24,7 +25,8 @@ from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
 
 SIGNATURES = {
-    "serving_default", "probabilities", "ten_view", "features", "view", "images", "float_images", "classify", "network"
+    "serving_default", "probabilities", "ten_view", "features", "view", "feature_maps", "grad_cam", "images",
+    "float_images", "classify", "network"
 }  # fmt: skip
 
 
@@ -145,7 +147,7 @@ def test_warm_up_requests_can_be_replayed(program: Exported) -> None:
         assert request.model_spec.name == "alexnet"
         signatures.append(request.model_spec.signature_name)
     assert signatures.count("serving_default") == len(BATCH_SIZES)
-    assert set(signatures) == SIGNATURES - {"images", "float_images", "network"}
+    assert set(signatures) == SIGNATURES - {"feature_maps", "grad_cam", "images", "float_images", "network"}
     assert (program.models / "1" / "assets.extra" / "tf_serving_warmup_requests").stat().st_size < 5e6
 
 
@@ -168,6 +170,29 @@ def test_command_exports_the_next_version_and_keeps_some(program: Exported, mode
     assert model["license"].startswith("not stated")
     card = (models / "11" / "assets.extra" / "model_card.md").read_text("utf-8")
     assert "| val | 1 | 50 | 10.00% (4.35% to 21.36%) | 0.00% (0.00% to 7.13%) | training |" in card
+
+
+def test_examples_of_other_data_are_refused(models: Path, program: Exported) -> None:
+    """The run of these tests knows seven classes, its data have three."""
+    with pytest.raises(UserError, match=r"knows 7 classes, .*; they have changed: leave out --examples"):
+        export_to(models, program, "--examples", "2")
+    with pytest.raises(UserError, match=r"--examples is for a server's page; leave it out with --format onnx"):
+        export_to(models, program, "--examples", "2", "--format", "onnx")
+    assert versions(models) == [1, 2, 10]
+
+
+def test_odd_files_among_the_examples_are_left_out(tmp_path: Path) -> None:
+    examples = [Example(bytes([number]), "png", 2 * number) for number in range(MOST_EXAMPLES)]
+    write_examples(tmp_path, examples)
+    folder = tmp_path / EXAMPLES
+    for name in ("notes.txt", "x-1.jpg", "1-1.gif", "20-1.png.old"):
+        (folder / name).write_bytes(b"odd")
+    os.mkfifo(folder / "30-1.png")
+    with (folder / "31-1.png").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    (folder / "0-0.png").unlink()
+    assert read_examples(tmp_path) == examples[1:]
+    assert read_examples(tmp_path / "elsewhere") == []
 
 
 def test_failed_export_leaves_nothing(models: Path, program: Exported, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import named_variables
@@ -24,9 +25,9 @@ from alexnet_tf.runs.records import TrainingState
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.serving.export import export_run
 from alexnet_tf.towers import Towers
-from tests.alexnet_tf.serving.exported_models import LICENSE, Exported
+from tests.alexnet_tf.serving.exported_models import EXAMPLE_LABELS, LICENSE, Exported, keep_one_warm_up
 from tests.alexnet_tf.serving.pictures import encoded, smooth
-from tests.alexnet_tf.serving.servers import Server, local_server
+from tests.alexnet_tf.serving.servers import Server, b64, local_server
 
 CARDS = """
 const seen = element => element.checkVisibility() ? element.textContent : "";
@@ -44,6 +45,15 @@ return [...document.querySelectorAll("#pictures article")].map(card => ({
   fault: seen(card.querySelector(".fault")),
   again: seen(card.querySelector(".again")),
   told: seen(card.querySelector(".told")),
+  changed: seen(card.querySelector(".changed")),
+  looks: [...card.querySelectorAll(".look")].map(box => ({
+    title: box.querySelector("summary").textContent,
+    busy: box.hasAttribute("aria-busy"),
+    text: box.querySelector(".found").textContent,
+    drawn: [...box.querySelectorAll("canvas")].map(canvas => canvas.toDataURL()),
+    said: [...box.querySelectorAll("canvas")].map(canvas => canvas.ariaLabel),
+    images: [...box.querySelectorAll("img")].map(image => [image.alt, image.src, image.naturalWidth]),
+  })),
 }));
 """
 FILES = """
@@ -64,7 +74,8 @@ def browser() -> Iterator[Any]:
         pytest.skip("NO BROWSER: chromium and chromedriver (Debian: chromium, chromium-driver) are not on the PATH")
     options = webdriver.ChromeOptions()
     options.binary_location, driver = programs
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,900"):
+    arguments = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,900")
+    for argument in (*arguments, "--use-fake-device-for-media-stream"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     started = webdriver.Chrome(options, webdriver.ChromeService(driver))
@@ -80,6 +91,7 @@ class Page:
         self.server = server
         browser.get(f"http://{server.rest}/")
         self.until(lambda: self.find("about").is_displayed())
+        self.until(lambda: self.find("examples").find_elements("tag name", "button"))
 
     def find(self, name: str) -> Any:
         return self.browser.find_element("id", name)
@@ -97,6 +109,23 @@ class Page:
         self.until(lambda: len(self.cards()) == count and not any(card["busy"] for card in self.cards()))
         return {card["name"]: card for card in self.cards()}
 
+    def allow_camera(self, setting: str) -> None:
+        permission = {"permission": {"name": "camera"}, "setting": setting, "origin": f"http://{self.server.rest}"}
+        self.browser.execute_cdp_cmd("Browser.setPermission", permission)
+
+    def open_looks(self, name: str) -> None:
+        """Opens all that a card has to show of the network's inside, and waits for it."""
+        place = [card["name"] for card in self.cards()].index(name)
+        card = self.browser.find_elements("css selector", "#pictures article")[place]
+        for summary in card.find_elements("css selector", ".look > summary"):
+            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", summary)
+            summary.click()
+        self.until(lambda: all(self._is_shown(look) for look in self.cards()[place]["looks"]))
+
+    @staticmethod
+    def _is_shown(look: dict[str, Any]) -> bool:
+        return not look["busy"] and bool(look["text"]) and all(width for _, _, width in look["images"])
+
     def choose(self, *paths: Path) -> None:
         self.find("file").send_keys("\n".join(map(str, paths)))
 
@@ -105,10 +134,10 @@ class Page:
         given = [(name.replace("_", "."), base64.b64encode(content).decode()) for name, content in files.items()]
         self.browser.execute_script(script, given)
 
-    def screenshot(self, name: str) -> None:
+    def screenshot(self, name: str, whole: bool = True) -> None:
         if folder := os.environ.get("ALEXNET_TEST_SCREENSHOTS"):
-            self.browser.execute_script("scrollTo(0, 0)")
-            self.browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+            shot = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": whole})
+            (Path(folder) / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 @pytest.fixture
@@ -133,12 +162,18 @@ def check_rows(card: dict[str, Any], names: list[str], probabilities: np.ndarray
     assert card["widths"] == pytest.approx(100 * probabilities, abs=0.01)
 
 
+def pixels_of(address: str) -> tuple[bytes, np.ndarray]:
+    """The PNG file of a data URL, and its pixels."""
+    png = base64.b64decode(address.removeprefix("data:image/png;base64,"))
+    return png, np.asarray(Image.open(io.BytesIO(png)))
+
+
 def check_answer(card: dict[str, Any], program: Exported, file: bytes) -> None:
     expected = expected_answer(program, file)
     check_rows(card, [name.decode() for name in expected["classes"]], expected["scores"])
     assert not card["fault"] and "ms, sending included, by alexnet version 1" in card["told"]
-    png = base64.b64decode(card["image"].removeprefix("data:image/png;base64,"))
-    assert png == program.signature("view")(image_bytes=tf.constant([file]))["png_bytes"].numpy()[0]
+    view = program.signature("view")(image_bytes=tf.constant([file]))["png_bytes"].numpy()[0]
+    assert pixels_of(card["image"])[0] == view
     assert card["alt"] == f"The center of {card['name']}, as the network sees it"
 
 
@@ -223,7 +258,7 @@ def test_what_only_the_browser_can_read_is_converted_there(page: Page, program: 
     page.give(DROP, **{f"other_{kind.lower()}": encoded(picture, kind, **options)})
     (card,) = page.answered(1).values()
     check_answer(card, program, encoded(picture, "PNG"))
-    assert "This browser converted the file first" in card["told"]
+    assert card["changed"].startswith("This browser converted the file first")
 
 
 def test_a_file_too_large_for_the_server_is_shrunk(page: Page) -> None:
@@ -231,7 +266,7 @@ def test_a_file_too_large_for_the_server_is_shrunk(page: Page) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (1200, 1500, 3), np.uint8))
     page.give(DROP, large_png=encoded(noise, "PNG"))
     (card,) = page.answered(1).values()
-    assert len(card["rows"]) == 5 and "the file is larger than the server takes" in card["told"]
+    assert len(card["rows"]) == 5 and "the file is larger than the server takes" in card["changed"]
 
 
 def test_what_nobody_can_read_is_refused(page: Page, stored_pictures: list[bytes]) -> None:
@@ -261,7 +296,7 @@ def test_ten_views(page: Page, program: Exported, stored_pictures: list[bytes]) 
 def test_a_guess_is_called_one(
     browser: Any, page: Page, program: Exported, stored_pictures: list[bytes], tmp_path: Path, small_net: None
 ) -> None:
-    """A sure network, and the same with a last layer of next to no weights."""
+    """A sure network, and the same with a last layer of next to no weights, as an earlier version exported it."""
     page.give(DROP, one_jpg=stored_pictures[0])
     assert not page.answered(1)["one.jpg"]["doubt"]
     run = program.run
@@ -271,6 +306,7 @@ def test_a_guess_is_called_one(
     with TrainingFolder(tmp_path / "run", run.config, run.classes, run.statistics) as folder:
         folder.save(tf.train.Checkpoint(weights=variables), TrainingState(step=1))
     version = export_run([open_run(tmp_path / "run")], tmp_path / "unsure", None)
+    keep_signatures(version, "serving_default", "probabilities", "view", "classify")
     answers = tf.saved_model.load(str(version)).signatures["probabilities"](image_bytes=stored_pictures[:1])
     best = 100 * answers["probabilities"].numpy().max()
     with local_server(tmp_path / "unsure") as server:
@@ -279,18 +315,118 @@ def test_a_guess_is_called_one(
         told = f"No class is likely: even the best gets only {best:.1f} %. Blind guessing among its 7 classes"
         assert unsure.answered(1)["one.jpg"]["doubt"].startswith(told)
         unsure.screenshot("doubt")
+        assert not unsure.cards()[0]["looks"] and not unsure.find("views").is_displayed()
+        browser.find_element("css selector", "#about > summary").click()
+        assert "not shown: an earlier version of the program exported it" in unsure.find("about").text
+        check_drawn_examples(unsure)
         browser.get("about:blank")
 
 
-def test_examples_are_drawn(page: Page) -> None:
+def keep_signatures(version: Path, *kept: str) -> None:
+    """Takes the other signatures out of a version, which earlier ones did not have."""
+    path = version / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    signatures = proto.meta_graphs[0].signature_def
+    for name in [name for name in signatures if name not in kept and not name.startswith("__")]:
+        del signatures[name]
+    path.write_bytes(proto.SerializeToString())
+    keep_one_warm_up(version)
+
+
+def check_drawn_examples(page: Page) -> None:
     buttons = page.find("examples").find_elements("tag name", "button")
-    assert len(buttons) == 4
+    names = [f"Example: {name}" for name in ("star", "ring", "checkerboard", "stripes")]
+    assert [button.accessible_name for button in buttons] == names
     for button in buttons:
         button.click()
-    found = page.answered(4)
-    assert len({card["image"] for card in found.values()}) == 4
+    found = page.answered(5)
+    assert len({card["image"] for card in found.values()}) == 5
     assert all(card["rows"] and not card["fault"] for card in found.values())
+
+
+def test_the_examples_of_the_model_are_offered(
+    page: Page, program: Exported, server: Server, stored_pictures: list[bytes]
+) -> None:
+    names = [f"example: {program.run.classes.names[label]}" for label in EXAMPLE_LABELS]
+    buttons = page.find("examples").find_elements("tag name", "button")
+    assert [button.accessible_name for button in buttons] == [name.capitalize() for name in names]
+    for button in buttons:
+        button.click()
+    found = page.answered(3)
+    for name, file in zip(names, stored_pictures, strict=False):
+        check_answer(found[name], program, file)
     page.screenshot("examples")
+    for address in ("2/0", "1/3", "1/0/0", "1/%2e%2e", "1/-1", "1/" + 5000 * "0"):  # another version, or none of these
+        assert server.call(f"/page/examples/{address}")[0] == 404
+
+
+def asked(server: Server, signature: str, file: bytes) -> dict[str, Any]:
+    """The answer to a single picture, by REST."""
+    request = {"signature_name": signature, "instances": [{"image_bytes": b64(file)}]}
+    status, answer = server.call("/v1/models/alexnet:predict", request)
+    assert status == 200
+    return answer["predictions"][0]
+
+
+def test_what_goes_on_inside_is_shown_on_demand(page: Page, stored_pictures: list[bytes]) -> None:
+    page.give(DROP, one_jpg=stored_pictures[0], two_jpg=stored_pictures[1])
+    before = page.answered(2)
+    assert [look["title"] for look in before["two.jpg"]["looks"]] == ["Where it looks (Grad-CAM)", "Feature maps"]
+    assert not any(look["text"] for card in before.values() for look in card["looks"])
+    page.open_looks("two.jpg")
+    cam, maps = page.cards()[1]["looks"]
+    expected = {name: asked(page.server, name, stored_pictures[1]) for name in ("grad_cam", "feature_maps")}
+    speaks = expected["grad_cam"]
+    assert f"What speaks for {speaks['class']} ({100 * speaks['score']:.1f} %" in cam["text"]
+    assert "13 × 13 places" in cam["text"]
+    _, heat = pixels_of(cam["drawn"][0])
+    redness = heat[..., 0].astype(int) - heat[..., 2]
+    row, column = np.unravel_index(np.argmax(speaks["heat"]), (13, 13))
+    middle = redness[int((row + 0.5) * 224 / 13), int((column + 0.5) * 224 / 13)]
+    assert heat.shape == (224, 224, 4) and middle > 60  # dark red where the heat is greatest
+    row, column = np.unravel_index(np.argmin(speaks["heat"]), (13, 13))
+    cold = heat[int((row + 0.5) * 224 / 13), int((column + 0.5) * 224 / 13), :3].astype(int)
+    assert np.ptp(cold) < 60  # where there is next to none it stays gray
+    assert cam["said"][0].startswith("Heat over the center of two.jpg: most of it at the ")
+    shown = expected["feature_maps"]
+    assert [address.partition(",")[2] for _, address, _ in maps["images"]] == [one["b64"] for one in shown["png_bytes"]]
+    assert [alt for alt, _, _ in maps["images"]] == [f"What {layer} makes of two.jpg" for layer in shown["layers"]]
+    assert all(width for _, _, width in maps["images"]) and "conv3 b: 12 of 16 maps, 13 × 13" in maps["text"]
+    page.screenshot("inside")
+    page.find("ten").click()
+    after = page.answered(2)
+    assert after["two.jpg"]["looks"][0]["drawn"] == cam["drawn"]  # of the center view, whatever the answer is of
+    assert not after["one.jpg"]["looks"][0]["drawn"]
+
+
+def test_the_camera(page: Page) -> None:
+    """Chromium's own false camera: a green picture with a moving sign."""
+    page.allow_camera("granted")
+    page.find("camera-open").click()
+    page.until(lambda: page.browser.execute_script(VIDEO)[0])
+    assert page.find("camera-dialog").is_displayed()
+    assert page.browser.switch_to.active_element.text == "Take the picture"
+    page.screenshot("camera", whole=False)
+    page.find("camera-take").click()
+    (card,) = page.answered(1).values()
+    assert card["name"] == "camera 1" and len(card["rows"]) == 5 and not card["fault"]
+    green = pixels_of(card["image"])[1].reshape(-1, 3).mean(axis=0)
+    assert green[1] > 20 + max(green[0], green[2])
+    assert page.browser.execute_script(VIDEO) == [0, False]  # the camera is off again
+    assert page.browser.switch_to.active_element.text == "Use the camera"
+    page.find("camera-open").click()
+    page.until(lambda: page.browser.execute_script(VIDEO)[0])
+    page.find("camera-close").click()
+    page.until(lambda: page.browser.execute_script(VIDEO) == [0, False])
+    assert len(page.cards()) == 1
+    page.allow_camera("denied")
+    page.find("camera-open").click()
+    page.until(lambda: page.find("notice").text)
+    assert page.find("notice").text.startswith("The camera cannot be used: it was not allowed")
+    assert not page.find("camera-dialog").is_displayed()
+
+
+VIDEO = "const video = document.getElementById('camera-video'); return [video.videoWidth, video.srcObject !== null]"
 
 
 def test_the_card_of_the_model(page: Page, program: Exported) -> None:
@@ -300,6 +436,14 @@ def test_the_card_of_the_model(page: Page, program: Exported) -> None:
     assert "one of its 7 classes" in told and "up to 89 megapixels" in told
     page.browser.find_element("css selector", "#classes > summary").click()
     assert page.find("classes-list").text.splitlines() == program.run.classes.names
+    page.browser.find_element("css selector", "#card > summary").click()
+    written = page.find("card-text")
+    assert [title.text for title in written.find_elements("tag name", "h3")] == [
+        "Data", "Error rates", "Recipe", "Training", "Limits"
+    ]  # fmt: skip
+    assert "Classes: " + ", ".join(program.run.classes.names) in written.text
+    cells = [cell.text for cell in written.find_elements("css selector", "tbody td")]
+    assert cells[cells.index("train.seed") + 1] == "3" and not set("|#<>") & set(written.text)
     page.screenshot("card")
 
 
@@ -315,15 +459,20 @@ def test_keyboard(page: Page, stored_pictures: list[bytes]) -> None:
 
     reached = [focused(Keys.TAB) for _ in range(7)]
     assert "Choose pictures" in reached[0]
-    examples = [f"Example: {name}" for name in ("star", "ring", "checkerboard", "stripes")]
+    assert reached[1] == "Use the camera"
+    examples = [f"Example: class {label}, größer" for label in EXAMPLE_LABELS]
     assert [name for name in reached if name.startswith("Example")] == examples
     assert reached[-2].startswith("Ten views") and reached[-1] == "About this model"
     page.give(DROP, one_jpg=stored_pictures[0], two_jpg=stored_pictures[1])
     page.answered(2)
-    assert focused(Keys.TAB, back=True).startswith("Remove two.jpg")
-    assert focused(Keys.TAB, back=True).startswith("Remove one.jpg")
+    looks = ["Feature maps", "Where it looks (Grad-CAM)"]
+    assert [focused(Keys.TAB, back=True) for _ in range(6)] == [*looks, "Remove two.jpg", *looks, "Remove one.jpg"]
     assert focused(Keys.TAB, back=True) == "Remove all"
     assert focused(Keys.TAB) == "Remove one.jpg"
+    assert focused(Keys.TAB) == looks[1]
+    focused(Keys.ENTER)
+    page.until(lambda: page.cards()[0]["looks"][0]["drawn"])
+    focused(Keys.TAB, back=True)
     assert focused(Keys.SPACE) == "Remove two.jpg"
     assert "Choose pictures" in focused(Keys.SPACE)
     assert page.cards() == []
@@ -344,6 +493,9 @@ def test_fits_phones_and_desktops(
         page.give(DROP, **{"a-picture-of-which-the-name-is-very-long-and-has-no-blanks" + 9 * "-more" + "_jpg":
             stored_pictures[0], "notes_txt": b"no picture"})  # fmt: skip
         page.answered(2)
+        page.screenshot(f"{scheme}-{width}-closed")
+        page.open_looks(page.cards()[0]["name"])
+        page.browser.execute_script("for (const one of document.querySelectorAll('#about, #about *')) one.open = true")
         assert page.browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         small = page.browser.execute_script(
             "return [...document.querySelectorAll('button, .button')].filter(one => one.checkVisibility() &&"
@@ -353,6 +505,7 @@ def test_fits_phones_and_desktops(
         assert page.browser.execute_script(CONTRAST) >= 4.5
         camera = page.browser.find_element("css selector", ".camera")
         assert camera.is_displayed() is (width < 500)
+        assert page.find("camera-open").is_displayed() is (width > 500)
         page.screenshot(f"{scheme}-{width}")
     finally:
         cdp("Emulation.clearDeviceMetricsOverride", {})

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from alexnet_tf.evaluation.activations import look_inside
 from alexnet_tf.evaluation.error_rates import error_rates
 from alexnet_tf.evaluation.probabilities import class_probabilities, prediction_function
 from alexnet_tf.serving.exported_model import ExportedModel
@@ -20,7 +21,7 @@ from tfrecords.exif import EXIF, exif_with
 from tfrecords.pictures import load_picture
 from tfrecords.schema import encode_example
 
-FILE_SIGNATURES = ["serving_default", "probabilities", "ten_view", "features", "view"]
+FILE_SIGNATURES = ["serving_default", "probabilities", "ten_view", "features", "view", "feature_maps", "grad_cam"]
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -105,6 +106,43 @@ def test_the_view_is_what_the_network_sees(program: Exported) -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(first))), pixels[16:240, 16:240])
     expected = load_picture(photograph, 256)[16:240, 16:240].astype(float)
     assert np.abs(np.asarray(Image.open(io.BytesIO(second))) - expected).max() <= 2
+
+
+def test_its_inside_is_what_a_report_shows(program: Exported, stored_pictures: list[bytes], tiny_data: Path) -> None:
+    seen = look_inside(program.net, center_views(program, tiny_data)[:2])
+    files = tf.constant(stored_pictures[:2])
+    cam = program.signature("grad_cam")(image_bytes=files)
+    assert_close(cam["heat"], seen.heat, WHOLE_NETWORK)
+    assert seen.heat.numpy().max() > 0
+    labels = seen.labels.numpy()
+    assert texts(cam["class"]).tolist() == [program.run.classes.names[label] for label in labels]
+    assert texts(cam["label"]).tolist() == [program.run.classes.keys[label] for label in labels]
+    assert_close(cam["score"], tf.nn.softmax(seen.logits).numpy().max(axis=1), WHOLE_NETWORK)
+    maps = program.signature("feature_maps")(image_bytes=files)
+    names = [f"conv{number} {tower}" for number in range(1, 6) for tower in "ab"]
+    assert texts(maps["layers"]).tolist() == [names, names]
+    for place, name in enumerate(names):
+        layer, tower = name.split()
+        expected = seen.outputs[layer]["ab".index(tower)].numpy()
+        assert maps["shapes"].numpy()[1, place].tolist() == list(expected.shape[1:])
+        shown = np.asarray(Image.open(io.BytesIO(maps["png_bytes"].numpy()[1, place])))
+        assert_tiles(shown, expected[1])
+
+
+def assert_tiles(shown: np.ndarray, maps: np.ndarray) -> None:
+    """A picture of gray and opacity, six maps in a row, those that vary most first; by NumPy."""
+    height, width, _ = maps.shape
+    gap = max(1, width // 14)
+    order = np.argsort(-maps.var(axis=(0, 1)), kind="stable")[:12]
+    assert shown.shape == ((2 * height + gap), 6 * width + 5 * gap, 2)
+    for number, place in enumerate(order):
+        top, left = number // 6 * (height + gap), number % 6 * (width + gap)
+        tile = shown[top : top + height, left : left + width]
+        low, high = maps[..., place].min(), maps[..., place].max()
+        assert np.abs(tile[..., 0] - 255 * (maps[..., place] - low) / max(high - low, 1e-12)).max() <= 1
+        assert (tile[..., 1] == 255).all()
+    assert not shown[height : height + gap].any() and not shown[:, width : width + gap].any()
+    assert shown[..., 1].sum() == 255 * len(order) * height * width
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

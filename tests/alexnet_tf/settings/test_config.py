@@ -175,7 +175,7 @@ class TestValues:
     def test_network_takes_the_crop_that_is_cut(self, preset: Preset) -> None:
         assert preset.network.image_size == preset.augment.crop_size <= 256 - preset.augment.max_offset
 
-    @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+    @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.name)
     def test_dumped_config_parses_to_itself(self, path: Path) -> None:
         first = load_config(path).preset.network.layers[0]
         overrides = ["train.steps=7", "augment.noise=none", f"train.layer_drops={{{first}: {{3: 0.1, 5: 0}}}}"]

@@ -20,9 +20,13 @@ from tfrecords.statistics import STATISTICS_FILE, Statistics
 def write_opinionated_run(
     folder: AnyPath, data: Path, manifest: Manifest, preset: str, towers: Towers, seed: int, *, bound: bool = False
 ) -> None:
-    """A run of one checkpoint with weights scaled to keep the size of the activations; `bound` to the data if asked."""
-    overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}",
-                 f"model.preset={preset}", "devices.towers=two-cpus"]  # fmt: skip
+    """A run of one checkpoint with weights scaled to keep the size of the activations; `bound` to the data if asked.
+
+    `preset` may be followed by choices of its network, as in "paper towers=one".
+    """
+    name, *choices = preset.split()
+    overrides = [f"data.dir={data}", "data.eval_batch_size=20", f"train.seed={seed}", "devices.towers=two-cpus",
+                 f"model.preset={name}", *(f"model.{choice}" for choice in choices)]  # fmt: skip
     config = parse_config("", "test", overrides)
     model = build_network(config.preset.network, manifest.num_classes, towers, seed)
     variables = named_variables(model)

@@ -1,0 +1,134 @@
+"""The nets after AlexNet as users of plain Keras write them, or take them from keras.applications, beside ours.
+
+Layers, weights and operations are as many as ours, but for the biases that convolutions of keras.applications' ResNet50
+have. Its VGG16 has no dropout, so that is written here.
+"""
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from alexnet_tf.networks.inception import LRN
+from alexnet_tf.networks.resnet import EPSILON, MOMENTUM
+from alexnet_tf.settings.later_networks import InceptionSettings, NetworkInNetworkSettings, VGGSettings
+from alexnet_tf.settings.presets import PRESETS
+from alexnet_tf.settings.recipe import NetworkSettings
+from alexnet_tf.settings.residual_networks import AnyResNetSettings, BlockPlan, ResNetSettings
+
+Layers = keras.layers
+
+
+def keras_network(settings: NetworkSettings, classes: int, seed: int) -> keras.Model:
+    """A net of these settings, from images to logits; Inception's auxiliary ones come behind its own.
+
+    Raises:
+      TypeError: there is none here.
+    """
+    if settings == PRESETS["resnet50"].network:
+        return keras.applications.ResNet50(weights=None, classes=classes, classifier_activation=None)
+    images = keras.Input(settings.picture_shape)
+    seeds = itertools.count(100 * seed)
+    if isinstance(settings, AnyResNetSettings):
+        return keras.Model(images, _resnet(images, settings, classes))
+    if isinstance(settings, VGGSettings):
+        return keras.Model(images, _vgg(images, settings, classes, seeds))
+    if isinstance(settings, NetworkInNetworkSettings):
+        return keras.Model(images, _network_in_network(images, settings, classes, seeds))
+    if isinstance(settings, InceptionSettings):
+        return keras.Model(images, _inception(images, settings, classes, seeds))
+    raise TypeError(f"no Keras net is written here for {type(settings).__name__}")
+
+
+def _convolution(x: Any, maps: int, size: int, **options: Any) -> Any:
+    return Layers.Conv2D(maps, size, **{"padding": "same", "activation": "relu"} | options)(x)
+
+
+def _resnet(images: Any, settings: AnyResNetSettings, classes: int) -> Any:
+    conv = partial(_convolution, use_bias=False, activation=None)
+    x = images
+    if isinstance(settings, ResNetSettings):
+        x = _normalized(conv(Layers.ZeroPadding2D(3)(x), settings.widths.conv1, 7, strides=2, padding="valid"))
+        x = Layers.MaxPooling2D(3, 2)(Layers.ZeroPadding2D(1)(x))
+    else:
+        x = _normalized(conv(x, settings.widths.conv1, 3))
+    for block in itertools.chain(*settings.stages):
+        x = _block(x, block)
+    return Layers.Dense(classes)(Layers.GlobalAveragePooling2D()(x))
+
+
+def _block(x: Any, plan: BlockPlan) -> Any:
+    y = x
+    for number, (maps, size) in enumerate(plan.kernels):
+        stride = plan.stride if number == 0 else 1
+        if stride > 1 and size > 1:
+            y = Layers.ZeroPadding2D(size // 2)(y)
+        padding = "valid" if stride > 1 else "same"
+        y = _convolution(y, maps, size, strides=stride, padding=padding, use_bias=False, activation=None)
+        y = _normalized(y, relu=number < len(plan.kernels) - 1)
+    if plan.shortcut == "projection":
+        x = _convolution(x, maps, 1, strides=plan.stride, use_bias=False, activation=None)
+        x = _normalized(x, relu=False)
+    if plan.shortcut == "zeros":
+        x = Layers.AveragePooling2D(1, plan.stride)(x)
+        missing = maps - x.shape[-1]
+        x = Layers.Lambda(lambda seen: tf.pad(seen, [[0, 0], [0, 0], [0, 0], [0, missing]]))(x)
+    return Layers.ReLU()(y if plan.shortcut == "none" else Layers.Add()([x, y]))
+
+
+def _normalized(x: Any, relu: bool = True) -> Any:
+    x = Layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON)(x)
+    return Layers.ReLU()(x) if relu else x
+
+
+def _vgg(images: Any, settings: VGGSettings, classes: int, seeds: Iterator[int]) -> Any:
+    x = images
+    for block, names in enumerate(settings.convolutions, start=1):
+        for _ in names:
+            x = _convolution(x, getattr(settings.widths, f"block{block}"), 3)
+        x = Layers.MaxPooling2D()(x)
+    x = Layers.Flatten()(x)
+    for units in (settings.widths.fc1, settings.widths.fc2):
+        x = Layers.Dropout(settings.dropout_rate, seed=next(seeds))(Layers.Dense(units, activation="relu")(x))
+    return Layers.Dense(classes)(x)
+
+
+def _network_in_network(images: Any, settings: NetworkInNetworkSettings, classes: int, seeds: Iterator[int]) -> Any:
+    x = images
+    for name in settings.layers:
+        start = keras.initializers.RandomNormal(stddev=settings.weight_stddev, seed=next(seeds))
+        size = {"conv1": 5, "conv2": 5, "conv3": 3}.get(name, 1)
+        x = _convolution(x, getattr(settings.widths, name, classes), size, kernel_initializer=start)
+        if name in ("cccp2", "cccp4"):
+            x = Layers.Dropout(settings.dropout_rate, seed=next(seeds))(Layers.MaxPooling2D(3, 2, padding="same")(x))
+    return Layers.GlobalAveragePooling2D()(x)
+
+
+def _inception(images: Any, settings: InceptionSettings, classes: int, seeds: Iterator[int]) -> list[Any]:
+    def pooled(x: Any, stride: int = 2) -> Any:
+        return Layers.MaxPooling2D(3, stride, padding="same")(x)
+
+    def norm(x: Any) -> Any:
+        return Layers.Lambda(lambda seen: tf.nn.local_response_normalization(seen, *LRN))(x)
+
+    def classified(x: Any, rate: float) -> Any:
+        return Layers.Dense(classes)(Layers.Dropout(rate, seed=next(seeds))(x))
+
+    widths, sides = settings.widths, []
+    x = norm(pooled(_convolution(images, widths.conv1, 7, strides=2)))
+    x = pooled(norm(_convolution(_convolution(x, widths.conv2_reduce, 1), widths.conv2, 3)))
+    for before, module in zip(("3", *settings.modules), settings.modules, strict=False):
+        x = pooled(x) if before[0] != module[0] else x
+        one, reduce3, three, reduce5, five, pool = getattr(widths, f"inception_{module}")
+        ways = [
+            _convolution(x, one, 1), _convolution(_convolution(x, reduce3, 1), three, 3),
+            _convolution(_convolution(x, reduce5, 1), five, 5), _convolution(pooled(x, 1), pool, 1),
+        ]  # fmt: skip
+        x = Layers.Concatenate()(ways)
+        if module in settings.sides:
+            y = Layers.Flatten()(_convolution(Layers.AveragePooling2D(5, 3)(x), widths.side_conv, 1))
+            sides.append(classified(Layers.Dense(widths.side_fc, activation="relu")(y), settings.side_dropout_rate))
+    return [classified(Layers.GlobalAveragePooling2D()(x), settings.dropout_rate), *sides]

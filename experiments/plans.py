@@ -1,0 +1,77 @@
+"""What each experiment compares: arms, which differ in a few fields of one config, and the seeds of each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "experiments"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the sides that are compared."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    """Of the config, section.key=value."""
+    rates: tuple[float, ...] = ()
+    """Of train.learning_rate: each is tried, then the best one is taken for all seeds; none: the config's own."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment."""
+
+    name: str
+    config: str
+    """A file of configs/experiments/, whose comment says what the paper found."""
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    trial_epochs: int = 0
+    """How long a rate is tried, with the first seed."""
+    target: float | None = None
+    """A training error, from 0 to 1, at which a run has shown what it is for and ends."""
+    ensemble: bool = False
+    """Whether the runs of each arm are averaged, too."""
+
+    @property
+    def config_file(self) -> Path:
+        """The file."""
+        return CONFIGS / self.config
+
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        Plan(
+            "figure1",
+            "figure1.yaml",
+            (
+                Arm("relu", ("model.activation=relu",), (0.001, 0.0025, 0.005, 0.01)),
+                Arm("tanh", ("model.activation=tanh",), (0.01, 0.03, 0.1)),
+            ),
+            trial_epochs=2,
+            target=0.25,
+        ),
+        Plan(
+            "cifar-lrn",
+            "cifar_lrn.yaml",
+            (Arm("with", ("model.normalization=response",)), Arm("without", ("model.normalization=none",))),
+        ),
+        Plan(
+            "ablations",
+            "ablations.yaml",
+            (
+                Arm("whole"),
+                Arm("plain-pooling", ("model.pooling=plain",)),
+                Arm("no-normalization", ("model.normalization=none",)),
+                Arm("no-color-noise", ("augment.noise=none",)),
+                Arm("no-dropout", ("model.dropout_rate=0",)),
+                Arm("one-tower", ("model.towers=one", "devices.towers=one-cpu")),
+                Arm("towers-apart", ("model.towers=apart",)),
+                Arm("tanh", ("model.activation=tanh",)),
+            ),
+        ),
+        Plan("dropout-time", "dropout_time.yaml", (Arm("with"), Arm("without", ("model.dropout_rate=0",)))),
+        Plan("ensemble", "ensemble.yaml", (Arm("net"),), seeds=(0, 1, 2, 3, 4), ensemble=True),
+    )
+}
