@@ -205,7 +205,8 @@ def card_sections(card: dict[str, Any]) -> list[CardSection]:
                 f"Folder {data['folder']}; {'; '.join(counts)}.",
                 f"Pictures of {_size(data['stored_shape'])}, of which the network sees {_size(data['seen_shape'])}.",
                 f"EXIF orientation: {how_turned(data['exif'])}.",
-                f"Classes: {', '.join(data['class_names'])}{f' and {more:,} more' if more > 0 else ''}.",
+                # Many a name has commas itself.
+                f"Classes: {'; '.join(data['class_names'])}{f'; and {more:,} more' if more > 0 else ''}.",
             ],
         ),
         CardSection(

@@ -53,13 +53,13 @@ def learning_chapter(run: Run, files: ReportFiles) -> Chapter:
     rows = ([line.get(name, "") for name in header] for line in [*training, *validation])
     paragraphs = []
     if drops:
-        at = ", ".join(f"{drop:.4g}" for drop in drops)
+        at = ", ".join(f"{drop:.3g}" for drop in drops)
         paragraphs.append(f"The learning rate of the weights dropped after so many epochs: {at}.")
     if validation:
         best = min(validation, key=lambda line: line["top1_error"])
         paragraphs.append(
             f"The lowest validation error was {best['top1_error']:.2%} (top-5 {best['top5_error']:.2%}), after epoch "
-            f"{best['epoch']:.4g}."
+            f"{best['epoch']:.3g}."
         )
     else:
         paragraphs.append("No epoch is validated yet.")
