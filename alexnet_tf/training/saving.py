@@ -60,7 +60,7 @@ class Saving:
             if self._kept:
                 self._write(self._kept)
                 self._kept = None
-            self._folder.save(self._step.checkpoint, state, top1_error)
+            self._folder.save(self._step.checkpoint, state, top1_error=top1_error)
         self._saved = state.step
 
     def validated(self, state: TrainingState, top1_error: float) -> None:
@@ -79,7 +79,7 @@ class Saving:
         now = [variable.numpy() for variable in self._variables()]
         try:
             self._assign(kept.values)
-            self._folder.save(self._step.checkpoint, kept.state, kept.top1_error)
+            self._folder.save(self._step.checkpoint, kept.state, top1_error=kept.top1_error)
         finally:
             self._assign(now)
 

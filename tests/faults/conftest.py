@@ -32,8 +32,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator
     folder = tmp_path_factory.mktemp("finished") / "run"
     save = TrainingFolder.save
 
-    def saving(saved: TrainingFolder, checkpoint: object, state: TrainingState) -> None:
-        save(saved, checkpoint, state)
+    def saving(saved: TrainingFolder, checkpoint: object, state: TrainingState, **options: object) -> None:
+        save(saved, checkpoint, state, **options)
         if state.step == 4:
             shutil.copytree(folder, folder.with_name("at 4"))
 
