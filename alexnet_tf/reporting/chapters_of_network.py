@@ -141,8 +141,8 @@ def grad_cam_chapter(run: Run, model: Network, pictures: Sequence[StoredPicture]
     layer = f"{heat.shape[1]}×{heat.shape[2]}"
     text = (
         f"Grad-CAM (Selvaraju et al., 2017) on the {layer} maps of the last convolution. Red is the strongest place of "
-        "each picture by itself; green and red names are right and wrong. Where no place speaks for the class, the rest of "
-        "the network names it for want of a better one."
+        "each picture by itself; green and red names are right and wrong. "
+        "Where nothing is colored, no place speaks for the class."
     )
     return Chapter("Where it looks", [text], [figure])
 
