@@ -18,9 +18,9 @@ from alexnet_tf.program.standard_streams import outlive_readers
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints what was found and, where asked, writes the page."""
-    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
+    outlive_readers()
     if len(arguments.runs) < 2:
         parser.error("give two runs or more")
     for path in arguments.runs:

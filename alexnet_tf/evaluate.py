@@ -18,7 +18,6 @@ from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import check_place, write_whole
 from alexnet_tf.settings.sections import DevicesConfig
-from tfrecords.manifest import load_manifest
 
 if TYPE_CHECKING:
     from alexnet_tf.evaluation.ensemble import Evaluation
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the error rates of one net, or of several averaged."""
-    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
+    outlive_readers()
     for option, paths in (("--run", arguments.run), ("--model", arguments.model)):
         for path in paths:
             refuse_pattern(option, path)
@@ -43,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     runs = [open_run(path) for path in arguments.run]
     data = arguments.data or runs[0].config.data.dir
-    pictures = Pictures(data, load_manifest(data), arguments.split)
     nets: list[Net] = [EvaluatedRun(run, arguments.checkpoint) for run in runs]
     nets += [EvaluatedModel(path) for path in arguments.model]
+    pictures = Pictures.open(data, arguments.split, nets)
     found = evaluate(nets, pictures, arguments.views, runs[0].config.devices if runs else DevicesConfig(), print)
     if arguments.json:  # first of all, for stdout may have gone away in the meantime
         _write_json(found, arguments)

@@ -20,8 +20,8 @@ from alexnet_tf.serving.versions import MOST_EXAMPLES
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes one version and prints its folder."""
-    outlive_readers()
     arguments = _parser().parse_args(argv)
+    outlive_readers()
     for option, path in (*(("--run", run) for run in arguments.run), ("--out", arguments.out)):
         refuse_pattern(option, path)
 

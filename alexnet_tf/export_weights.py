@@ -18,8 +18,8 @@ from alexnet_tf.program.whole_files import check_place
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the files and names them."""
-    outlive_readers()
     arguments = _parser().parse_args(argv)
+    outlive_readers()
     refuse_pattern("--run", arguments.run)
     for path in (arguments.caffemodel, arguments.prototxt, arguments.mean):
         if path:

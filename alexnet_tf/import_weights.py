@@ -21,9 +21,9 @@ from alexnet_tf.program.standard_streams import outlive_readers
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the run and says what it is."""
-    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
+    outlive_readers()
     if not arguments.caffemodel and (arguments.mean or arguments.preset):
         parser.error("--mean and --preset are for --caffemodel")
     refuse_pattern("--run", arguments.run)

@@ -18,8 +18,8 @@ from alexnet_tf.program.standard_streams import outlive_readers
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report and prints where it lies."""
-    outlive_readers()
     arguments = _parser().parse_args(argv)
+    outlive_readers()
     refuse_pattern("--run", arguments.run)
 
     from alexnet_tf.reporting.report import Report

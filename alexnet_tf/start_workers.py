@@ -27,8 +27,8 @@ from alexnet_tf.workers.local_workers import LocalWorkers, free_addresses
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the workers to their end."""
-    outlive_readers()
     arguments = _parser().parse_args(argv)
+    outlive_readers()
     with STOP:  # names may have to be waited for
         if arguments.local:
             workers = free_addresses(arguments.local)

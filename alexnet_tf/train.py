@@ -24,7 +24,6 @@ from tfrecords.manifest import MANIFEST_FILE
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs an experiment to its end, from wherever it stands."""
-    outlive_readers()
     parser = _parser()
     arguments = parser.parse_args(argv)
     source, overrides = str(arguments.config), arguments.overrides
@@ -34,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     if arguments.run is None:
         parser.error("--run is missing, the folder to train in")
+    outlive_readers()
     refuse_pattern("--run", arguments.run)
     if (arguments.run / MANIFEST_FILE).exists():
         raise UserError(

@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.serving.metadata import read_model_file
 from alexnet_tf.serving.versions import newest_version
 from benchmarks.load_requests import KINDS, Client, Pictures
 from benchmarks.report import (
@@ -108,7 +109,7 @@ class Load:
     seed: int
     new_versions: set[int]
     """Before which requests there is a new one."""
-    pictures: Pictures = field(default_factory=Pictures)
+    pictures: Pictures
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     faults: list[str] = field(default_factory=list)
@@ -158,11 +159,20 @@ class Load:
         time.sleep(SETTLED)
 
 
+def channels_of(version: Path) -> int:
+    """Of the pixels that a model takes: 1 of gray pictures, 3 of others and of exports that do not tell."""
+    try:
+        return int((read_model_file(version) or {})["nets"][0]["picture_shape"][-1])
+    except (LookupError, TypeError, ValueError):
+        return 3
+
+
 def measure(server: Started, versions: Versions, options: argparse.Namespace) -> tuple[dict[str, Figure], list[str]]:
     """The figures, and what was not as it should be."""
     total, first = options.requests, min(FIRST, options.requests // 2)
     between = np.linspace(first, total, options.reloads + 1).astype(int)[:-1]
-    load = Load(server, versions, options.seed, {first // 2, *(int(number) + 1 for number in between[1:])})
+    new_versions = {first // 2, *(int(number) + 1 for number in between[1:])}
+    load = Load(server, versions, options.seed, new_versions, Pictures(channels_of(versions.source)))
     memory = []
     for part in (range(first), range(first, total)):
         load.run(part, options.clients)

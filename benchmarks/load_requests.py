@@ -30,9 +30,13 @@ PREDICT, CLASSIFY = ":predict", ":classify"
 
 
 class Pictures:
-    """Sound picture files of several kinds and sizes, and files that are refused."""
+    """Sound picture files of several kinds and sizes, and files that are refused.
 
-    def __init__(self) -> None:
+    Args:
+      channels: of the pixels that the model takes, 1 or 3; picture files may have either.
+    """
+
+    def __init__(self, channels: int) -> None:
         coarse = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
 
         def encoded(kind: str, width: int, height: int, mode: str = "RGB", **options: Any) -> bytes:
@@ -53,7 +57,7 @@ class Pictures:
         ]  # fmt: skip
         self.swollen = gzip.compress(b" " * 50_000_000, 1)
         """A body that is too large once it is uncompressed."""
-        self.pixels = coarse.repeat(6, 0).repeat(6, 1)[None]
+        self.pixels = coarse.repeat(6, 0).repeat(6, 1)[None, ..., :channels]
 
 
 class Client:

@@ -44,8 +44,8 @@ LIBRARIES = ("cykooz-resizer", "numpy", "pillow", "simplejpeg")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status."""
-    outlive_readers()
     options = parse_arguments(argv)
+    outlive_readers()
     settings = Settings(
         options.size,
         options.channels,

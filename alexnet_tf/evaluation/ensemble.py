@@ -2,7 +2,7 @@
 
 import abc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from alexnet_tf.evaluation.error_rates import ErrorRates, error_rates, shifted_labels
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.evaluation.trained_network import trained_network
-from alexnet_tf.pictures.input_pipeline import evaluation_batches
+from alexnet_tf.pictures.input_pipeline import StoredPicture, evaluation_batches, pictures_at
 from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
@@ -21,7 +21,7 @@ from alexnet_tf.settings.network_checks import check_pictures
 from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from tfrecords.exif import Exif
-from tfrecords.manifest import Manifest, check_shards
+from tfrecords.manifest import Manifest, check_shards, load_manifest
 
 Report = Callable[[str], None]
 """Takes a line for the user."""
@@ -35,10 +35,28 @@ class Pictures:
     manifest: Manifest
     split: str
 
+    @staticmethod
+    def open(data: Path, split: str, nets: Sequence["Net"]) -> "Pictures":
+        """Looks at them, before TensorFlow has any work.
+
+        Raises:
+          UserError: they are missing or damaged, or of other classes, another size or other colors than a net knows.
+        """
+        pictures = Pictures(data, load_manifest(data), split)
+        for net in nets:
+            net.check(pictures)
+        check_shards(data, pictures.manifest, split)
+        return pictures
+
     @property
     def count(self) -> int:
         """How many pictures."""
         return self.manifest.splits[self.split].records
+
+    def at(self, places: Iterable[int], split: str | None = None) -> list[StoredPicture]:
+        """Those at such places, in stored order, of the split or of another one."""
+        chosen = [int(place) for place in places]
+        return pictures_at(self.data, self.manifest, split=split or self.split, places=chosen)
 
 
 class Net(abc.ABC):
@@ -49,22 +67,27 @@ class Net(abc.ABC):
     classes: Classes
 
     def check(self, pictures: Pictures) -> None:
-        """Sees that the net knows the pictures' classes, before TensorFlow has any work.
+        """Sees that the net knows the pictures' classes.
 
         Raises:
           UserError: it does not, or pictures are of another kind than the net's.
         """
         check_same_classes(self.name, self.classes, pictures.data, pictures.manifest)
 
-    def tell_other_exif(self, exif: Exif, pictures: Pictures) -> None:
-        """Warns where the net learned from pictures that were turned otherwise than these; `exif` is the net's."""
+    def other_exif(self, exif: Exif, pictures: Pictures) -> str | None:
+        """A warning where the net learned from pictures that were turned otherwise than these; `exif` is the net's."""
         own = pictures.manifest.exif
-        if exif != own:
-            print(
-                f"warning: {self.name} learned from data converted with --exif {exif}, {pictures.data} was converted "
-                f"with --exif {own}: pictures taken with the camera turned lie otherwise there",
-                file=sys.stderr,
-            )
+        if exif == own:
+            return None
+        return (
+            f"warning: {self.name} learned from data converted with --exif {exif}, {pictures.data} was converted "
+            f"with --exif {own}: pictures taken with the camera turned lie otherwise there"
+        )
+
+    def tell_other_exif(self, exif: Exif, pictures: Pictures) -> None:
+        """Prints that warning on stderr."""
+        if warning := self.other_exif(exif, pictures):
+            print(warning, file=sys.stderr)
 
     def load(self, towers: Towers, report: Report) -> None:  # noqa: B027  not every net has something to do here
         """Called for every net before the first is evaluated, to tell early what can be told early."""
@@ -128,17 +151,14 @@ def evaluate(nets: Sequence[Net], pictures: Pictures, views: int, devices: Devic
 
     Args:
       nets: one or more, of the same classes.
-      pictures: each is counted once.
+      pictures: opened with these nets; each is counted once.
       views: 1, the center crop, or 10.
       devices: where runs compute.
       report: gets a line for each net, which tells whose weights it has.
 
     Raises:
-      UserError: nets and pictures do not fit, or files are damaged or missing.
+      UserError: files are damaged or missing, or a net's output is not finite.
     """
-    for net in nets:
-        net.check(pictures)
-    check_shards(pictures.data, pictures.manifest, pictures.split)
     towers = set_up_towers(devices)
     for net in nets:
         net.load(towers, report)

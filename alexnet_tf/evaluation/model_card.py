@@ -17,6 +17,7 @@ from alexnet_tf.runs.metrics import METRICS_FILE, read_lines, validation_at
 from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import Run
 from alexnet_tf.settings.explained import settings_in_force
+from tfrecords.exif import Exif
 
 INTERVAL = "Wilson score interval, 95 %"
 RATES = ("top1_error", "top5_error")
@@ -78,6 +79,7 @@ def model_card(run: Run, checkpoint: Path, measured: Sequence[Measured] | None =
             "validation_pictures": splits["val"].records if "val" in splits else None,
             "stored_shape": list(network.stored_shape),
             "seen_shape": list(network.picture_shape),
+            "exif": run.exif(checkpoint),
         },
         "recipe": {"preset": run.config.model.preset, **_recipe(run)},
         "training": {
@@ -202,7 +204,9 @@ def card_sections(card: dict[str, Any]) -> list[CardSection]:
             [
                 f"Folder {data['folder']}; {'; '.join(counts)}.",
                 f"Pictures of {_size(data['stored_shape'])}, of which the network sees {_size(data['seen_shape'])}.",
-                f"Classes: {', '.join(data['class_names'])}{f' and {more:,} more' if more > 0 else ''}.",
+                f"EXIF orientation: {how_turned(data['exif'])}.",
+                # Many a name has commas itself.
+                f"Classes: {'; '.join(data['class_names'])}{f'; and {more:,} more' if more > 0 else ''}.",
             ],
         ),
         CardSection(
@@ -217,6 +221,13 @@ def card_sections(card: dict[str, Any]) -> list[CardSection]:
         CardSection("Training", [f"Step {training['step']:,}{epoch}.", *sessions]),
         CardSection("Limits", card["limits"]),
     ]  # fmt: skip
+
+
+def how_turned(exif: Exif) -> str:
+    """What was done with the EXIF orientation of pictures, in words."""
+    if exif == "apply":
+        return "applied, so that pictures stand as the camera was held (--exif apply)"
+    return "ignored, so that pictures lie as the file stores them (--exif ignore)"
 
 
 def card_as_markdown(card: dict[str, Any]) -> str:

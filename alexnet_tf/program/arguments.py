@@ -16,7 +16,8 @@ PROGRAM = "alexnet-tf"
 """The one installed command."""
 EPILOG = (
     "Exit status: 0 done, 1 a fault, told in one line, 2 wrong usage, 75 stopped by a signal after saving: run the "
-    "same command again to resume. --debug, or ALEXNET_DEBUG=1 in the environment, shows a fault's traceback."
+    "same command again to resume, 141 where nobody reads on what it prints. --debug, or ALEXNET_DEBUG=1 in the "
+    "environment, shows a fault's traceback."
 )
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from types import TracebackType
 
 from alexnet_tf.program.interrupts import hear_no_more, interrupt_once
-from alexnet_tf.program.standard_streams import end_stdout, take_any_letter
+from alexnet_tf.program.standard_streams import end_stdout, reader_left, take_any_letter
 
 DONE = 0
 FAULT = 1
 WRONG_USAGE = 2
 STOPPED_AFTER_SAVING = 75  # EX_TEMPFAIL of sysexits.h: run the same command again to resume
+READER_LEFT = 128 + signal.SIGPIPE  # 141, as shells tell of a program whose reader, such as head, has read enough
 EXTRAS = {"serve": ("grpc_health", "httpx", "prometheus_client", "starlette", "uvicorn")}
 """Packages that not every installation has, by the extra of pyproject.toml that brings them."""
 
@@ -36,9 +37,11 @@ def run_command(main: Callable[[list[str]], int]) -> None:
 
     SIGTERM, and SIGHUP of a closed terminal, end it as Ctrl-C does, unless `main` answers them in its own way: what is
     half-written is removed. Once `main` has ended, no signal changes the status any more.
-    `--debug` anywhere on the line, or ALEXNET_DEBUG=1, lets a fault's traceback through.
+    `--debug` anywhere on the line, or ALEXNET_DEBUG=1, lets a fault's traceback through; what stands behind `--` is not
+    for this command. Where nobody reads stdout any more, the command ends without a word, with status 141.
     """
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    own, others = _split_at_dashes(sys.argv[1:])
+    arguments = [argument for argument in own if argument != "--debug"] + others
     debug = _debug_wanted()
     take_any_letter()
     interrupt_once()
@@ -53,21 +56,30 @@ def run_command(main: Callable[[list[str]], int]) -> None:
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         status = STOPPED_AFTER_SAVING
+    except SystemExit as ended:  # argparse's, after --help or wrong usage
+        if isinstance(ended.code, str):
+            raise
+        status = ended.code or DONE
     except UserError as fault:
         if debug:
             raise
         print(f"error: {fault}", file=sys.stderr)
         status = FAULT
     except Exception as fault:
+        if isinstance(fault, BrokenPipeError) and reader_left():
+            end_stdout()
+            sys.exit(READER_LEFT)
         if debug:
             raise
         known = isinstance(fault, OSError) and fault.filename is not None and _what_helps(fault)
         more = "" if known else " (run again with --debug for the traceback)"
         print(f"error: {_unforeseen(fault)}{more}", file=sys.stderr)
         status = FAULT
-    reason = end_stdout()
-    if reason and status == DONE:
-        print(f"error: stdout cannot be written: {reason}", file=sys.stderr)
+    unwritten = end_stdout()
+    if unwritten and status == DONE:
+        if isinstance(unwritten, BrokenPipeError):
+            sys.exit(READER_LEFT)
+        print(f"error: {_not_written(unwritten)}", file=sys.stderr)
         status = FAULT
     sys.exit(status)
 
@@ -103,7 +115,18 @@ def _leave(*_: object) -> None:
 
 
 def _debug_wanted() -> bool:
-    return "--debug" in sys.argv[1:] or os.environ.get("ALEXNET_DEBUG") == "1"
+    own, _ = _split_at_dashes(sys.argv[1:])
+    return "--debug" in own or os.environ.get("ALEXNET_DEBUG") == "1"
+
+
+def _split_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before `--`, and the rest with it: the command that `start-workers` gives to its workers."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end:]
+
+
+def _not_written(fault: OSError) -> str:
+    return f"stdout cannot be written: {fault.strerror or 'it gives no reason'}"
 
 
 def _what_helps(fault: OSError) -> str:
@@ -117,8 +140,10 @@ def _unforeseen(fault: Exception) -> str:
     first_line = (str(fault).strip().splitlines() or ["no message"])[0]
     if isinstance(fault, MemoryError) or "OOM when allocating" in str(fault):
         return "there is not enough memory: lower data.batch_size or data.eval_batch_size, or end other programs"
-    if isinstance(fault, OSError) and fault.filename is None and end_stdout(fault) == fault.strerror:
-        return f"stdout cannot be written: {fault.strerror}"
+    if isinstance(fault, OSError) and fault.filename is None:
+        unwritten = end_stdout(fault)
+        if unwritten and unwritten.errno == fault.errno:
+            return _not_written(unwritten)
     if isinstance(fault, OSError) and fault.strerror:
         where = f"{os.fsdecode(fault.filename)}: " if isinstance(fault.filename, str | bytes) else ""
         return f"{where}{fault.strerror}{_what_helps(fault)}"

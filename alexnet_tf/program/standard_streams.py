@@ -43,7 +43,7 @@ def take_any_letter() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def end_stdout(earlier: OSError | None = None) -> str | None:
+def end_stdout(earlier: OSError | None = None) -> OSError | None:
     """Flushes stdout, and returns why that is impossible, if so; Python's own attempt at its end stays silent then.
 
     Args:
@@ -57,8 +57,18 @@ def end_stdout(earlier: OSError | None = None) -> str | None:
     except OSError as fault:
         if sys.stdout is sys.__stdout__:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return fault.strerror or "it gives no reason"
+        return fault
     return None
+
+
+def reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more."""
+    stdout = sys.stdout
+    if stdout is not sys.__stdout__ or stdout is None:
+        return False
+    poll = select.poll()
+    poll.register(stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 class _DroppingWriter(io.RawIOBase):

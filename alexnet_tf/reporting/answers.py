@@ -2,51 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.evaluation.activations import feature_function
+from alexnet_tf.evaluation.ensemble import Pictures
 from alexnet_tf.evaluation.neighbors import Nearest
 from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at_once, prediction_function
 from alexnet_tf.networks.network import Network
-from alexnet_tf.pictures.input_pipeline import StoredPicture, evaluation_batches, named_batches, pictures_at
+from alexnet_tf.pictures.input_pipeline import StoredPicture, evaluation_batches, named_batches
 from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.progress_lines import progress_bar
-from alexnet_tf.runs.classes import check_same_classes
 from alexnet_tf.runs.run import Run
-from alexnet_tf.settings.network_checks import check_pictures
-from tfrecords.manifest import Manifest, check_shards, load_manifest
-
-
-@dataclass(frozen=True)
-class Data:
-    """Converted pictures whose labels mean what they mean to the run."""
-
-    folder: Path
-    manifest: Manifest
-    split: str
-    """The one that is evaluated."""
-
-    @staticmethod
-    def open(run: Run, folder: Path, split: str) -> "Data":
-        """Looks at them.
-
-        Raises:
-          UserError: they are missing or damaged, or of another network or other classes.
-        """
-        manifest = load_manifest(folder)
-        check_same_classes(f"run {run.path}", run.classes, folder, manifest)
-        check_pictures(folder, manifest, run.config.preset.network, run.config.model.preset)
-        check_shards(folder, manifest, split)
-        return Data(folder, manifest, split)
-
-    def pictures(self, places: np.ndarray, split: str | None = None) -> list[StoredPicture]:
-        """Those at such places of a split, in stored order."""
-        chosen = [int(place) for place in places]
-        return pictures_at(self.folder, self.manifest, split=split or self.split, places=chosen)
+from tfrecords.manifest import check_shards
 
 
 @dataclass(frozen=True)
@@ -60,16 +30,16 @@ class Answers:
     file_names: list[bytes]
 
 
-def answers_of(run: Run, model: Network, data: Data, views: int) -> Answers:
+def answers_of(run: Run, model: Network, data: Pictures, views: int) -> Answers:
     """Evaluates every image of the split.
 
     Raises:
       UserError: as reading it, or the network's output is not finite.
     """
     size = pictures_at_once(run.config, views)
-    batches = named_batches(data.folder, data.manifest, split=data.split, batch_size=size)
+    batches = named_batches(data.data, data.manifest, split=data.split, batch_size=size)
     names: list[bytes] = []
-    bar = progress_bar(data.manifest.splits[data.split].records, desc=data.split)
+    bar = progress_bar(data.count, desc=data.split)
     forward = prediction_function(model, run.config.preset.augment, run.statistics, views)
     probabilities, labels = class_probabilities(forward, _names_aside(batches, names), bar)
     return Answers(probabilities, labels, names)
@@ -82,7 +52,7 @@ def _names_aside(batches: RecordBatches, names: list[bytes]) -> Iterator[tuple[t
 
 
 def nearest_training_pictures(
-    run: Run, model: Network, data: Data, queries: list[StoredPicture], most: int, searched: int
+    run: Run, model: Network, data: Pictures, queries: list[StoredPicture], most: int, searched: int
 ) -> Nearest:
     """Of each query the nearest of the first `searched` training pictures, by the last feature layer's outputs.
 
@@ -92,15 +62,15 @@ def nearest_training_pictures(
       UserError: the training pictures are missing or damaged.
     """
     if not data.manifest.splits.get("train") or not data.manifest.splits["train"].records:
-        raise UserError(f"{data.folder} has no training pictures")
-    check_shards(data.folder, data.manifest, "train")
+        raise UserError(f"{data.data} has no training pictures")
+    check_shards(data.data, data.manifest, "train")
     layer = model.settings.feature_layers[-1]
     features = feature_function(model, run.config.preset.augment, run.statistics, layer)
     found = Nearest(features(tf.constant(np.stack([query.pixels for query in queries]))).numpy(), most)
     size = run.config.data.eval_batch_size
     total = min(searched, data.manifest.splits["train"].records)
     bar = progress_bar(total, desc="neighbors")
-    batches = evaluation_batches(data.folder, data.manifest, split="train", batch_size=size)
+    batches = evaluation_batches(data.data, data.manifest, split="train", batch_size=size)
     for pictures, _ in batches.take(-(-total // size)):
         found.add(features(pictures[: total - found.added]).numpy())
         bar.update(len(pictures))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_tf.evaluation.ensemble import Pictures
 from alexnet_tf.evaluation.error_analysis import (
     calibration,
     class_errors,
@@ -22,7 +23,7 @@ from alexnet_tf.evaluation.figures import (
     learning_curve,
 )
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.reporting.answers import Answers, Data
+from alexnet_tf.reporting.answers import Answers
 from alexnet_tf.reporting.files import Chapter, ReportFiles, Table
 from alexnet_tf.reporting.picture_figures import mistakes_figure, readable
 from alexnet_tf.runs.metrics import METRICS_FILE, rate_drops, read_metrics
@@ -52,13 +53,13 @@ def learning_chapter(run: Run, files: ReportFiles) -> Chapter:
     rows = ([line.get(name, "") for name in header] for line in [*training, *validation])
     paragraphs = []
     if drops:
-        at = ", ".join(f"{drop:.4g}" for drop in drops)
+        at = ", ".join(f"{drop:.3g}" for drop in drops)
         paragraphs.append(f"The learning rate of the weights dropped after so many epochs: {at}.")
     if validation:
         best = min(validation, key=lambda line: line["top1_error"])
         paragraphs.append(
             f"The lowest validation error was {best['top1_error']:.2%} (top-5 {best['top5_error']:.2%}), after epoch "
-            f"{best['epoch']:.4g}."
+            f"{best['epoch']:.3g}."
         )
     else:
         paragraphs.append("No epoch is validated yet.")
@@ -132,7 +133,7 @@ def calibration_chapter(answers: Answers, files: ReportFiles, numbers: dict[str,
     return Chapter("Calibration", paragraphs, [figure], files=[file])
 
 
-def mistakes_chapter(answers: Answers, data: Data, names: Sequence[str], files: ReportFiles) -> Chapter:
+def mistakes_chapter(answers: Answers, data: Pictures, names: Sequence[str], files: ReportFiles) -> Chapter:
     """The mistakes of which the network is surest: there the label is often wrong, or two things are on a picture."""
     probabilities, labels = answers.probabilities, answers.labels
     places = confident_mistakes(probabilities, labels, MISTAKES)
@@ -146,7 +147,7 @@ def mistakes_chapter(answers: Answers, data: Data, names: Sequence[str], files: 
     all_answers = files.table("answers", header, _all_answers(answers, names))
     if not len(places):
         return Chapter("Surest mistakes", ["The network made no mistake."], files=[file, all_answers])
-    pictures = data.pictures(places)
+    pictures = data.at(places)
     figure = files.figure(
         "mistakes", f"The {len(places)} mistakes with the highest probabilities, with the pictures' file names.",
         lambda: mistakes_figure(pictures, probabilities[places], names),

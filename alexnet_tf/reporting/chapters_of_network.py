@@ -7,11 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from alexnet_tf.evaluation.activations import convolution_outputs, convolutions, grad_cam, kernels
+from alexnet_tf.evaluation.ensemble import Pictures
 from alexnet_tf.networks.network import Network, network_variables
 from alexnet_tf.pictures.input_pipeline import StoredPicture
 from alexnet_tf.pictures.preparation import center_crop, crop_offsets, evaluation_views
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.reporting.answers import Data, nearest_training_pictures
+from alexnet_tf.reporting.answers import nearest_training_pictures
 from alexnet_tf.reporting.files import Chapter, ReportFiles
 from alexnet_tf.reporting.network_figures import (
     RANDOM_SHARE,
@@ -81,7 +82,7 @@ def answers_chapter(
 
 
 def neighbors_chapter(
-    run: Run, model: Network, data: Data, pictures: Sequence[StoredPicture], searched: int, files: ReportFiles
+    run: Run, model: Network, data: Pictures, pictures: Sequence[StoredPicture], searched: int, files: ReportFiles
 ) -> Chapter:
     """The paper's Figure 4, right.
 
@@ -90,7 +91,7 @@ def neighbors_chapter(
     """
     queries = list(pictures[:QUERIES])
     found = nearest_training_pictures(run, model, data, queries, NEIGHBORS, searched)
-    flat = data.pictures(found.places.ravel(), "train")
+    flat = data.at(found.places.ravel(), "train")
     per_query = found.places.shape[1]
     nearest = [flat[start : start + per_query] for start in range(0, len(flat), per_query)]
     layer = model.settings.feature_layers[-1]
@@ -140,7 +141,8 @@ def grad_cam_chapter(run: Run, model: Network, pictures: Sequence[StoredPicture]
     layer = f"{heat.shape[1]}×{heat.shape[2]}"
     text = (
         f"Grad-CAM (Selvaraju et al., 2017) on the {layer} maps of the last convolution. Red is the strongest place of "
-        "each picture by itself; green and red names are right and wrong."
+        "each picture by itself; green and red names are right and wrong. "
+        "Where nothing is colored, no place speaks for the class."
     )
     return Chapter("Where it looks", [text], [figure])
 

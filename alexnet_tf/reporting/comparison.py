@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from alexnet_tf.evaluation.drawing import shortened
+from alexnet_tf.evaluation.ensemble import EvaluatedRun, Pictures
 from alexnet_tf.evaluation.error_analysis import wilson_interval
 from alexnet_tf.evaluation.error_rates import error_rates
 from alexnet_tf.evaluation.figures import compared_curves
 from alexnet_tf.evaluation.paired_tests import Paired, PictureKey, paired, same_pictures
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.program.errors import UserError
-from alexnet_tf.reporting.answers import Data, answers_of
+from alexnet_tf.reporting.answers import answers_of
 from alexnet_tf.reporting.files import Chapter, ReportFiles, Table, refuse_folder
 from alexnet_tf.reporting.page import page
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
@@ -107,7 +108,7 @@ class Comparison:
         files.write(PAGE, page(title, [", ".join(self.names) + "."], chapters, self.left_out))
         return files.folder / PAGE
 
-    def _result(self, name: str, run: Run, data: Data | None, towers: Towers) -> Result:
+    def _result(self, name: str, run: Run, data: Pictures | None, towers: Towers) -> Result:
         if data is None:
             facts = CheckpointFacts.of(run, run.checkpoint(self.which))
             line = validation_at(run.path / METRICS_FILE, facts.step)
@@ -123,12 +124,12 @@ class Comparison:
         facts = CheckpointFacts.of(run, checkpoint)
         return Result(name, facts, rates.images, rates.top1_error, rates.top5_error, "this comparison", pictures, wrong)
 
-    def _find_data(self, run: Run, given: Path | None, split: str) -> Data | None:
-        own = run.config.data.dir
+    def _find_data(self, run: Run, given: Path | None, split: str) -> Pictures | None:
+        own, nets = run.config.data.dir, [EvaluatedRun(run, self.which)]
         if given is not None or split != "val":  # asked for by name
-            return Data.open(run, given or own, split)
+            return Pictures.open(given or own, split, nets)
         try:
-            return Data.open(run, own, split)
+            return Pictures.open(own, split, nets)
         except UserError as fault:
             self._leave_out(
                 f"{run.path} is not evaluated: {fault}. Give the folder of converted pictures with --data; what is "

@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from alexnet_tf.evaluation.activations import most_varied
-from alexnet_tf.evaluation.drawing import GREEN, RED, TOWER_COLORS, Figure, shortened
+from alexnet_tf.evaluation.drawing import GREEN, INK, RED, TOWER_COLORS, Figure, shortened
 from alexnet_tf.pictures.input_pipeline import StoredPicture
 from alexnet_tf.reporting.picture_figures import show
 
@@ -113,6 +113,10 @@ def grad_cam_figure(
         share = smooth / max(float(smooth.max()), 1e-12)
         below.imshow(share, cmap="turbo", alpha=0.75 * np.clip(1.5 * share, 0, 1), vmin=0, vmax=1)
         text = f"{shortened(names[guesses[number]], 20)}\n{probabilities[number]:.0%}"
+        if not share.any():
+            below.text(
+                0.5, 0.5, "no place\nspeaks for it", transform=below.transAxes, ha="center", va="center", color=INK
+            )
         below.set_xlabel(text, fontsize=8.5, color=GREEN if right else RED)
     return figure
 

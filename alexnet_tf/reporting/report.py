@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from alexnet_tf.evaluation.ensemble import EvaluatedRun, Pictures
 from alexnet_tf.evaluation.error_rates import ErrorRates, error_rates, shifted_labels
-from alexnet_tf.evaluation.model_card import Measured, card_as_markdown, model_card, with_error_rates
+from alexnet_tf.evaluation.model_card import Measured, card_as_markdown, how_turned, model_card, with_error_rates
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.networks.network import Network
 from alexnet_tf.pictures.one_of_each import one_of_each_class
@@ -17,7 +18,7 @@ from alexnet_tf.pictures.preparation import number_of_views
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.machine import hardware
-from alexnet_tf.reporting.answers import Answers, Data, answers_of
+from alexnet_tf.reporting.answers import Answers, answers_of
 from alexnet_tf.reporting.chapters_of_errors import (
     calibration_chapter,
     class_chapter,
@@ -73,6 +74,7 @@ class Report:
         self.numbers: dict[str, Any] = {}
         self.chapters: list[Chapter] = []
         run.checkpoint(which)  # a fault in it is told before anything is computed
+        self.net = EvaluatedRun(run, which)
         self.data = self._find_data(data, split)
         self.towers = set_up_towers(DevicesConfig(threads=run.config.devices.threads))
         self.files = ReportFiles(out)
@@ -91,6 +93,8 @@ class Report:
         card, facts = model_card(run, checkpoint), CheckpointFacts.of(run, checkpoint)
         self._add("the learning curve", lambda: learning_chapter(run, files))
         if self.data is not None:
+            if turned_otherwise := self.net.other_exif(run.exif(checkpoint), self.data):
+                self._leave_out(turned_otherwise)
             card = with_error_rates(card, run, [self._chapters_of_pictures(model, self.data)])
         self._add("the first filters", lambda: filters_chapter(model, files, self.numbers))
         self.chapters += [placement] if placement else []
@@ -100,12 +104,13 @@ class Report:
         files.json("report", self.numbers)
         about = [
             f"Network {run.config.model.preset}, {run.num_classes} classes; weights of {facts}.",
+            *([_about_data(self.data)] if self.data is not None else []),
             f"Made by commit {made_by['commit'] or 'unknown'} on {made_by['hardware']}, TensorFlow {tf.__version__}.",
         ]
         files.write(PAGE, page(f"Report of {run.path.resolve().name}", about, self.chapters, self.left_out, card))
         return files.folder / PAGE
 
-    def _chapters_of_pictures(self, model: Network, data: Data) -> Measured:
+    def _chapters_of_pictures(self, model: Network, data: Pictures) -> Measured:
         run, files, names = self.run, self.files, self.run.classes.names
         answers = answers_of(run, model, data, self.views)
         rates = error_rates(answers.probabilities, answers.labels)
@@ -117,7 +122,7 @@ class Report:
             mistakes_chapter(answers, data, names, files),
         ]
         places = one_of_each_class(answers.labels, SHOWN)
-        pictures, probabilities = data.pictures(places), answers.probabilities[places]
+        pictures, probabilities = data.at(places), answers.probabilities[places]
         self.chapters.append(answers_chapter(pictures, probabilities, names, files))
         self._add(
             "the nearest training pictures",
@@ -136,12 +141,12 @@ class Report:
         if warning := shifted_labels(answers.probabilities, answers.labels):
             self._leave_out(warning)
 
-    def _find_data(self, given: Path | None, split: str) -> Data | None:
+    def _find_data(self, given: Path | None, split: str) -> Pictures | None:
         own = self.run.config.data.dir
         if given is not None or split != "val":  # asked for by name
-            return Data.open(self.run, given or own, split)
+            return Pictures.open(given or own, split, [self.net])
         try:
-            return Data.open(self.run, own, split)
+            return Pictures.open(own, split, [self.net])
         except UserError as fault:
             self._leave_out(
                 f"What needs pictures is left out: {fault}. Give the folder of converted pictures with --data."
@@ -163,3 +168,11 @@ class Report:
     def _leave_out(self, reason: str) -> None:
         self.left_out.append(reason)
         print(reason, file=sys.stderr)
+
+
+def _about_data(data: Pictures) -> str:
+    manifest = data.manifest
+    return (
+        f"The pictures are those of {data.data.name}, split {data.split}: {data.count:,}, converted to "
+        f"{manifest.size}×{manifest.size} pixels. EXIF orientation: {how_turned(manifest.exif)}."
+    )

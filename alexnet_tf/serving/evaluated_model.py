@@ -31,7 +31,7 @@ class EvaluatedModel(Net):
 
     def load(self, towers: Towers, report: Report) -> None:
         """Loads it; late, as that makes TensorFlow's devices unchangeable."""
-        self.model = ExportedModel(self.path)
+        self.model = ExportedModel(self.path, self.classes)
         for line in self.model.checkpoints:
             report(line)
 

@@ -11,7 +11,7 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import PATTERN_SIGNS, is_pattern
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.classes import load_classes
+from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.serving.answers import most_probable
 from alexnet_tf.serving.given_pictures import picture_for_model
 from alexnet_tf.serving.metadata import exif_of, read_model_file
@@ -28,14 +28,18 @@ SIGNATURES = {1: "probabilities", 10: "ten_view"}
 class ExportedModel:
     """The newest version in a model's folder, or the one version that is named.
 
+    Args:
+      path: the folder.
+      classes: the version's classes, where they were read before; None reads them.
+
     Raises:
       UserError: there is none, files of it are missing, or it cannot be loaded.
     """
 
-    def __init__(self, path: AnyPath) -> None:
+    def __init__(self, path: AnyPath, classes: Classes | None = None) -> None:
         path = Path(path)
         self.path = newest_version(path)
-        self.classes = load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
+        self.classes = classes or load_classes(self.path / CLASSES_FILE, CLASSES_REMEDY)
         self.metadata: dict[str, Any] = read_model_file(self.path) or {}
         self.exif: Exif = exif_of(self.metadata)
         """Whether it turns picture files by their EXIF orientation."""

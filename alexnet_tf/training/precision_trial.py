@@ -9,7 +9,6 @@ import time
 
 import tensorflow as tf
 
-from alexnet_tf.program.errors import UserError
 from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.towers import Towers, on_cpu
 
@@ -23,18 +22,11 @@ WORTH_A_WORD = 1.25
 def precision_advice(precision: Precision, towers: Towers) -> str | None:
     """A warning if steps in bfloat16 will be slower than in float32, with the factor measured on one layer.
 
-    Raises:
-      UserError: the processor's library refuses bfloat16.
+    A library that refuses it was told of before, when the network was built: see `networks.registry`.
     """
     if precision != "bfloat16" or not on_cpu(towers.a):
         return None
-    try:
-        factor = _seconds(tf.bfloat16, towers.a) / _seconds(tf.float32, towers.a)
-    except tf.errors.AbortedError as fault:
-        raise UserError(
-            "train.precision=bfloat16: the processor's library refuses convolutions in bfloat16; set "
-            "train.precision=float32, or take a limit such as ONEDNN_MAX_CPU_ISA out of the environment"
-        ) from fault
+    factor = _seconds(tf.bfloat16, towers.a) / _seconds(tf.float32, towers.a)
     if factor < WORTH_A_WORD:
         return None
     return (

@@ -97,6 +97,19 @@ def test_notebook_that_imported_keras_first(home: Callable[[bytes], str]) -> Non
     assert (ended.returncode, ended.stdout) == (0, f"{OWN_SETTINGS} None\n"), ended.stderr
 
 
+@pytest.mark.slow
+def test_bfloat16_where_onednn_was_told_to_leave_it_alone(tmp_path: Path, config: Path) -> None:
+    command = ["train", "--config", str(config), "--run", str(tmp_path / "run"), "train.precision=bfloat16"]
+    ended = python("-c", NARROW_COMMAND, *command, ONEDNN_MAX_CPU_ISA="AVX2")
+    if ended.returncode == 75 or ended.returncode == 0:
+        pytest.skip("NO REFUSAL: TensorFlow's own convolutions compute in bfloat16 here")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "error: train.precision=bfloat16 needs convolutions of the library oneDNN, which ONEDNN_MAX_CPU_ISA=AVX2 "
+        "forbids it: unset that variable, or set train.precision=float32"
+    )
+
+
 def test_a_process_that_reads_names_in_another_encoding() -> None:
     """TensorFlow takes them for UTF-8, and would write to another folder."""
     ended = python(

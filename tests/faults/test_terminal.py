@@ -100,14 +100,14 @@ class TestStreams:
 
 
 PRINT = """
-import sys
+import os, sys
 from alexnet_tf.program.errors import run_command
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 def main(arguments):
     if arguments:
         outlive_readers()
     sys.stdin.readline()
-    print("an Ångström of a line", flush=bool(arguments))
+    print("\\n".join(["an Ångström of a line"] * int(os.environ["LINES"])), flush=bool(arguments))
     return 3 if lines_dropped() else 0
 run_command(main)
 """
@@ -116,10 +116,11 @@ run_command(main)
 class TestWhatACommandPrints:
     """Of a command whose product is what it prints, and of one (with an argument) that has other work to do."""
 
-    def run(self, arguments: list[str], **streams: object) -> subprocess.Popen:
+    def run(self, arguments: list[str], lines: int = 1, unbuffered: str = "", **streams: object) -> subprocess.Popen:
+        settings = {"PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": unbuffered, "LINES": str(lines)}
         return subprocess.Popen(
             [sys.executable, "-c", PRINT, *arguments], cwd=ROOT, text=True, stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"}, **streams,
+            stderr=subprocess.PIPE, env={**os.environ, **settings}, **streams,
         )  # fmt: skip
 
     @pytest.mark.parametrize(("arguments", "status"), [([], 1), (["work"], 3)])
@@ -130,14 +131,24 @@ class TestWhatACommandPrints:
         assert "stdout cannot be written" in errors and "No space left on device" in errors
         assert errors.count("\n") == 1 and "Traceback" not in errors
 
-    @pytest.mark.parametrize(("arguments", "status"), [([], 1), (["work"], 3)])
-    def test_reader_that_left(self, arguments: list[str], status: int) -> None:
-        with self.run(arguments, stdout=subprocess.PIPE) as process:
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    @pytest.mark.parametrize("lines", [1, 1000])
+    def test_reader_that_has_read_enough(self, lines: int, unbuffered: str) -> None:
+        """As in `alexnet-tf configs | head -1`: no word about it, whether few lines wait for the end or many do not."""
+        with self.run([], lines, unbuffered, stdout=subprocess.PIPE) as process:
             process.stdout.close()
             process.stdin.write("go\n")
             process.stdin.close()
             errors = process.stderr.read()
-        assert process.returncode == status
+        assert (process.returncode, errors) == (141, "")
+
+    def test_reader_that_left_the_work_to_go_on(self) -> None:
+        with self.run(["work"], stdout=subprocess.PIPE) as process:
+            process.stdout.close()
+            process.stdin.write("go\n")
+            process.stdin.close()
+            errors = process.stderr.read()
+        assert process.returncode == 3
         assert "stdout cannot be written" in errors and errors.count("\n") == 1 and "Traceback" not in errors
 
     def test_letters_that_the_stream_does_not_know(self) -> None:

@@ -1,6 +1,7 @@
 """How commands end: exit statuses and one line on stderr."""
 
 import argparse
+import io
 from collections.abc import Callable
 
 import pytest
@@ -108,6 +109,29 @@ def test_debug_lets_the_fault_through(fault: Exception, way: str, monkeypatch: p
 def test_debug_does_not_reach_main(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["some command", "a", "--debug", "b"])
     assert status_of(lambda argv: 0 if argv == ["a", "b"] else 3) == 0
+
+
+def test_debug_behind_two_dashes_is_for_the_command_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `alexnet-tf start-workers --local 2 -- alexnet-tf train ... --debug`: the workers are to hear of it."""
+    line = ["--local", "2", "--", "alexnet-tf", "train", "--debug"]
+    monkeypatch.setattr("sys.argv", ["start-workers", *line])
+    assert status_of(lambda argv: 0 if argv == line else 3) == 0
+    assert status_of(raising(UserError("x"))) == 1  # told in one line
+    monkeypatch.setattr("sys.argv", ["start-workers", "--debug", *line])
+    assert status_of(lambda argv: 0 if argv == line else 3) == 0
+    with signals_restored(), pytest.raises(UserError):
+        run_command(raising(UserError("x")))
+
+
+def test_help_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    assert status_of(raising(SystemExit(0))) == status_of(raising(SystemExit())) == 0
+    monkeypatch.setattr("sys.stdout", Full())
+    assert status_of(raising(SystemExit(0))) == 1
+    assert capsys.readouterr().err == "error: stdout cannot be written: No space left on device\n"
 
 
 def test_wrong_usage_is_2(capsys: pytest.CaptureFixture[str]) -> None:

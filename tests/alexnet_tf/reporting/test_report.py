@@ -98,6 +98,9 @@ def test_answers_are_those_of_the_network(run: Path, out: Path, two_cpus: Towers
     assert f"{wrong / 12:.2%} ({interval.low:.2%} to {interval.high:.2%})" in card
     assert "training pictures: unknown" in card  # a made run has seen none
     assert "Commit abc1234, on a processor, 2 cores" in card
+    assert "EXIF orientation: ignored" in card  # as earlier versions did
+    page = (out / "report.html").read_text("utf-8")
+    assert "EXIF orientation: applied" in page and "learned from data converted with --exif ignore" in page
 
 
 def test_neighbors_are_the_nearest(run: Path, out: Path, two_cpus: Towers) -> None:

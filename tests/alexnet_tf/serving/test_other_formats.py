@@ -100,7 +100,8 @@ def check(net: Net, folder: Path, model_format: str, pictures: list[bytes], caps
     prepared, ours = names["prepare"](io.BytesIO(pictures[0])), images[0]
     gray_levels = np.abs(prepared - ours) * np.array(net._prepared().augment.color_divisors)
     assert prepared.shape == ours.shape and prepared.dtype == np.float32
-    assert gray_levels.max() <= 2  # Pillow's resizer rounds in other places
+    # Pillow's resizer rounds, and cuts what overshoots, between its two passes; another decoder would be 2 off in 8 %.
+    assert gray_levels.mean() <= 0.5 and (gray_levels > 2.5).mean() <= 0.005
     assert np.abs(names["probabilities"][0] - expected[0]).max() <= 0.02
     assert names["names"] == net.classes.names
     assert capsys.readouterr().out.splitlines()[0].endswith(net.classes.names[expected[0].argmax()])

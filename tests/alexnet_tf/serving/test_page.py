@@ -441,7 +441,7 @@ def test_the_card_of_the_model(page: Page, program: Exported) -> None:
     assert [title.text for title in written.find_elements("tag name", "h3")] == [
         "Data", "Error rates", "Recipe", "Training", "Limits"
     ]  # fmt: skip
-    assert "Classes: " + ", ".join(program.run.classes.names) in written.text
+    assert "Classes: " + "; ".join(program.run.classes.names) in written.text
     cells = [cell.text for cell in written.find_elements("css selector", "tbody td")]
     assert cells[cells.index("train.seed") + 1] == "3" and not set("|#<>") & set(written.text)
     page.screenshot("card")
