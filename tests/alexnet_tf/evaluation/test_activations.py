@@ -31,7 +31,7 @@ def test_two_towers_against_pytorch(small_net: None, two_cpus: Towers, monkeypat
         kept[name] = convolve(x, weights, name, **options)
         return kept[name]
 
-    def back(x: torch.Tensor, weights: torch_alexnet.Weights, tower: str) -> torch.Tensor:
+    def back(x: torch.Tensor, weights: torch_alexnet.Weights, variant: object, tower: str) -> torch.Tensor:
         """As torch_alexnet has it, with the last maps kept behind their ReLU."""
         for layer in ("conv3", "conv4", "conv5"):
             x = torch.relu(keeping(x, weights, f"{layer}_{tower}", stride=1, padding=1))
