@@ -13,6 +13,7 @@ from alexnet_tf.evaluation.probabilities import class_probabilities, pictures_at
 from alexnet_tf.evaluation.trained_network import trained_network
 from alexnet_tf.pictures.input_pipeline import StoredPicture, evaluation_batches, pictures_at
 from alexnet_tf.pictures.preparation import number_of_views
+from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.progress_lines import progress_bar
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import Classes, check_same_classes
@@ -47,6 +48,20 @@ class Pictures:
             net.check(pictures)
         check_shards(data, pictures.manifest, split)
         return pictures
+
+    @staticmethod
+    def if_there(given: Path | None, own: Path, split: str, nets: Sequence["Net"]) -> "Pictures | UserError":
+        """Those of the folder that was given, else a run's own, which may be gone: then why they cannot be used.
+
+        Raises:
+          UserError: as `open`, where folder or split were asked for by name.
+        """
+        if given is not None or split != "val":
+            return Pictures.open(given or own, split, nets)
+        try:
+            return Pictures.open(own, split, nets)
+        except UserError as fault:
+            return fault
 
     @property
     def count(self) -> int:

@@ -125,17 +125,14 @@ class Comparison:
         return Result(name, facts, rates.images, rates.top1_error, rates.top5_error, "this comparison", pictures, wrong)
 
     def _find_data(self, run: Run, given: Path | None, split: str) -> Pictures | None:
-        own, nets = run.config.data.dir, [EvaluatedRun(run, self.which)]
-        if given is not None or split != "val":  # asked for by name
-            return Pictures.open(given or own, split, nets)
-        try:
-            return Pictures.open(own, split, nets)
-        except UserError as fault:
-            self._leave_out(
-                f"{run.path} is not evaluated: {fault}. Give the folder of converted pictures with --data; what is "
-                "told of it was measured in training"
-            )
-            return None
+        found = Pictures.if_there(given, run.config.data.dir, split, [EvaluatedRun(run, self.which)])
+        if isinstance(found, Pictures):
+            return found
+        self._leave_out(
+            f"{run.path} is not evaluated: {found}. Give the folder of converted pictures with --data; what is told "
+            "of it was measured in training"
+        )
+        return None
 
     def _pairs(self) -> list[Pair]:
         found = []

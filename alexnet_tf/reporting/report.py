@@ -142,16 +142,11 @@ class Report:
             self._leave_out(warning)
 
     def _find_data(self, given: Path | None, split: str) -> Pictures | None:
-        own = self.run.config.data.dir
-        if given is not None or split != "val":  # asked for by name
-            return Pictures.open(given or own, split, [self.net])
-        try:
-            return Pictures.open(own, split, [self.net])
-        except UserError as fault:
-            self._leave_out(
-                f"What needs pictures is left out: {fault}. Give the folder of converted pictures with --data."
-            )
-            return None
+        found = Pictures.if_there(given, self.run.config.data.dir, split, [self.net])
+        if isinstance(found, Pictures):
+            return found
+        self._leave_out(f"What needs pictures is left out: {found}. Give the folder of converted pictures with --data.")
+        return None
 
     def _add(self, what: str, make: Callable[[], Chapter]) -> None:
         chapter = self._try(what, make)
