@@ -67,6 +67,16 @@ class TimedProtocol(H11Protocol):
         if self._is_answering():
             self._timer.cancel()
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP. A request before it that is still being answered gets this for its answer.
+
+        Its own would be one too many: without the mark, uvicorn writes a traceback into the log.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        super().send_400_response(msg)
+
     def on_response_complete(self) -> None:
         """The connection is free for another request."""
         self._wait_for_header()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import logging
 import re
 import socket
 import threading
@@ -123,7 +124,11 @@ def here(quick_models: Path) -> Iterator[Here]:  # noqa: F811
     thread.start()
     assert listens.wait(60)
     grpc_port = told.pop().rpartition(" (gRPC)")[0].rpartition(":")[2]
+    log, told_there = logging.getLogger("uvicorn.error"), logging.Handler()  # such as a traceback
+    told_there.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(told_there)
     yield Here(f"127.0.0.1:{listener.getsockname()[1]}", f"127.0.0.1:{grpc_port}", told)
+    log.removeHandler(told_there)
     stop[0]()
     thread.join(60)
     assert not thread.is_alive()

@@ -69,6 +69,17 @@ def test_lines_that_ask_for_nothing(server: Server, line: str, status: int) -> N
     assert list(json.loads(content)) == ["error"]
 
 
+def test_a_body_that_is_no_http(server: Server) -> None:
+    """It is answered once, and the log gets no traceback: the fixture looks at it when the server ends."""
+    host, _, port = server.rest.rpartition(":")
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    for asked in (head, head.replace(b"localhost", b"elsewhere")):
+        with socket.create_connection((host, int(port)), timeout=60) as opened:
+            opened.sendall(asked + b"no number\r\n")
+            answer = b"".join(iter(lambda: opened.recv(10_000), b""))
+        assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1, answer
+
+
 def test_grpc(server: Server) -> None:
     whole = tf.make_tensor_proto(np.zeros((1, 2, 2, 3), np.uint8))
     requests = []
