@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import write_pictures
+from tests.one_end import at_the_newer_end
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("alexnet_tf", "tfrecords")
@@ -36,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in (*PACKAGES, "configs", "demo", "benchmarks"):
+    for name in (*PACKAGES, "configs", "demo", "benchmarks", "experiments"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     build = ("-m", "pip", "--disable-pip-version-check", "wheel", "--no-build-isolation", "--no-deps", "--no-index")
     run(sys.executable, *build, "--wheel-dir=dist", ".", folder=source)
@@ -69,6 +70,7 @@ def home(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@at_the_newer_end
 def test_it_converts_trains_and_exports_in_an_empty_folder(home: Path, tmp_path: Path) -> None:
     python, program, empty = home / "bin/python", home / "bin/alexnet-tf", tmp_path / "empty"
     for split, count in (("train", 4), ("val", 1)):

@@ -15,6 +15,7 @@ from benchmarks import networks
 from benchmarks.keras_networks import keras_network
 from benchmarks.torch_networks import torch_network
 from tests.narrow_nets import shrink_net
+from tests.one_end import at_the_newer_end
 from tests.slow_cases import slow
 
 CLASSES = 10
@@ -23,6 +24,7 @@ CLASSES = 10
 FAST = ("resnet-cifar", "inception-v1")
 
 
+@at_the_newer_end
 @pytest.mark.parametrize("preset", [*FAST, *slow(*(name for name in networks.NETS if name not in FAST))])
 def test_other_libraries_nets_have_as_many_weights(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_net(monkeypatch)

@@ -11,6 +11,7 @@ from alexnet_tf.program.errors import UserError
 from benchmarks import scaling
 from benchmarks.cluster import Cluster, Network, ring_bytes
 from benchmarks.figures import MEASURED, PUBLISHED, SOURCES, WEIRD_TRICK, one_tower_parameters
+from tests.one_end import at_the_newer_end
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -97,6 +98,7 @@ def test_parameters_of_the_one_tower_net_are_torchvisions() -> None:
     assert one_tower_parameters(WEIRD_TRICK) == 61_100_840
 
 
+@at_the_newer_end
 def test_own_machines_take_the_place_of_the_published_ones(capsys: pytest.CaptureFixture) -> None:
     own = ["--rate", "1000", "--network", "40", "--jpeg-rate", "2000", "--classes", "10", "--batch-size", "64"]
     assert scaling.main(own) == 0

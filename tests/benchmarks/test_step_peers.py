@@ -17,6 +17,7 @@ from benchmarks import step, step_peers
 from benchmarks.flops import count_work
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
+from tests.one_end import at_the_newer_end
 from tests.slow_cases import slow
 
 CLASSES = 1000
@@ -53,6 +54,7 @@ def kernels_and_biases(net: Network) -> dict[str, tuple[np.ndarray, np.ndarray]]
     return {name: (kernel / 2 if name in ("fc7", "fc8") else kernel, bias) for name, (kernel, bias) in layers.items()}
 
 
+@at_the_newer_end
 def test_pytorch_net_is_the_same(towers_with_common_norm: Network, pictures: np.ndarray, logits: np.ndarray) -> None:
     import torch  # not at the top: each process of the suite would load it
 
