@@ -18,10 +18,10 @@ part() { # part PROCESSES PYTEST-ARGUMENT...
 }
 
 rooms=tests/alexnet_tf
-part 2 $rooms/networks $rooms/evaluation $rooms/pictures $rooms/weights
+part 2 $rooms/networks $rooms/evaluation $rooms/pictures
 part 2 $rooms --ignore $rooms/networks --ignore $rooms/evaluation --ignore $rooms/pictures --ignore $rooms/weights \
     --ignore $rooms/serving
-part 2 $rooms/serving/test_[a-o]*.py
+part 2 $rooms/serving/test_[a-o]*.py $rooms/weights
 part 2 $rooms/serving/test_[p-z]*.py
 part 3 tests/faults # which wait more than they compute
 part 3 tests --ignore tests/alexnet_tf --ignore tests/faults
