@@ -13,7 +13,6 @@ from alexnet_tf import evaluate
 from alexnet_tf.networks.keras_versions import KERAS_3
 from tests.alexnet_tf.training.run_files import tensors
 from tests.narrow_nets import NARROW_COMMAND
-from tests.one_end import at_the_newer_end
 
 ROOT = Path(__file__).resolve().parents[2]
 Arguments = Callable[..., list[str]]
@@ -41,7 +40,6 @@ def error_rates(command: Callable[..., object], run: Path, out: Path) -> dict:
     return json.loads(out.read_text())
 
 
-@at_the_newer_end  # there and back: each end reads what the other one wrote
 @pytest.mark.usefixtures("small_net")
 @pytest.mark.parametrize("optimizer", ["paper", "sgdw"])
 def test_a_run_goes_to_the_other_end_and_back(
