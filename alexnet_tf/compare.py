@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.program.arguments import command_parser
+from alexnet_tf.program.arguments import add_split_and_views, command_parser
 from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
@@ -51,9 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the folder for the page, its figures and tables, made where it is missing")  # fmt: skip
     add("--data", type=Path, metavar="DATA",
         help="the folder of converted pictures for all of them (default: each run's own)")  # fmt: skip
-    add("--split", default="val", metavar="NAME", help="which part of the data is evaluated: val or train")
-    add("--views", type=int, choices=(1, 10), default=1,
-        help="views of each image whose probabilities are averaged: the center crop, or the paper's ten")  # fmt: skip
+    add_split_and_views(parser)
     add("--checkpoint", choices=("best", "latest"), default="best",
         help="which weights of each run: of the best validation error, or the last saved")  # fmt: skip
     return parser

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet_tf.program.arguments import command_parser
+from alexnet_tf.program.arguments import add_split_and_views, command_parser
 from alexnet_tf.program.errors import DONE, FAULT, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
@@ -59,9 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a trained run's folder; give it again for each further net")  # fmt: skip
     add("--model", type=Path, action="append", default=[], metavar="MODELS/alexnet",
         help="an exported model, or the folder of one version; give it again for each further net")  # fmt: skip
-    add("--views", type=int, choices=(1, 10), default=1,
-        help="views of each image whose probabilities are averaged: the center crop, or the paper's ten")  # fmt: skip
-    add("--split", default="val", metavar="NAME", help="which part of the data: val or train")
+    add_split_and_views(parser)
     add("--data", type=Path, metavar="DATA", help="the folder of converted pictures (default: the first run's)")
     add("--checkpoint", choices=("best", "latest"), default="best",
         help="which weights of a run: of the best validation error, or the last saved")  # fmt: skip

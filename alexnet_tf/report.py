@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet_tf.program.arguments import command_parser, whole_number
+from alexnet_tf.program.arguments import add_split_and_views, command_parser, whole_number
 from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
@@ -40,9 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR", help="the folder to write in, made where it is missing")
     add("--data", type=Path, metavar="DATA",
         help="the folder of converted pictures (default: the run's own, as far as it is there)")  # fmt: skip
-    add("--split", default="val", metavar="NAME", help="which part of the data is evaluated: val or train")
-    add("--views", type=int, choices=(1, 10), default=1,
-        help="views of each image whose probabilities are averaged: the center crop, or the paper's ten")  # fmt: skip
+    add_split_and_views(parser)
     add("--checkpoint", choices=("best", "latest"), default="best",
         help="which weights: of the best validation error, or the last saved")  # fmt: skip
     add("--search", type=whole_number(1), default=10_000, metavar="N",

@@ -1,17 +1,15 @@
 """What an experiment shows so far: a table as Markdown and JSON, and a figure."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alexnet_tf.evaluation.drawing import BLUE, GRAY, RED, Figure, colormaps, our_style
+from alexnet_tf.evaluation.drawing import BLUE, GRAY, RED, Figure, colormaps
 from alexnet_tf.program.checkout import commit
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.machine import hardware
-from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.reporting.files import ReportFiles
 from alexnet_tf.runs.metrics import METRICS_FILE, read_metrics
 from experiments.measures import Summary, outcome, summary, training_errors
 from experiments.plans import Plan
@@ -42,12 +40,10 @@ def collect(plan: Plan, out: Path) -> str:
         "runs": [record for records in found.values() for _, record in records],
         "arms": {name: _numbers(plan, records) for name, records in found.items() if records},
     }
-    write_whole(out / "results.json", (json.dumps(told, indent=1) + "\n").encode())
-    write_whole(out / "results.md", table.encode())
-    with our_style():
-        figure = error_curves(plan, found)
-        for kind in ("png", "svg"):
-            write_whole(out / f"{plan.name}.{kind}", _saver(figure, kind))
+    files = ReportFiles(out)
+    files.json("results", told)
+    files.write("results.md", table.encode())
+    files.figure(plan.name, "", lambda: error_curves(plan, found))
     return table
 
 
@@ -58,11 +54,6 @@ def _so_far(plan: Plan, one: OneRun) -> dict[str, Any] | None:
         return record
     shown = outcome(one.folder, plan.target)  # anew, for another target may be asked about
     return {"arm": one.arm, "seed": one.seed, "rate": one.rate, "finished": record is not None, **shown}
-
-
-def _saver(figure: Figure, kind: str) -> Callable[[Any], None]:
-    """What writes the figure to a file."""
-    return lambda file: figure.savefig(file, format=kind, dpi=110, facecolor="white")
 
 
 def evaluate_ensembles(plan: Plan, out: Path, views: int) -> str:

@@ -132,7 +132,7 @@ def feature_function(
 
 @contextlib.contextmanager
 def _kept(model: Network) -> Iterator[dict[str, list[tf.Tensor]]]:
-    """Keeps what the convolutions put out in an eager call meanwhile."""
+    """Keeps what the convolutions put out meanwhile."""
     outputs: dict[str, list[tf.Tensor]] = {}
     layers = convolutions(model)
 

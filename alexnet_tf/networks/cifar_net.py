@@ -9,15 +9,12 @@ cuda-convnet's files; of these it is the one with four layers. Where we leave it
 - Pictures are 24x24 pixels cut out of 32x32, as for cuda-convnet's nets of 13 and 11 %; the 18 % are of whole ones.
 """
 
-from typing import Any
-
-import keras
 import tensorflow as tf
 
 from alexnet_tf.networks.layers import Activation, AveragePooling2D, Cast, Conv2D, Dense, Flatten, MaxPooling2D
-from alexnet_tf.networks.network import DTYPES, Network, Stage
+from alexnet_tf.networks.network import Network, Stage
+from alexnet_tf.networks.one_tower import OneTower
 from alexnet_tf.networks.response_normalization import LocalResponseNormalization
-from alexnet_tf.program.seeds import own_seed
 from alexnet_tf.settings.presets import CifarNetSettings
 from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.towers import Towers
@@ -31,18 +28,13 @@ class CifarNet(Network):
         precision: Precision = "float32",
     ) -> None:  # fmt: skip
         super().__init__(network, num_classes, towers, name="cifar_net")
-        dtype, activation = DTYPES[precision], network.activation
+        parts, activation = OneTower(towers, seed, precision), network.activation
+        named = parts.named
         self.normalized = network.normalization == "response"
 
-        def named(name: str) -> dict[str, Any]:
-            return {"name": name, "device": towers.a, "dtype": dtype}
-
-        def start(name: str) -> dict[str, Any]:
-            stddev = network.weight_stddev_conv1 if name == "conv1" else network.weight_stddev
-            return {"kernel_initializer": keras.initializers.RandomNormal(0.0, stddev, seed=own_seed(seed, name))}
-
         def conv(name: str, maps: int, activation: str | None) -> Conv2D:
-            return Conv2D(maps, 5, padding="same", activation=activation, **named(name), **start(name))
+            stddev = network.weight_stddev_conv1 if name == "conv1" else network.weight_stddev
+            return Conv2D(maps, 5, padding="same", activation=activation, **parts.normal(name, stddev))
 
         def response_norm(name: str) -> LocalResponseNormalization:
             return LocalResponseNormalization(
@@ -61,8 +53,8 @@ class CifarNet(Network):
         self.conv3 = conv("conv3", 64, activation)
         self.pool3 = AveragePooling2D(3, 2, padding="same", **named("pool3"))
         self.flatten3 = Flatten(**named("flatten3"))
-        self.fc4 = Dense(num_classes, **named("fc4"), **start("fc4"))
-        self.logits = Cast(device=towers.a, name="logits", dtype=dtype and "float32")
+        self.fc4 = Dense(num_classes, **parts.normal("fc4", network.weight_stddev))
+        self.logits = parts.logits()
 
     def stages(self) -> dict[str, Stage]:
         """The three convolutions, each pooled."""

@@ -33,7 +33,8 @@ from alexnet_tf.networks.layers import (
     Placed,
     ZeroPadding2D,
 )
-from alexnet_tf.networks.network import DTYPES, Network, Stage
+from alexnet_tf.networks.network import Network, Stage
+from alexnet_tf.networks.one_tower import OneTower
 from alexnet_tf.program.seeds import own_seed
 from alexnet_tf.settings.presets import LeNet5Settings
 from alexnet_tf.settings.recipe import Precision
@@ -55,11 +56,9 @@ class LeNet5(Network):
         self, network: LeNet5Settings, num_classes: int, towers: Towers, seed: int = 0, precision: Precision = "float32"
     ) -> None:
         super().__init__(network, num_classes, towers, name="lenet5")
-        dtype = DTYPES[precision]
+        parts = OneTower(towers, seed, precision)
+        named = parts.named
         activation = squash if network.activation == "tanh" else "relu"
-
-        def named(name: str) -> dict[str, Any]:
-            return {"name": name, "device": towers.a, "dtype": dtype}
 
         def start(name: str, inputs: int) -> dict[str, Any]:
             most = (3 / inputs) ** 0.5  # a variance of 1 / inputs
@@ -80,7 +79,7 @@ class LeNet5(Network):
         self.flatten5 = Flatten(**named("flatten5"))
         self.f6 = Dense(84, activation=activation, **named("f6"), **start("f6", 120))
         self.output_units = Dense(num_classes, **named("output"), **start("output", 84))
-        self.logits = Cast(device=towers.a, name="logits", dtype=dtype and "float32")
+        self.logits = parts.logits()
 
     def stages(self) -> dict[str, Stage]:
         """The two convolutions that are pooled, the third, and F6."""

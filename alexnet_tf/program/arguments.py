@@ -108,3 +108,11 @@ def _number(kind: Callable[[str], Number], text: str, wanted: str) -> Number:
         return kind(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}") from None
+
+
+def add_split_and_views(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of all commands that evaluate nets: on which pictures, and on how many views of each."""
+    add = parser.add_argument
+    add("--split", default="val", metavar="NAME", help="which part of the data is evaluated: val or train")
+    add("--views", type=int, choices=(1, 10), default=1,
+        help="views of each image whose probabilities are averaged: the center crop, or the paper's ten")  # fmt: skip

@@ -6,7 +6,6 @@ The nets for ImageNet take smaller pictures, too (`image_size` of the `stored_si
 a recipe's own words cannot be said in our fields, docs/FIDELITY.md says what is done instead.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -34,6 +33,9 @@ class CifarResNetWidths:
     conv4: int
 
 
+Shortcut = Literal["identity", "projection", "zeros", "none"]
+
+
 @dataclass(frozen=True)
 class BlockPlan:
     """A residual block: what it is made of."""
@@ -43,7 +45,7 @@ class BlockPlan:
     """Number and side of the kernels of each convolution."""
     stride: int
     """Of the first convolution."""
-    shortcut: Literal["identity", "projection", "zeros", "none"]
+    shortcut: Shortcut
     """What goes around the convolutions: nothing, the input, its projection, or the input with maps of zeros added."""
 
     @property
@@ -71,6 +73,18 @@ class AnyResNetSettings(NetworkSettings):
     def stages(self) -> tuple[tuple[BlockPlan, ...], ...]:
         """The blocks at each size of the maps."""
         raise NotImplementedError
+
+    def stage(
+        self, name: str, kernels: tuple[tuple[int, int], ...], count: int, stride: int, first_shortcut: Shortcut
+    ) -> tuple[BlockPlan, ...]:
+        """Equal blocks, but for the first, which has the stride and, where the maps change, another shortcut."""
+
+        def block(number: int) -> BlockPlan:
+            first = number == 1
+            shortcut: Shortcut = "none" if self.kind == "plain" else first_shortcut if first else "identity"
+            return BlockPlan(f"{name}_block{number}", kernels, stride if first else 1, shortcut)
+
+        return tuple(map(block, range(1, count + 1)))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -103,23 +117,13 @@ class ResNetSettings(AnyResNetSettings):
     def stages(self) -> tuple[tuple[BlockPlan, ...], ...]:
         """Conv2 to conv5 of table 1. Option B of section 4.1: projections where there are more maps than before."""
         widths = (self.widths.conv2, self.widths.conv3, self.widths.conv4, self.widths.conv5)
-        return tuple(
-            tuple(self._blocks(f"conv{number}", width, count, stride=1 if number == 2 else 2))
-            for number, (width, count) in enumerate(zip(widths, self.blocks, strict=True), start=2)
-        )
-
-    def _blocks(self, stage: str, width: int, count: int, stride: int) -> Iterator[BlockPlan]:
-        kernels = ((width, 1), (width, 3), (4 * width, 1)) if self.bottleneck else ((width, 3), (width, 3))
-        for number in range(1, count + 1):
-            first = number == 1
-            more_maps = first and (stride == 2 or self.bottleneck)
-            shortcut: Literal["identity", "projection", "none"] = "projection" if more_maps else "identity"
-            yield BlockPlan(
-                f"{stage}_block{number}",
-                kernels,
-                stride if first else 1,
-                shortcut if self.kind == "residual" else "none",
-            )
+        found = []
+        for number, (width, count) in enumerate(zip(widths, self.blocks, strict=True), start=2):
+            kernels = ((width, 1), (width, 3), (4 * width, 1)) if self.bottleneck else ((width, 3), (width, 3))
+            stride = 1 if number == 2 else 2
+            first: Shortcut = "projection" if stride == 2 or self.bottleneck else "identity"
+            found.append(self.stage(f"conv{number}", kernels, count, stride, first))
+        return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,19 +143,13 @@ class CifarResNetSettings(AnyResNetSettings):
     def stages(self) -> tuple[tuple[BlockPlan, ...], ...]:
         """Maps of 32x32, 16x16 and 8x8, in n blocks each, with shortcuts that have no weights (option A)."""
         widths = (self.widths.conv2, self.widths.conv3, self.widths.conv4)
-        return tuple(
-            tuple(self._blocks(f"conv{number}", width, stride=1 if number == 2 else 2))
-            for number, width in enumerate(widths, start=2)
-        )
-
-    def _blocks(self, stage: str, width: int, stride: int) -> Iterator[BlockPlan]:
-        for number in range(1, (self.depth - 2) // 6 + 1):
-            first = number == 1
-            shortcut: Literal["identity", "zeros", "none"] = "zeros" if first and stride == 2 else "identity"
-            yield BlockPlan(
-                f"{stage}_block{number}", ((width, 3), (width, 3)), stride if first else 1,
-                shortcut if self.kind == "residual" else "none",
-            )  # fmt: skip
+        found = []
+        for number, width in enumerate(widths, start=2):
+            stride = 1 if number == 2 else 2
+            first: Shortcut = "zeros" if stride == 2 else "identity"
+            kernels = ((width, 3), (width, 3))
+            found.append(self.stage(f"conv{number}", kernels, (self.depth - 2) // 6, stride, first))
+        return tuple(found)
 
 
 _RESNET_AUGMENT = Augmentation(

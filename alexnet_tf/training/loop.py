@@ -135,12 +135,7 @@ class Trainer:
             step=int(step), drops=int(drops), best_top1_error=None if math.isnan(best) else best,
             epochs_since_best=int(since), epochs_without_best=int(without), validation_due=bool(due),
         )  # fmt: skip
-        slots = {
-            f"{slot}/{name}": value
-            for slot, values in self.step.optimizer.slots.items()
-            for name, value in values.items()
-        }
-        self.workers.start_with_same_weights({**self.step.variables, **slots})
+        self.workers.start_with_same_weights(self.step.saved())
 
     def _new_progress(self) -> Progress:
         if self.workers.index:

@@ -7,7 +7,6 @@ a checkpoint; the best weights since the last one wait in memory, and are writte
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from alexnet_tf.program.activity import ACTIVITY
 from alexnet_tf.runs.folder import TrainingFolder
@@ -22,7 +21,7 @@ class _Kept:
 
     state: TrainingState
     top1_error: float
-    values: list[np.ndarray]
+    values: dict[str, np.ndarray]
 
 
 class Saving:
@@ -73,20 +72,19 @@ class Saving:
             with ACTIVITY.saving():
                 self._folder.add_validation(state, top1_error)
         elif top1_error == state.best_top1_error and self._folder.writes:  # of equal ones the later
-            self._kept = _Kept(state.model_copy(), top1_error, [variable.numpy() for variable in self._variables()])
+            self._kept = _Kept(state.model_copy(), top1_error, self._values())
 
     def _write(self, kept: _Kept) -> None:
-        now = [variable.numpy() for variable in self._variables()]
+        now = self._values()
         try:
             self._assign(kept.values)
             self._folder.save(self._step.checkpoint, kept.state, top1_error=kept.top1_error)
         finally:
             self._assign(now)
 
-    def _variables(self) -> list[tf.Variable]:
-        slots = (variable for slot in self._step.optimizer.slots.values() for variable in slot.values())
-        return [*self._step.variables.values(), *slots]
+    def _values(self) -> dict[str, np.ndarray]:
+        return {name: variable.numpy() for name, variable in self._step.saved().items()}
 
-    def _assign(self, values: list[np.ndarray]) -> None:
-        for variable, value in zip(self._variables(), values, strict=True):
-            variable.assign(value)
+    def _assign(self, values: dict[str, np.ndarray]) -> None:
+        for name, variable in self._step.saved().items():
+            variable.assign(values[name])

@@ -88,11 +88,16 @@ class TrainingStep:
             return StoredPictures.specs(batch_size, settings.stored_shape)
         return tf.TensorSpec((batch_size, *settings.picture_shape), tf.float32)
 
+    def saved(self) -> dict[str, tf.Variable]:
+        """What a checkpoint holds, by name: the network's variables and, as "slot/variable", the optimizer's slots."""
+        slots = {
+            f"{slot}/{name}": value for slot, values in self.optimizer.slots.items() for name, value in values.items()
+        }
+        return {**self.variables, **slots}
+
     def saved_bytes(self) -> int:
         """The size of a checkpoint at least: all weights and velocities."""
-        slots = (variable for slot in self.optimizer.slots.values() for variable in slot.values())
-        saved = [*self.variables.values(), *slots]
-        return sum(variable.shape.num_elements() * variable.dtype.size for variable in saved)
+        return sum(variable.shape.num_elements() * variable.dtype.size for variable in self.saved().values())
 
     def weights_are_finite(self) -> bool:
         """Whether all weights are finite numbers."""
