@@ -169,11 +169,8 @@ LATER_PRESETS = {
         network=VGGSettings(),
         augment=Augmentation(
             max_offset=32,  # section 3.1: a random 224 crop, here at its training scale S = 256
-            images_per_draw=1,
             mean="color",  # section 2.1: "subtracting the mean RGB value"
             noise="eigenvalue",  # section 3.1: "random RGB colour shift (Krizhevsky et al., 2012)"
-            noise_divisor=1.0,
-            noise_until_epoch=None,
         ),
         train=Recipe(
             bias_rate_factor=1.0,
@@ -188,11 +185,7 @@ LATER_PRESETS = {
         network=NetworkInNetworkSettings(),
         augment=Augmentation(
             max_offset=8,
-            images_per_draw=1,
             mean="per-offset",
-            noise="none",
-            noise_divisor=1.0,
-            noise_until_epoch=None,
             color_divisors=(63.0, 62.1, 66.7),  # CIFAR-10's deviations, for the paper's whitening (section 4.2)
             crop_size=32,
             padding=4,  # section 4.2: "translation and horizontal flipping", without a number
@@ -214,11 +207,8 @@ LATER_PRESETS = {
         network=InceptionSettings(),
         augment=Augmentation(
             max_offset=32,  # section 6: patches of 8 to 100 % of the picture's area and of any shape
-            images_per_draw=1,
             mean="color",  # section 5: "RGB color channels with mean subtraction"
             noise="none",  # section 6: photometric distortions of Andrew Howard
-            noise_divisor=1.0,
-            noise_until_epoch=None,
         ),
         train=Recipe(
             bias_rate_factor=2.0,  # Caffe's bvlc_googlenet: lr_mult

@@ -60,21 +60,21 @@ class NetworkSettings:
         return self.stored_size, self.stored_size, self.channels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How a training picture is cropped, mirrored and colored. Pixels stay on the 0-255 scale."""
 
     max_offset: int
     """Largest crop offset, inclusive, in each direction: a 224 crop of 256 has 33 positions, the paper uses 32."""
-    images_per_draw: int
+    images_per_draw: int = 1
     """How many consecutive images share one crop offset and one mirroring."""
     mean: Literal["per-offset", "center", "color"]
     """Subtract the part of the mean image under the crop, its center at every offset, or its mean color everywhere."""
-    noise: Literal["eigenvalue", "standard-deviation", "none"]
+    noise: Literal["eigenvalue", "standard-deviation", "none"] = "none"
     """What multiplies a_i ~ N(0, 0.1) along the i-th eigenvector: the eigenvalue on the 0-1 scale, or its root."""
-    noise_divisor: float
+    noise_divisor: float = 1.0
     """The noisy picture is divided by this in training."""
-    noise_until_epoch: int | None
+    noise_until_epoch: int | None = None
     """Epochs count from 1; the noise is off from this epoch on. None: never off."""
     noise_stddev: float = 0.1  # paper section 4.1
     crop: Literal["random", "center"] = "random"

@@ -154,11 +154,8 @@ class CifarResNetSettings(AnyResNetSettings):
 
 _RESNET_AUGMENT = Augmentation(
     max_offset=32,  # section 3.4: any 224 crop; there the shorter side is 256 to 480 at random
-    images_per_draw=1,
     mean="per-offset",  # section 3.4: "with the per-pixel mean subtracted"
     noise="eigenvalue",  # section 3.4: "the standard color augmentation in [21]", which is the AlexNet paper
-    noise_divisor=1.0,
-    noise_until_epoch=None,
 )
 _RESNET_TRAIN = Recipe(
     bias_rate_factor=1.0,
@@ -182,11 +179,7 @@ RESIDUAL_PRESETS = {
         network=CifarResNetSettings(),
         augment=Augmentation(
             max_offset=8,
-            images_per_draw=1,
             mean="per-offset",
-            noise="none",
-            noise_divisor=1.0,
-            noise_until_epoch=None,
             crop_size=32,
             padding=4,
         ),

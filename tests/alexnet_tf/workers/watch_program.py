@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -143,10 +144,11 @@ def together(start: Start, timeout: float = LONG, **options: Any) -> list[Worker
 
 
 def free_ports(count: int) -> list[int]:
-    """Neighbors, with one more free after them."""
+    """Neighbors, with one more free after them; from below those that the system gives to whoever asks for any port,
+    so that no other process takes one in the seconds before the workers open theirs."""
     while True:
+        first = random.randrange(10_000, 32_000)
         with contextlib.ExitStack() as opened, contextlib.suppress(OSError):
-            first = opened.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            for port in range(first + 1, first + count + 1):
+            for port in range(first, first + count + 1):
                 opened.enter_context(socket.create_server(("127.0.0.1", port)))
             return list(range(first, first + count))
