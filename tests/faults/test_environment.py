@@ -20,6 +20,7 @@ from alexnet_tf.program import checkout
 from tests.alexnet_tf.training.run_files import tensors
 from tests.faults.broken_runs import DROPPED, OTHERS_SETTINGS, OTHERS_VARIABLES, assert_same_bits, home_with
 from tests.narrow_nets import NARROW_COMMAND
+from tests.one_end import at_the_newer_end
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOW_SETTINGS = """
@@ -87,6 +88,18 @@ def test_the_users_keras_home_stays_theirs(home: Callable[[bytes], str]) -> None
     after = "print(getattr(sys.modules.get('keras.src.backend.config'), '_KERAS_DIR', os.environ['HOME']))"
     ended = python("-c", SHOW_SETTINGS + after, HOME=where)
     assert ended.stdout.splitlines()[-1].startswith(where), ended.stderr
+
+
+@pytest.mark.slow
+@at_the_newer_end  # Keras 2 draws nothing
+def test_drawing_of_keras_is_loaded_when_it_is_used(tmp_path: Path) -> None:
+    program = (
+        "import sys, alexnet_tf, keras, numpy\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "keras.visualization.plot_image_gallery(numpy.zeros((2, 8, 8, 3)), value_range=(0, 1), rows=1, cols=2, path=sys.argv[1])\n"
+    )
+    ended = python("-c", program, str(tmp_path / "gallery.png"), MPLBACKEND="Agg")
+    assert ended.returncode == 0 and (tmp_path / "gallery.png").stat().st_size > 0, ended.stderr
 
 
 @pytest.mark.slow
