@@ -109,17 +109,18 @@ class TwoTowerAlexNet(AlexNet):
 
     def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Fc6."""
-        return [tower.block6(seen) for tower, seen in self._seen(x)]  # 2 x (N, 2048)
+        return [tower.block6(seen, dropout_seed is not None) for tower, seen in self._seen(x)]  # 2 x (N, 2048)
 
     def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Dropout, and fc7."""
         x = [tower.dropout6(own, seed=dropout_seed) for tower, own in zip(self.all_towers, x, strict=True)]
-        return [tower.block7(seen) for tower, seen in self._seen(x)]  # 2 x (N, 2048)
+        return [tower.block7(seen, dropout_seed is not None) for tower, seen in self._seen(x)]  # 2 x (N, 2048)
 
     def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
         """Dropout, and fc8 on the first device, which sees all towers."""
         x = [tower.dropout7(own, seed=dropout_seed) for tower, own in zip(self.all_towers, x, strict=True)]
-        return self.logits(self.fc8(_together(self.join_fc8, x)))  # (N, num_classes)
+        logits = self.fc8(_together(self.join_fc8, x), training=dropout_seed is not None)
+        return self.logits(logits)  # (N, num_classes)
 
     def blocks12(self, images: list[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The two blocks in which each tower is alone."""
@@ -235,13 +236,13 @@ class Tower(keras.layers.Layer):
         x = self.conv5(x, training=training)  # (N, 13, 13, 128)
         return self.flatten5(self.pool5(x))  # (N, 6, 6, 128) -> (N, 4608)
 
-    def block6(self, seen: list[tf.Tensor]) -> tf.Tensor:
+    def block6(self, seen: list[tf.Tensor], training: bool) -> tf.Tensor:
         """Fc6, which sees both towers."""
-        return self.fc6(_together(self.join_fc6, seen))  # (N, 9216) -> (N, 2048)
+        return self.fc6(_together(self.join_fc6, seen), training=training)  # (N, 9216) -> (N, 2048)
 
-    def block7(self, seen: list[tf.Tensor]) -> tf.Tensor:
+    def block7(self, seen: list[tf.Tensor], training: bool) -> tf.Tensor:
         """Fc7, which sees both towers."""
-        return self.fc7(_together(self.join_fc7, seen))  # (N, 4096) -> (N, 2048)
+        return self.fc7(_together(self.join_fc7, seen), training=training)  # (N, 4096) -> (N, 2048)
 
 
 def _together(join: BothTowers, seen: list[tf.Tensor]) -> tf.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from alexnet_tf.networks import winograd
+from alexnet_tf.networks import dense_product, winograd
 from alexnet_tf.networks.keras_versions import tensorflow_variable
 from alexnet_tf.towers import on_cpu
 
@@ -83,7 +83,7 @@ class Conv2D(Placed, keras.layers.Conv2D):
 
 
 class Dense(Placed, keras.layers.Dense):
-    """keras.layers.Dense on one device."""
+    """keras.layers.Dense on one device; training on a CPU takes `dense_product.multiply`, whose gradient is faster."""
 
     transposed_kernel: tf.Variable | None = None
 
@@ -96,12 +96,15 @@ class Dense(Placed, keras.layers.Dense):
         self.transposed_kernel = tf.Variable(tf.transpose(tensorflow_variable(self.kernel)))
         return self.transposed_kernel
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        if self.transposed_kernel is None:
-            return super().call(inputs)
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         with tf.device(self.device):
-            products = tf.matmul(self.transposed_kernel, inputs, transpose_b=True)  # (units, N)
-            return self.activation(tf.transpose(products) + self.bias)
+            if self.transposed_kernel is not None:
+                products = tf.transpose(tf.matmul(self.transposed_kernel, inputs, transpose_b=True))
+            elif training and on_cpu(self.device) and inputs.dtype in (tf.float32, tf.float64):
+                products = dense_product.multiply(inputs, tf.convert_to_tensor(self.kernel), self.device)
+            else:
+                return keras.layers.Dense.call(self, inputs)
+            return self.activation(products + self.bias)
 
 
 class MaxPooling2D(Placed, keras.layers.MaxPooling2D):

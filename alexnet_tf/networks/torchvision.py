@@ -82,12 +82,12 @@ class OneTowerAlexNet(AlexNet):
 
     def block6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Dropout and fc6."""
-        return [self.fc6(self.dropout6(x[0], seed=dropout_seed))]  # (N, 4096)
+        return [self.fc6(self.dropout6(x[0], seed=dropout_seed), training=dropout_seed is not None)]  # (N, 4096)
 
     def block7(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Dropout and fc7."""
-        return [self.fc7(self.dropout7(x[0], seed=dropout_seed))]  # (N, 4096)
+        return [self.fc7(self.dropout7(x[0], seed=dropout_seed), training=dropout_seed is not None)]  # (N, 4096)
 
     def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
         """Fc8, without dropout before it."""
-        return self.logits(self.fc8(x[0]))  # (N, num_classes)
+        return self.logits(self.fc8(x[0], training=dropout_seed is not None))  # (N, num_classes)

@@ -60,12 +60,13 @@ class VGG(Network):
 
     def to_fc1(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Block 5 to fc1."""
-        return [self.fc1(x[0])]  # (N, 4096)
+        return [self.fc1(x[0], training=dropout_seed is not None)]  # (N, 4096)
 
     def to_fc2(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """Dropout and fc2."""
-        return [self.fc2(self.dropout1(x[0], seed=dropout_seed))]  # (N, 4096)
+        return [self.fc2(self.dropout1(x[0], seed=dropout_seed), training=dropout_seed is not None)]  # (N, 4096)
 
     def last_stage(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
         """Dropout, and the last layer."""
-        return self.logits(self.predictions(self.dropout2(x[0], seed=dropout_seed)))  # (N, num_classes)
+        y = self.predictions(self.dropout2(x[0], seed=dropout_seed), training=dropout_seed is not None)
+        return self.logits(y)  # (N, num_classes)

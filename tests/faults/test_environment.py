@@ -96,7 +96,8 @@ def test_drawing_of_keras_is_loaded_when_it_is_used(tmp_path: Path) -> None:
     program = (
         "import sys, alexnet_tf, keras, numpy\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "keras.visualization.plot_image_gallery(numpy.zeros((2, 8, 8, 3)), value_range=(0, 1), rows=1, cols=2, path=sys.argv[1])\n"
+        "gray = numpy.full((2, 8, 8, 3), 0.5)\n"
+        "keras.visualization.plot_image_gallery(gray, value_range=(0, 1), rows=1, cols=2, path=sys.argv[1])\n"
     )
     ended = python("-c", program, str(tmp_path / "gallery.png"), MPLBACKEND="Agg")
     assert ended.returncode == 0 and (tmp_path / "gallery.png").stat().st_size > 0, ended.stderr
