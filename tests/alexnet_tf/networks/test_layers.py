@@ -11,6 +11,7 @@ from alexnet_tf.networks import layers
 from alexnet_tf.networks.dropout import Dropout2012, InvertedDropout
 from alexnet_tf.networks.keras_versions import tensorflow_variable
 from alexnet_tf.networks.response_normalization import LocalResponseNormalization, SpatialResponseNormalization
+from tests.bfloat16 import skip_without_bfloat16
 from tests.closeness import ELEMENTWISE, ONE_LAYER, assert_close
 
 # Inputs of this size make the sums matter: 1e-4 * 5 * 60^2 = 1.8 beside a bias of 2.
@@ -268,6 +269,7 @@ class TestBatchNormalization:
         assert_close(gradient, gamma / deviation * (dy - projected), ONE_LAYER)
 
     def test_in_bfloat16_it_averages_in_float32(self) -> None:
+        skip_without_bfloat16()
         x = normal(2, 4, 4, 3) + 500
         layer = layers.BatchNormalization(momentum=0.5, name="bn", dtype="mixed_bfloat16")
         found = layer(tf.cast(x, tf.bfloat16), training=True)
