@@ -73,7 +73,7 @@ def test_client(server: Server, photograph: bytes, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(
     ("program", "main", "fault"),
-    [("export.py", export.main, "no run"), ("-m alexnet_tf.serve", serve.main, "cannot be served")],
+    [("export.py", export.main, "no run"), ("-m alexnet_tf.serve", serve.main, "cannot be served|cannot listen")],
 )
 def test_options_are_known(program: str, main: Callable, fault: str, tmp_path: Path, monkeypatch) -> None:
     """What is named is not there, which a command tells only once it has understood its line."""
