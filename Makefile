@@ -20,7 +20,8 @@ help:
 	@echo "make demo-addons, test-addons, test-addons-slow"
 	@echo "                the same with TensorFlow 2.15, Keras 2.15 and tensorflow-addons"
 
-# A fresh run each time: what an earlier demo left under build/demo is removed first.
+# A fresh run each time: what an earlier demo left under build/demo is removed first. The training says its error with
+# one view, and the report shows what runs on which device.
 demo: .venv/run-installed
 demo-addons: PY := $(ADDONS_PY)
 demo-addons: .venv-addons/run-installed
@@ -29,8 +30,6 @@ demo demo-addons:
 	$(PY) -m demo.generate_images --out $(DEMO)/images
 	$(PY) -m tfrecords.convert folder --train $(DEMO)/images/train --val $(DEMO)/images/val --out $(DEMO)/data
 	$(PY) train.py --config configs/demo.yaml --run $(DEMO)/run
-	$(PY) -m alexnet_tf.devices --config configs/demo.yaml
-	$(PY) -m alexnet_tf.evaluate --run $(DEMO)/run --views 1
 	$(PY) -m alexnet_tf.evaluate --run $(DEMO)/run --views 10
 	$(PY) export.py --run $(DEMO)/run --out $(DEMO)/models/alexnet --examples 6
 	$(PY) -m alexnet_tf.predict --model $(DEMO)/models/alexnet \

@@ -37,7 +37,9 @@ COMMANDS = (
     Command("predict", "alexnet_tf.predict", "Names what is on pictures, with an exported model."),
     Command("serve", "alexnet_tf.serve", "Serves an exported model on this machine, with a page to try it."),
     Command("client", "alexnet_tf.client", "Asks a model server what is on pictures."),
-    Command("import-weights", "alexnet_tf.import_weights", "Makes a run of published weights, Caffe's or PyTorch's."),
+    Command(
+        "import-weights", "alexnet_tf.import_weights", "Makes a run of published weights: Caffe's, PyTorch's or Keras'."
+    ),
     Command("export-weights", "alexnet_tf.export_weights", "Writes a run's weights as Caffe's files."),
 )
 """In the order of the work."""

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints what the server names; status 1 if it could not name every picture."""
     arguments = _parser().parse_args(argv)
     host, _, port = arguments.server.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or "/" in host:  # as in http://localhost:8501
         raise UserError(f"--server {arguments.server}: give HOST:PORT, such as localhost:8500")
     rest = arguments.protocol == "rest" or (arguments.protocol is None and port == REST_PORT)
 
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 answers[path] = answer[: arguments.top]
         except UserError as fault:
             refused = fault  # what has been answered is printed first
-    if answers or refused is None:
-        print(answers_in(arguments.form, answers))
+    if (answers or refused is None) and (text := answers_in(arguments.form, answers)):
+        print(text)
     for line in faults:
         print(f"error: {line}", file=sys.stderr)
     if refused is not None:

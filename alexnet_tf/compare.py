@@ -14,6 +14,7 @@ from alexnet_tf.program.arguments import add_split_and_views, command_parser
 from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
+from alexnet_tf.runs.place import check_is_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("give two runs or more")
     for path in arguments.runs:
         refuse_pattern("RUN", path)
+        check_is_run(path)
 
     from alexnet_tf.reporting.comparison import Comparison
     from alexnet_tf.reporting.files import refuse_folder

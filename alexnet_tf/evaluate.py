@@ -17,6 +17,7 @@ from alexnet_tf.program.errors import DONE, FAULT, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import lines_dropped, outlive_readers
 from alexnet_tf.program.whole_files import check_place, write_whole
+from alexnet_tf.runs.place import check_is_run
 from alexnet_tf.settings.sections import DevicesConfig
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_place(arguments.json)
     if not arguments.run and not (arguments.model and arguments.data):
         parser.error("give a --run, or a --model and its --data")
+    for run in arguments.run:
+        check_is_run(run)
 
     from alexnet_tf.evaluation.ensemble import EvaluatedRun, Net, Pictures, evaluate
     from alexnet_tf.runs.run import open_run

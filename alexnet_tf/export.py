@@ -15,6 +15,7 @@ from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
+from alexnet_tf.runs.place import check_is_run
 from alexnet_tf.serving.versions import MOST_EXAMPLES
 
 
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     outlive_readers()
     for option, path in (*(("--run", run) for run in arguments.run), ("--out", arguments.out)):
         refuse_pattern(option, path)
+    for run in arguments.run:
+        check_is_run(run)
 
     if arguments.format != "savedmodel":
         print(_export_other_format(arguments))

@@ -14,6 +14,7 @@ from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.whole_files import check_place
+from alexnet_tf.runs.place import check_is_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     outlive_readers()
     refuse_pattern("--run", arguments.run)
+    check_is_run(arguments.run)
     for path in (arguments.caffemodel, arguments.prototxt, arguments.mean):
         if path:
             check_place(path)

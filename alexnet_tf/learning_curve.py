@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--run", type=Path, required=True, metavar="RUN", help="the run's folder, whose metrics.jsonl is drawn")
     add("--out", type=Path, required=True, metavar="FILE.png",
-        help="the picture to write; its ending says of which kind: .png, .svg, .pdf")  # fmt: skip
+        help="the picture to write; its ending says of which kind, such as .png, .svg or .pdf")  # fmt: skip
     return parser
 
 

@@ -16,12 +16,14 @@ from alexnet_tf.program.arguments import command_parser, whole_number
 from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.serving.answers import add_form, add_images, answers_in
+from alexnet_tf.serving.versions import newest_version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the most probable classes of every picture."""
     arguments = _parser().parse_args(argv)
     refuse_pattern("--model", arguments.model)
+    newest_version(arguments.model)  # a wrong path is told before TensorFlow is loaded
 
     from alexnet_tf.serving.exported_model import ExportedModel
     from alexnet_tf.serving.given_pictures import picture_paths
@@ -37,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except UserError as fault:
             faults.append(str(fault))
     in_ascii = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    print(answers_in(arguments.form, answers, in_ascii=in_ascii), flush=True)
+    if text := answers_in(arguments.form, answers, in_ascii=in_ascii):
+        print(text, flush=True)
     for told in faults:
         print(f"error: {told}", file=sys.stderr)
     return FAULT if faults else DONE

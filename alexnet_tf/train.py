@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet_tf.program.arguments import command_parser
-from alexnet_tf.program.errors import DONE, UserError, run_command
+from alexnet_tf.program.errors import DONE, run_command
 from alexnet_tf.program.pattern_paths import refuse_pattern
 from alexnet_tf.program.standard_streams import outlive_readers
 from alexnet_tf.program.stop_signals import STOP
+from alexnet_tf.runs.place import check_run_place
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.settings.explained import as_table, settings_in_force
 from alexnet_tf.settings.named_configs import add_config_options
 from alexnet_tf.workers.watch import keep_watch
-from tfrecords.manifest import MANIFEST_FILE
+from tfrecords.manifest import load_manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,10 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--run is missing, the folder to train in")
     outlive_readers()
     refuse_pattern("--run", arguments.run)
-    if (arguments.run / MANIFEST_FILE).exists():
-        raise UserError(
-            f"--run {arguments.run} holds converted data; give a folder of the run's own, such as runs/first"
-        )
+    check_run_place(arguments.run)
     with STOP:
         # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
         given = load_config(arguments.config, overrides)
@@ -47,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if config.train.init_from:
             refuse_pattern("train.init_from", config.train.init_from)
         with keep_watch(cluster, config):
+            load_manifest(config.data.dir)  # here, so that no data are told as early
             from alexnet_tf.training.start import train
 
             train(config, cluster, arguments.run, settings)

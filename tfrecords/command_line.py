@@ -2,14 +2,15 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
 from alexnet_tf.program.arguments import CommandParser, command_parser, fraction, whole_number
 from alexnet_tf.program.errors import UserError
+from tfrecords.doubts import loose_doubts
 from tfrecords.exif import Exif
-from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource
+from tfrecords.folder_source import DrawnFolderSource, FolderSource, LabelsSource, loose_pictures
 from tfrecords.plan import Settings
 from tfrecords.sources import Source
 
@@ -71,6 +72,14 @@ def make_source(options: argparse.Namespace) -> Source:
     if options.val_fraction is not None:
         return DrawnFolderSource(options.train, options.val_fraction, options.seed)
     return FolderSource(options.train, options.val)
+
+
+def source_doubts(options: argparse.Namespace) -> Iterator[str]:
+    """What is probably a mistake about what the options name, beside what `class_doubts` sees."""
+    if options.source == "folder" and options.labels is None:
+        for folder in (options.train, options.val):
+            if folder is not None:
+                yield from loose_doubts(folder, loose_pictures(folder))
 
 
 def _add_folder(sources: "argparse._SubParsersAction[CommandParser]") -> argparse.ArgumentParser:

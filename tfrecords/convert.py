@@ -26,7 +26,7 @@ from alexnet_tf.program.errors import DONE, StoppedBySignal, UserError, run_comm
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.program.pattern_paths import refuse_no_text
 from alexnet_tf.program.standard_streams import outlive_readers
-from tfrecords.command_line import make_source, parse_arguments
+from tfrecords.command_line import make_source, parse_arguments, source_doubts
 from tfrecords.doubts import Digests, class_doubts, pictures_under_two_labels, two_label_doubts
 from tfrecords.finished_shards import load_results
 from tfrecords.manifest import Manifest, Shard, Split, Unreadable, write_manifest
@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.exif,
     )
     refuse_no_text("--out", options.out)
-    convert(make_source(options), options.out, settings, options.workers, tell=True)
+    source = make_source(options)
+    _tell(source_doubts(options))
+    convert(source, options.out, settings, options.workers, tell=True)
     return DONE
 
 

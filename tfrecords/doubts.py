@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tfrecords.sources import Item
+from tfrecords.sources import Item, printable
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 """What folders of whole splits are called."""
@@ -41,6 +42,21 @@ def class_doubts(class_keys: Sequence[str], counts: Sequence[int]) -> Iterator[s
         )
     else:
         yield from _uneven(class_keys, counts)
+
+
+def loose_doubts(folder: Path, loose: Sequence[str]) -> Iterator[str]:
+    """What looks wrong about pictures that lie beside the class folders.
+
+    Args:
+      folder: that holds them.
+      loose: their names.
+    """
+    if loose:
+        named = ", ".join(map(printable, loose[:TOLD])) + ", ..." * (len(loose) > TOLD)
+        yield (
+            f"warning: {folder} holds {len(loose)} picture{'s' * (len(loose) > 1)} beside its class folders ({named}), "
+            "which belong to no class and are left out: put each into the folder of its class"
+        )
 
 
 def _first_like(keys: Sequence[str], *beginnings: str) -> str:

@@ -32,6 +32,12 @@ FOLDERS_OF_SYSTEMS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system 
 """Folders that macOS, Windows, Linux and network drives make, in small letters."""
 
 
+PICTURE_ENDINGS = {
+    ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm", ".pgm",
+}  # fmt: skip
+"""By which a picture beside the class folders is told from a list of names or a note."""
+
+
 @dataclass(frozen=True, slots=True)
 class FolderItem:
     """A picture file.
@@ -230,6 +236,12 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     if not found:
         raise UserError(f"{folder} has no class folders: it must hold one folder of pictures per class")
     return found
+
+
+def loose_pictures(folder: Path) -> list[str]:
+    """Names of what seem to be pictures beside the class folders: they belong to no class."""
+    names = (entry.name for entry in _listing(folder) if entry.is_file() and _is_anybodys(entry.name, LEFT_BY_SYSTEMS))
+    return sorted(name for name in names if Path(name).suffix.lower() in PICTURE_ENDINGS)
 
 
 def _is_anybodys(name: str, of_systems: set[str]) -> bool:

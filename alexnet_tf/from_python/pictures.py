@@ -60,6 +60,10 @@ def _is_array(pictures: Any) -> bool:
 def _file(picture: Any, name: str, exif: Exif) -> NamedFile:
     if isinstance(picture, str | os.PathLike):
         path = Path(picture)
+        if path.is_dir():
+            raise UserError(
+                f"picture {path}: is a folder; give its files, as in sorted(Path({str(path)!r}).glob('*.jpg'))"
+            )
         return NamedFile(f"picture {path}", picture_for_model(path, exif))
     if isinstance(picture, bytes):
         return NamedFile(name, file_for_model(picture, name, exif))

@@ -1,6 +1,5 @@
 """A run's folder, opened for reading: to be evaluated, exported or begun from, without the training data."""
 
-import difflib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
+from alexnet_tf.runs.place import CONFIG_FILE as CONFIG_FILE
+from alexnet_tf.runs.place import check_is_run
 from alexnet_tf.runs.records import Record, read_record
 from alexnet_tf.settings.config import Config, parse_config
 from tfrecords.exif import Exif
-from tfrecords.manifest import MANIFEST_FILE
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 
-CONFIG_FILE = "config.yaml"
 CLASSES_FILE = "classes.json"
 CLASSES_REMEDY = (
     "restore it from a copy, or move it away: the command that the run was trained with writes it anew from the data"
@@ -106,32 +105,12 @@ def open_run(path: AnyPath) -> Run:
       UserError: it is no run's folder, or one of its files is broken.
     """
     path = Path(path)
-    if not (path / CONFIG_FILE).exists():
-        raise UserError(no_run(path))
+    check_is_run(path)
     config = _read_config(path / CONFIG_FILE)
     source = config.data.statistics or config.data.dir / STATISTICS_FILE
     remedy = "restore it" + (f", as a copy of {source}, which the run began with" if source.parent != path else "")
     statistics = Statistics.load(path / STATISTICS_FILE, remedy)
     return Run(path, config, load_classes(path / CLASSES_FILE, CLASSES_REMEDY), statistics)
-
-
-def no_run(path: Path) -> str:
-    """The message about a path that should be a run's folder and is none."""
-    if not path.exists():
-        near = difflib.get_close_matches(path.name, _names_in(path.parent), 1)
-        return f"{path} is no run: it does not exist" + (f"; is {path.parent / near[0]} meant?" if near else "")
-    if any((folder / "saved_model.pb").exists() for folder in (path, *path.glob("[0-9]*"))):
-        return f"{path} is no run but an exported model: give it with --model, or the run that it came from"
-    if (path / MANIFEST_FILE).exists():
-        return f"{path} is no run but a folder of converted data: alexnet-tf train --run with data.dir={path} makes one"
-    return f"{path} is no run: it has no {CONFIG_FILE} (alexnet-tf train --run makes one)"
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return [path.name for path in folder.iterdir() if (path / CONFIG_FILE).exists()]
-    except OSError:
-        return []
 
 
 def unbound_line(checkpoint: Path) -> str:

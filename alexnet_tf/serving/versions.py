@@ -103,7 +103,18 @@ def how_to_get_one(model: Path) -> str:
     if _is_run(model):
         out = "models/alexnet"
         return f"it is a run: export it with alexnet-tf export --run {model} --out {out} and give --model {out}"
+    if below := _models_below(model):
+        return f"it holds folders of models: give --model {below[0]}"
     return f"make one with alexnet-tf export --out {model}"
+
+
+def _models_below(folder: Path) -> list[Path]:
+    """Folders in it that hold exported models."""
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [path for path in found if any((version / PROTO).is_file() for version in version_folders(path).values())]
 
 
 def _is_run(path: Path) -> bool:

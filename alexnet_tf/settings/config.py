@@ -3,6 +3,7 @@
 No TensorFlow here, so a wrong key is reported in well under a second.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,9 @@ from alexnet_tf.settings.sections import (
     TrainConfig,
 )
 from alexnet_tf.settings.values import Section, Strict, kinds_of, number
+
+SHOWN = 60
+"""Letters of an override that a message repeats."""
 
 
 class Config(Strict):
@@ -77,12 +81,25 @@ def load_config(path: AnyPath, overrides: list[str] | None = None) -> Config:
 
 def parse_config(text: str, source: str, overrides: list[str] | None = None) -> Config:
     """As `load_config`, from the YAML text itself; `source` names it in messages."""
+    try:
+        return _parsed(text, source, overrides or [])
+    except UserError as fault:
+        told = str(fault)
+        blamed = [one for one in overrides or [] if re.search(rf"(?<![\w.]){re.escape(one.split('=')[0])}(?!\w)", told)]
+        if not blamed or not told.startswith(f"{source}: "):
+            raise
+        # Else a sound file would be blamed for what the command line sets.
+        given = " ".join(map(_shown, blamed))
+        raise UserError(f"{source} with {given}: {told.removeprefix(f'{source}: ')}") from fault
+
+
+def _parsed(text: str, source: str, overrides: list[str]) -> Config:
     tree = load_yaml(text, source)
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         kind = "list" if isinstance(tree, list) else "text"
         raise UserError(f"{source} must hold sections ({', '.join(Config.model_fields)}), not a {kind}")
-    for override in overrides or []:
+    for override in overrides:
         _apply_override(tree, override)
     try:
         config = Config.model_validate(_with_numbers(tree))
@@ -181,15 +198,20 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+def _shown(override: str) -> str:
+    short = override if len(override) <= SHOWN else f"{override[:SHOWN]}..."
+    return short if short.isprintable() else repr(short)
+
+
 def _apply_override(tree: dict[str, Any], override: str) -> None:
     name, equals, value = override.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
-        raise UserError(f"override {override[:60]!r} must read section.key=value, as in data.batch_size=64")
+        raise UserError(f"override {override[:SHOWN]!r} must read section.key=value, as in data.batch_size=64")
     if not isinstance(tree.setdefault(section, {}), dict):
         tree[section] = {}  # `section:` with nothing under it
     if not _is_text(section, key):
-        tree[section][key] = load_yaml(value, f"override {override[:60]!r}")
+        tree[section][key] = load_yaml(value, f"override {override[:SHOWN]!r}")
     elif value in NOTHING and (value != "~" or (section, key) != ("data", "dir")):
         tree[section][key] = None  # `~` alone is the home folder where a folder must be named
     else:

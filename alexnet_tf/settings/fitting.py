@@ -187,7 +187,8 @@ def _fine_tuned(preset: Preset, pictures: int, begun: Begun) -> Iterator[Line]:
 
 
 def _batch(batch: int, pictures: int) -> Line:
-    many = f"{pictures / batch:,.0f} steps an epoch"
+    steps = pictures / batch
+    many = f"{steps:,.0f} steps an epoch" if steps >= 100 else f"{steps:.3g} steps an epoch"
     if batch == RECIPE_BATCH:
         return Line("data.batch_size", batch, f"the paper's; {many}")
     return Line("data.batch_size", batch, f"{many}; the paper's {RECIPE_BATCH} are for a million pictures")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import write_whole
+from alexnet_tf.runs.place import CONFIG_FILE, no_run
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.settings.fitting import Begun, fitting_config, from_scratch_doubt
 from tfrecords.manifest import load_manifest
@@ -35,11 +36,9 @@ def write_new_config(data: Path, run: Path | None, out: Path | None) -> None:
 
 
 def _begun(run: Path, class_keys: list[str]) -> Begun:
-    if not (run / "config.yaml").exists():
-        from alexnet_tf.runs.run import no_run  # late, for it loads TensorFlow
-
+    if not (run / CONFIG_FILE).exists():
         raise UserError(f"--from {no_run(run)}")
     from alexnet_tf.runs.classes import load_classes
 
     classes = load_classes(run / "classes.json", "restore it, or name another run")
-    return Begun(run, load_config(run / "config.yaml"), classes.keys == class_keys)
+    return Begun(run, load_config(run / CONFIG_FILE), classes.keys == class_keys)

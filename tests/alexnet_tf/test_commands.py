@@ -1,6 +1,7 @@
 """The command lines of all commands: complete, in plain words, and answered without loading TensorFlow."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -96,3 +97,32 @@ def test_every_door_calls_itself_by_its_own_name(door: list[str], called: str) -
         [sys.executable, *door, "--help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert shown.stdout.startswith(f"usage: {called} ")
+
+
+WRONG_PATHS = (
+    ("export", "--run", "nowhere", "--out", "models"), ("evaluate", "--run", "nowhere"),
+    ("report", "--run", "nowhere", "--out", "report"), ("compare", "nowhere", "nobody"),
+    ("predict", "--model", "nowhere", "cat.jpg"), ("train", "--config", "paper", "--run", "run", "data.dir=nowhere"),
+    ("export-weights", "--run", "nowhere", "--caffemodel", "net"),
+)  # fmt: skip
+
+
+def test_a_wrong_path_is_told_before_tensorflow_is_loaded(tmp_path: Path) -> None:
+    program = (
+        "import json, sys\n"
+        "from alexnet_tf.__main__ import call\n"
+        "from alexnet_tf.program.errors import UserError\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    try:\n"
+        "        call(command)\n"
+        "    except UserError as fault:\n"
+        "        print(fault, 'tensorflow' in sys.modules)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(WRONG_PATHS)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    lines = ended.stdout.splitlines()
+    assert len(lines) == len(WRONG_PATHS), ended.stderr
+    assert all("nowhere" in line and line.endswith(" False") for line in lines), ended.stdout
+    assert not list(tmp_path.iterdir())

@@ -97,6 +97,7 @@ def test_hostile_files_are_refused_at_once(what: str, ordinary: dict[Callable[[b
     for side in (graph_status, converter_status):
         found, took = timed(side, file)
         assert found == reason
+        took = min(took, timed(side, file)[1])  # what else a busy processor does may disturb either
         assert took < 3 * ordinary[side], f"{took:.2f} s, an ordinary file {ordinary[side]:.2f} s"
 
 

@@ -54,6 +54,8 @@ def test_convert_warns_and_verify_names_them(tmp_path: Path, capsys: pytest.Capt
     write_pictures(tmp_path / "all", ("ant", "bee"), 6, seed=0)
     shutil.copy(tmp_path / "all/ant/ant_3.jpg", tmp_path / "all/bee/twin.jpg")
     (tmp_path / "all/bee/late.jpg").write_bytes(b"broken")
+    for name in ("gold.JPG", "list.txt", ".hidden.jpg"):
+        (tmp_path / "all" / name).touch()
     command = ["folder", f"--train={tmp_path / 'all'}", "--val-fraction=0.1", f"--out={tmp_path / 'data'}"]
     command += [f"--size={SIZE}", "--workers=1", "--shards=3"]
     with pytest.raises(UserError, match="max-unreadable 0"):
@@ -62,6 +64,8 @@ def test_convert_warns_and_verify_names_them(tmp_path: Path, capsys: pytest.Capt
     shutil.copy(tmp_path / "all/ant/ant_2.jpg", tmp_path / "all/bee/late.jpg")
     assert main([*command, "--max-unreadable=0"]) == 0
     told = capsys.readouterr().err
+    loose = [line for line in told.splitlines() if "gold.JPG" in line]  # of both calls
+    assert len(loose) == 2 and all("holds 1 picture beside its class folders (gold.JPG)" in line for line in loose)
     for twins in (("ant_3.jpg", "twin.jpg"), ("ant_2.jpg", "late.jpg")):
         (line,) = [line for line in told.splitlines() if twins[0] in line]
         assert line.startswith("warning: the same picture under different labels: ") and twins[1] in line

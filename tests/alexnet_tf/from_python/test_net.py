@@ -198,7 +198,7 @@ def test_bad_pictures_are_named(net: Net, files: list[Path], tmp_path: Path) -> 
     for pictures, message in (
         (text, f"picture {text}: no JPEG, PNG or GIF file"),
         ([files[0], "missing.jpg"], "picture missing.jpg cannot be read: No such file"),
-        (tmp_path, f"picture {tmp_path} "),
+        (tmp_path, f"picture {tmp_path}: is a folder; give its files"),
         ([files[0], thin], "picture 1: too thin: 300x2 pixels"),
         (np.zeros((9, 9, 3), np.float32), "picture 0: its pixels are float32; give them as uint8"),
         (np.zeros((9, 9, 4), np.uint8), r"picture 0: it has shape \(9, 9, 4\); give"),

@@ -217,8 +217,9 @@ def test_what_has_been_answered_is_printed_before_a_fault(pictures: list[str], c
 def test_no_server_at_all_is_told(pictures: list[str], protocol: str) -> None:
     with pytest.raises(UserError, match=r"server 127\.0\.0\.1:1 is unavailable .*is it running"):
         client.main([pictures[0], "--server", "127.0.0.1:1", protocol, "--retries", "1"])
-    with pytest.raises(UserError, match="give HOST:PORT"):
-        client.main([pictures[0], "--server", "localhost", protocol])
+    for server in ("localhost", "http://localhost:8501", "localhost:8501/v1"):
+        with pytest.raises(UserError, match="give HOST:PORT"):
+            client.main([pictures[0], "--server", server, protocol])
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def test_bad_files_take_no_answer_from_the_good_ones(
     assert predict.main(command) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [str(paths["first.jpg"]), str(paths["last.jpg"])]
+    assert predict.main(["--model", str(program.models), str(paths["notes.jpg"])]) == 1
+    assert capsys.readouterr().out == ""
     answer = program.signature("serving_default")(image_bytes=tf.constant([many_scans(882), stored_pictures[0]]))
     assert answer["status"].numpy().tolist() == [MUCH_SCANNED.encode(), b"ok"]
 

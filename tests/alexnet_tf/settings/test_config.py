@@ -59,7 +59,8 @@ class TestFaults:
 
     def test_crop_beyond_the_picture(self) -> None:
         line = fault_of("model: {preset: caffe}", "augment.max_offset=30")
-        assert line == ("some.yaml: augment.max_offset: preset caffe cuts 227 pixels of 256, so 29 at most, got 30")
+        told = "augment.max_offset: preset caffe cuts 227 pixels of 256, so 29 at most, got 30"
+        assert line == f"some.yaml with augment.max_offset=30: {told}"
 
     @pytest.mark.parametrize(
         ("overrides", "told"),
@@ -85,7 +86,8 @@ class TestFaults:
         ],
     )
     def test_workers(self, overrides: list[str], told: str) -> None:
-        assert fault_of("", *overrides).startswith(f"some.yaml: {told}")
+        line = fault_of("", *overrides)
+        assert line.startswith("some.yaml") and f": {told}" in line
 
     @pytest.mark.parametrize("override", ["epochs=3", "train.epochs", "train.=3", ".epochs=3", ""])
     def test_misshapen_override(self, override: str) -> None:
@@ -96,6 +98,16 @@ class TestFaults:
         assert "unknown key train.epoch;" in fault_of("", "train.epoch=3")
         assert "train.epochs" in fault_of("", "train.epochs=[")
         assert "train.epochs: " in fault_of("", "train.epochs=x")
+
+    def test_a_sound_file_is_not_blamed_for_the_command_line(self) -> None:
+        sound, others = "train: {epochs: 3}", ["data.dir=here", "train.seed=1"]
+        line = fault_of(sound, *others, "train.epochs_=7", "train.epoch=3")
+        assert line.startswith("some.yaml with train.epochs_=7: unknown key train.epochs_;")
+        assert fault_of(sound, *others, "train.epochs=-3").startswith("some.yaml with train.epochs=-3: train.epochs: ")
+        long = "x" * 90
+        assert fault_of(sound, f"train.epochs={long}").startswith(f"some.yaml with train.epochs={long[:47]}...: ")
+        assert fault_of(sound, "train.epochs=1\n2").startswith(r"some.yaml with 'train.epochs=1\n2': train.epochs: ")
+        assert fault_of("train: {epochs: x}", *others).startswith("some.yaml: train.epochs: ")
 
     @pytest.mark.parametrize("text", ["- a\n- b", "just words", "3"])
     def test_no_sections(self, text: str) -> None:

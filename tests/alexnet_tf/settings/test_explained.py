@@ -7,6 +7,7 @@ import pytest
 
 import train
 from alexnet_tf.program.errors import UserError
+from alexnet_tf.runs.place import check_run_place
 from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import Config, load_config, parse_config
 from alexnet_tf.settings.explained import MEANINGS, Setting, as_yaml, by_origin, settings_in_force
@@ -130,6 +131,21 @@ class TestCommand:
         (tmp_path / "manifest.json").write_text("{}")
         with pytest.raises(UserError, match=r"^--run .* holds converted data; give"):
             train.main(["--config", str(CONFIGS[0]), "--run", str(tmp_path)])
+
+    def test_other_folders_are_no_place_for_a_run(self, tmp_path: Path) -> None:
+        for name in ("ant", "bee", "cat", "dog", ".git"):
+            (tmp_path / "pictures" / name).mkdir(parents=True)
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(UserError, match=r"pictures holds other folders \(ant, bee, cat, \.\.\.\) and no run; give"):
+            train.main(["--config", str(CONFIGS[0]), "--run", str(tmp_path / "pictures")])
+        assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize("there", ["train.log", "checkpoints/", "pictures/ metrics.jsonl", ".ipynb_checkpoints/"])
+    def test_a_run_may_begin_beside_files_and_where_one_was(self, tmp_path: Path, there: str) -> None:
+        for name in there.split():
+            (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+        check_run_place(tmp_path)
+        check_run_place(tmp_path / "new")
 
     def test_a_run_is_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
