@@ -53,6 +53,8 @@ def test_sigterm_saves_and_the_same_command_goes_on(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_while_tensorflow_is_loaded(tmp_path: Path, number: signal.Signals) -> None:
     """Commands load it once their arguments are read; a signal may come anywhere on the way."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/saved_model.pb").touch()
     process = subprocess.Popen(
         [sys.executable, "-m", "alexnet_tf", "predict", "--model", str(tmp_path), "x.jpg"],
         cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=hear_signals,
