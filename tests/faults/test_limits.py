@@ -20,10 +20,10 @@ from tests.slow_cases import slow
 
 Resume = Callable[..., None]
 COMMANDS = {
-    "train": ["train.py", "--config", "configs/demo.yaml", "--run", "run"],
+    "train": ["-m", "alexnet_tf.train", "--config", "demo", "--run", "new", "data.dir=data"],
     "evaluate": ["-m", "alexnet_tf.evaluate", "--run", "run"],
     "predict": ["-m", "alexnet_tf.predict", "--model", "model", "x.jpg"],
-    "export": ["export.py", "--run", "run", "--out", "model"],
+    "export": ["-m", "alexnet_tf.export", "--run", "run", "--out", "model"],
     "serve": ["-m", "alexnet_tf.serve", "--model", "model"],
 }
 OTHER_COMMANDS = list(COMMANDS)[1:]
@@ -31,11 +31,22 @@ NOBODY = 54321
 """A user of whom no process runs."""
 
 
-def run_limited(arguments: list[str], limit: int, value: int) -> subprocess.CompletedProcess:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """A folder with what the commands look for first: data, a run and a model."""
+    folder = tmp_path_factory.mktemp("limited")
+    (folder / "data").symlink_to(tiny_data)
+    for file in ("run/config.yaml", "model/1/saved_model.pb"):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).touch()
+    return folder
+
+
+def run_limited(arguments: list[str], limit: int, value: int, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     """A command under a limit, as a process of its own."""
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60,
-        preexec_fn=lambda: resource.setrlimit(limit, (value, value)),
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=lambda: resource.setrlimit(limit, (value, value)),
     )  # fmt: skip
 
 
@@ -43,9 +54,9 @@ class TestMemory:
     """A limit that TensorFlow would not survive is told before it is loaded."""
 
     @pytest.mark.parametrize("command", ["train", *slow(*OTHER_COMMANDS)])
-    def test_too_few_addresses_for_tensorflow(self, command: str) -> None:
+    def test_too_few_addresses_for_tensorflow(self, command: str, place: Path) -> None:
         limit = NEEDS["tensorflow"].memory["-v"] - (100 << 20)
-        ended = run_limited(COMMANDS[command], resource.RLIMIT_AS, limit)
+        ended = run_limited(COMMANDS[command], resource.RLIMIT_AS, limit, place)
         assert ended.returncode == 1, ended.stderr
         [line] = ended.stderr.splitlines()
         assert line.startswith(f"error: this process may take {limit / 1e9:.1f} GB of memory addresses (ulimit -v ")
@@ -64,8 +75,8 @@ class TestMemory:
 
 
 @pytest.mark.parametrize("command", ["serve", *slow("train", *OTHER_COMMANDS[:-1])])
-def test_too_few_open_files_for_tensorflow(command: str) -> None:
-    ended = run_limited(COMMANDS[command], resource.RLIMIT_NOFILE, 40)
+def test_too_few_open_files_for_tensorflow(command: str, place: Path) -> None:
+    ended = run_limited(COMMANDS[command], resource.RLIMIT_NOFILE, 40, place)
     assert ended.returncode == 1, ended.stderr
     [line] = ended.stderr.splitlines()
     assert line.startswith("error: this process may have 40 files open") and line.endswith("(ulimit -n)")
