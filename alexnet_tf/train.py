@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if config.train.init_from:
             refuse_pattern("train.init_from", config.train.init_from)
         with keep_watch(cluster, config):
-            load_manifest(config.data.dir)  # here, so that no data are told as early
+            manifest = load_manifest(config.data.dir)  # here, so that no data are told as early
             from alexnet_tf.training.start import train
 
-            train(config, cluster, arguments.run, settings)
+            train(config, cluster, arguments.run, settings, manifest)
     return DONE
 
 

@@ -15,7 +15,8 @@ from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.paths import AnyPath
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.runs.run import CONFIG_FILE, Run, Which, open_run
+from alexnet_tf.runs.place import CONFIG_FILE
+from alexnet_tf.runs.run import Run, Which, open_run
 from alexnet_tf.serving.exported_model import ExportedModel
 from alexnet_tf.serving.versions import MODEL_FILES, PROTO, STATISTICS_COPY, version_folders
 from alexnet_tf.settings.config import Config

@@ -11,7 +11,7 @@ from typing import Any
 from alexnet_tf.evaluation.drawing import Figure, our_style
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.program.whole_files import make_folder, write_whole
-from alexnet_tf.runs.run import CONFIG_FILE
+from alexnet_tf.runs.place import CONFIG_FILE
 from tfrecords.manifest import MANIFEST_FILE
 
 DOTS_PER_INCH = 110

@@ -33,9 +33,10 @@ from alexnet_tf.runs.checkpoints import BEST_FILE, check_files, make_checkpoints
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment
 from alexnet_tf.runs.metrics import METRICS_FILE, Metrics, read_lines
+from alexnet_tf.runs.place import CONFIG_FILE
 from alexnet_tf.runs.records import TrainingState, step_of
 from alexnet_tf.runs.resume_checks import check_same_experiment, check_same_run, check_unbound
-from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, CONFIG_FILE, latest_record, open_run, unbound_line
+from alexnet_tf.runs.run import CLASSES_FILE, CLASSES_REMEDY, latest_record, open_run, unbound_line
 from alexnet_tf.settings.config import Config, dump_config
 from tfrecords.manifest import Manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics

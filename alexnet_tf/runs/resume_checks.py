@@ -5,7 +5,8 @@ from pathlib import Path
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes, how_they_differ
 from alexnet_tf.runs.experiment import Experiment, changed_data, changed_settings, deciding_settings
-from alexnet_tf.runs.run import CONFIG_FILE, Run
+from alexnet_tf.runs.place import CONFIG_FILE
+from alexnet_tf.runs.run import Run
 from alexnet_tf.settings.config import Config
 from tfrecords.statistics import STATISTICS_FILE, Statistics
 

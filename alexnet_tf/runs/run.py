@@ -14,8 +14,7 @@ from alexnet_tf.program.whole_files import read_whole
 from alexnet_tf.runs.checkpoints import Checkpoints, check_files
 from alexnet_tf.runs.classes import Classes, load_classes
 from alexnet_tf.runs.experiment import Experiment, changed_settings
-from alexnet_tf.runs.place import CONFIG_FILE as CONFIG_FILE
-from alexnet_tf.runs.place import check_is_run
+from alexnet_tf.runs.place import CONFIG_FILE, check_is_run
 from alexnet_tf.runs.records import Record, read_record
 from alexnet_tf.settings.config import Config, parse_config
 from tfrecords.exif import Exif

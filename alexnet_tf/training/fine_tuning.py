@@ -8,8 +8,8 @@ from pathlib import Path
 from alexnet_tf.networks.network import NetworkVariable
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
-from alexnet_tf.runs.place import no_run
-from alexnet_tf.runs.run import CONFIG_FILE, Run
+from alexnet_tf.runs.place import CONFIG_FILE, no_run
+from alexnet_tf.runs.run import Run
 from alexnet_tf.settings.config import Config
 from tfrecords.manifest import load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics

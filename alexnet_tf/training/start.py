@@ -21,13 +21,13 @@ from alexnet_tf.training.loop import Trainer
 from alexnet_tf.training.outlook import overview
 from alexnet_tf.training.precision_trial import precision_advice
 from alexnet_tf.workers.together import join
-from tfrecords.manifest import check_shards, load_manifest
+from tfrecords.manifest import Manifest, check_shards
 
 RESOLVED_FILE = "resolved.yaml"
 """In the run's folder, for people: every setting in force."""
 
 
-def train(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) -> None:
+def train(config: Config, cluster: Cluster, run: Path, settings: list[Setting], manifest: Manifest) -> None:
     """Trains in the folder `run`, together with the cluster's other workers; says first what it is going to do.
 
     Args:
@@ -35,12 +35,12 @@ def train(config: Config, cluster: Cluster, run: Path, settings: list[Setting]) 
       cluster: this worker's place among the others.
       run: the run's folder, made or resumed.
       settings: every setting in force, with where it comes from.
+      manifest: of the config's data.
 
     Raises:
       UserError: data, run and config do not fit together; names what differs.
       StoppedBySignal: after saving.
     """
-    manifest = load_manifest(config.data.dir)
     check_pictures(config.data.dir, manifest, config.preset.network, config.model.preset)
     for split in ("train", "val"):
         check_shards(config.data.dir, manifest, split)

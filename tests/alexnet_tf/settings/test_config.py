@@ -87,7 +87,8 @@ class TestFaults:
     )
     def test_workers(self, overrides: list[str], told: str) -> None:
         line = fault_of("", *overrides)
-        assert line.startswith("some.yaml") and f": {told}" in line
+        blamed = [one for one in overrides if one.partition("=")[0] in told + line.rpartition(told)[2]]
+        assert line.startswith(f"some.yaml with {' '.join(blamed)}: {told}" if blamed else f"some.yaml: {told}")
 
     @pytest.mark.parametrize("override", ["epochs=3", "train.epochs", "train.=3", ".epochs=3", ""])
     def test_misshapen_override(self, override: str) -> None:
