@@ -31,9 +31,9 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SIDES = (180, 420)  # pixels, shortest and longest side of a picture
-DIAMETERS = (0.5, 0.75)  # of the shape, as a share of the picture's shorter side
+DIAMETERS = (0.6, 0.8)  # of the shape, as a share of the picture's shorter side
 VISIBLE = 224 / 256  # share of the shorter side that the center crop of evaluation shows
-SUPERSAMPLING = 3  # samples per pixel and direction along a shape's edges
+SUPERSAMPLING = 2  # samples per pixel and direction along a shape's edges
 TRAIN_SHARE = 5 / 6  # of a class's pictures; the rest is for validation
 PNG_EVERY = 8  # each so-manieth picture of a class is a PNG, the others are JPEGs
 SPLITS = ("train", "val", "unseen")
@@ -125,7 +125,7 @@ def draw(kind: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     row = height / 2 + rng.uniform(-reach, reach)
     column = width / 2 + rng.uniform(-reach, reach)
     coverage = shape_coverage(kind, rng, (height, width), (row, column), radius)[..., None]
-    shade = ink + rng.normal(0, 5, (height, width, 1)).astype(np.float32)
+    shade = ink + noise(rng, height, width, 5)
     pixels = canvas * (1 - coverage) + shade * coverage
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
@@ -138,7 +138,7 @@ def contrasting_colors(rng: np.random.Generator) -> tuple[Array, Array]:
     """
     while True:
         ground, ink = rng.uniform(20, 110, 3), rng.uniform(60, 255, 3)
-        if np.dot(ink - ground, (0.299, 0.587, 0.114)) > 80:  # Rec. 601 luma
+        if np.dot(ink - ground, (0.299, 0.587, 0.114)) > 110:  # Rec. 601 luma
             return ground.astype(np.float32), ink.astype(np.float32)
 
 
@@ -155,8 +155,12 @@ def background(rng: np.random.Generator, height: int, width: int, color: Array) 
     elif choice == 1:
         wave = np.sin(along * rng.uniform(10, 60) + rng.uniform(0, 6))
         texture += rng.uniform(-10, 10, 3).astype(np.float32) * wave[..., None]
-    grain = rng.normal(0, rng.uniform(2, 9), (height, width, 1)).astype(np.float32)
-    return color + texture + grain
+    return color + texture + noise(rng, height, width, rng.uniform(2, 9))
+
+
+def noise(rng: np.random.Generator, height: int, width: int, deviation: float) -> Array:
+    """Gray normal noise around 0, `(height, width, 1)`: the grain of a photograph."""
+    return rng.standard_normal((height, width, 1), np.float32) * np.float32(deviation)
 
 
 def blotches(rng: np.random.Generator, height: int, width: int, cells: int) -> Array:
