@@ -13,7 +13,9 @@ LUMINANCE = (19595 / 2**16, 38470 / 2**16, 7471 / 2**16)
 RADIUS = 2.0
 """How far the cubic reaches, in pixels of the smaller of the two pictures."""
 BLOCK = 8
-"""Lines worked out together: the weights of a block of them are a small matrix, those of all would be mostly zeros."""
+"""Lines whose weights are one matrix; that of all lines would be mostly zeros."""
+VALUES_AT_ONCE = 2**21
+"""Numbers of a picture that are looked up together: all of most photographs, for turns of a loop take time, too."""
 WEIGHT_BITS, MOST_BITS = 15, 22
 """As in the converter's resizer: weights are integers of so many bits, over a denominator of at most 2**21."""
 
@@ -80,9 +82,7 @@ class _Weights(NamedTuple):
     starts: tf.Tensor
     """The first line that each block needs, int32 (blocks,)."""
     weights: tf.Tensor
-    """The weights of the lines from there on, float32 (blocks, BLOCK, lines), whole numbers."""
-    parts: tf.Tensor
-    """Their denominator, float32 scalar."""
+    """The weights of the lines from there on, float32 (blocks, BLOCK, lines), whole numbers over a power of two."""
 
 
 Part = Callable[[tf.Tensor, tf.Tensor, "tf.Tensor | int", "tf.Tensor | int"], tf.Tensor]
@@ -105,7 +105,7 @@ def _upright_parts_of(picture: tf.Tensor, shape: tf.Tensor, orientation: tf.Tens
         _is_one_of(those, orientation) for those in (SWAPPED, MIRRORED, UPSIDE_DOWN)
     )
 
-    def part(top: tf.Tensor, bottom: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    def turned(top: tf.Tensor, bottom: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         first = tf.where(is_upside_down, shape[0] - bottom, top)
         lines = slice(first, first + bottom - top)
         first = tf.where(is_mirrored, shape[1] - right, left)
@@ -114,6 +114,11 @@ def _upright_parts_of(picture: tf.Tensor, shape: tf.Tensor, orientation: tf.Tens
         order = tf.where(is_swapped, [1, 0, 2], [0, 1, 2])
         swapped = tf.transpose(tf.cast(stored, tf.float32), order)
         return tf.raw_ops.Reverse(tensor=swapped, dims=tf.stack([is_upside_down, is_mirrored, False]))
+
+    def part(*place: tf.Tensor) -> tf.Tensor:
+        # Most pictures are upright, and these operations take as long where they turn nothing.
+        is_turned = is_swapped | is_mirrored | is_upside_down
+        return tf.cond(is_turned, lambda: turned(*place), lambda: _parts_of(picture)(*place))
 
     return part
 
@@ -128,17 +133,20 @@ def _resized(part: Part, channels: int, how: _Weights, left: tf.Tensor | int, ri
     From (length, n, channels) to float32 (side, right - left, channels).
     """
     count = right - left
+    blocks, needed = how.starts.shape[0], tf.shape(how.weights)[2]
+    together = tf.clip_by_value(VALUES_AT_ONCE // (needed * count * channels), 1, blocks)
 
-    def block(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        start, weights = inputs
-        lines = part(start, start + tf.shape(weights)[1], left, right)
-        return tf.matmul(weights, tf.reshape(lines, (-1, count * channels)))
+    def several(first: tf.Tensor) -> tf.Tensor:
+        which = tf.minimum(first + tf.range(together), blocks - 1)
+        starts = tf.gather(how.starts, which)
+        lines = tf.reshape(part(starts[0], starts[-1] + needed, left, right), (-1, count * channels))
+        of_blocks = tf.gather(lines, starts[:, None] - starts[0] + tf.range(needed))
+        return tf.reshape(tf.matmul(tf.gather(how.weights, which), of_blocks), (-1, count * channels))
 
-    # Block by block, so that only a part of a large picture is there as floating-point numbers.
-    spec = tf.TensorSpec((BLOCK, None), tf.float32)
-    sums = tf.map_fn(block, (how.starts, how.weights), fn_output_signature=spec, parallel_iterations=1)
-    whole = tf.floor(tf.reshape(sums, (-1, count, channels)) / how.parts + 0.5)
-    return tf.clip_by_value(whole, 0.0, 255.0)
+    # Some blocks at a time, so that only a part of a large picture is there as floating-point numbers.
+    spec = tf.TensorSpec((None, None), tf.float32)
+    sums = tf.map_fn(several, tf.range(0, blocks, together), fn_output_signature=spec, parallel_iterations=1)
+    return tf.clip_by_value(tf.floor(tf.reshape(sums, (-1, count, channels)) + 0.5), 0.0, 255.0)
 
 
 def _weights(length: tf.Tensor, short: tf.Tensor, side: int) -> _Weights:
@@ -166,7 +174,7 @@ def _weights(length: tf.Tensor, short: tf.Tensor, side: int) -> _Weights:
     powers = tf.constant([2.0**bits for bits in range(1, MOST_BITS)], tf.float64)
     beyond = tf.round(tf.reduce_max(weights) * powers) >= 2**WEIGHT_BITS
     parts = tf.reduce_max(tf.where(beyond, tf.constant(0.0, tf.float64), powers))
-    return _Weights(starts, tf.cast(tf.round(weights * parts), tf.float32), tf.cast(parts, tf.float32))
+    return _Weights(starts, tf.cast(tf.round(weights * parts) / parts, tf.float32))
 
 
 def _cubic(x: tf.Tensor) -> tf.Tensor:
