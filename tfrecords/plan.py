@@ -25,6 +25,8 @@ JPEG_RECORD_BYTES = 25_000
 """A 256x256 photograph at quality 95, about, to reckon the number of shards beforehand."""
 
 FEWEST_TRAINING_SHARDS = 4
+SHARDS_TO_SHARE, PICTURES_TO_SHARE = 16, 100
+"""So many training shards, if each gets so many pictures: that many worker processes are busy to the end."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _default_shards(pictures: int, settings: Settings) -> int:
     else:
         record_bytes = JPEG_RECORD_BYTES * settings.size**2 // 256**2
     by_size = math.ceil(pictures * record_bytes / SHARD_BYTES)
-    return max(by_size, min(FEWEST_TRAINING_SHARDS, pictures))
+    return max(by_size, min(FEWEST_TRAINING_SHARDS, pictures), min(SHARDS_TO_SHARE, pictures // PICTURES_TO_SHARE))
 
 
 def _cut_evenly(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:

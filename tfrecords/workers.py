@@ -73,12 +73,14 @@ def _run_in_processes(
         pictures, shards = sum(len(task.items) for task in tasks), len(tasks)
         while pictures or shards:
             with contextlib.suppress(queue.Empty):
-                advance = reports.get(timeout=POLL_SECONDS)
-                pictures -= advance.pictures
-                report(advance)
-            while not finished.empty():
-                collect(finished.get().result())
-                shards -= 1
+                if pictures:
+                    advance = reports.get(timeout=POLL_SECONDS)
+                    pictures -= advance.pictures
+                    report(advance)
+                while shards:
+                    # Shards are only waited for once there is nothing left to report.
+                    collect(finished.get(block=not pictures, timeout=POLL_SECONDS).result())
+                    shards -= 1
     finally:
         # Workers look at `stop` several times a second, remove their unfinished shard and return.
         stop.set()

@@ -147,7 +147,9 @@ def test_default_number_of_shards_follows_the_size() -> None:
         return sum(task.split == "train" for task in tasks)
 
     assert shards(2, "jpeg") == 2
-    assert shards(10_000, "jpeg") == 4
+    assert shards(450, "jpeg") == 4
+    assert shards(1_000, "jpeg") == 10
+    assert shards(10_000, "jpeg") == 16
     assert shards(1_281_167, "jpeg") == 478  # of 64 MiB, where a picture takes 25 kB
     assert shards(1_281_167, "raw") == 3754
 
