@@ -1,7 +1,8 @@
 """The nets after AlexNet as users of plain Keras write them, or take them from keras.applications, beside ours.
 
 Layers, weights and operations are as many as ours, but for the biases that convolutions of keras.applications' ResNet50
-have. Its VGG16 has no dropout, so that is written here.
+have. Its VGG16 has no dropout, so that is written here. The gradient of a 1x1 convolution with a stride can end the
+process in TensorFlow 2.21's oneDNN, so the pixels that such a one passes over are left out before it.
 """
 
 import itertools
@@ -28,7 +29,8 @@ def keras_network(settings: NetworkSettings, classes: int, seed: int) -> keras.M
       TypeError: there is none here.
     """
     if settings == ResNetSettings(blocks=(3, 4, 6, 3), bottleneck=True):
-        return keras.applications.ResNet50(weights=None, classes=classes, classifier_activation=None)
+        published = keras.applications.ResNet50(weights=None, classes=classes, classifier_activation=None)
+        return keras.models.clone_model(published, clone_function=_without_strided_points)
     images = keras.Input(settings.picture_shape)
     seeds = itertools.count(100 * seed)
     if isinstance(settings, AnyResNetSettings):
@@ -40,6 +42,27 @@ def keras_network(settings: NetworkSettings, classes: int, seed: int) -> keras.M
     if isinstance(settings, InceptionSettings):
         return keras.Model(images, _inception(images, settings, classes, seeds))
     raise TypeError(f"no Keras net is written here for {type(settings).__name__}")
+
+
+def _without_strided_points(layer: Any) -> Any:
+    """A layer for the clone of a model."""
+    config = layer.get_config()
+    if isinstance(layer, Layers.Conv2D) and layer.kernel_size == (1, 1) and max(layer.strides) > 1:
+        return StridedPoints(max(layer.strides), Layers.Conv2D.from_config(config | {"strides": (1, 1)}))
+    return type(layer).from_config(config)
+
+
+class StridedPoints(Layers.Layer):  # type: ignore[name-defined]
+    """A 1x1 convolution of each so-manieth pixel along both sides, (N, H, W, C) to (N, H / stride, W / stride, F)."""
+
+    def __init__(self, stride: int, convolution: Any) -> None:
+        super().__init__()
+        self.stride = stride
+        self.convolution = convolution
+
+    def call(self, x: Any) -> Any:
+        """The convolution's output."""
+        return self.convolution(x[:, :: self.stride, :: self.stride])
 
 
 def _convolution(x: Any, maps: int, size: int, **options: Any) -> Any:
@@ -65,12 +88,14 @@ def _block(x: Any, plan: BlockPlan) -> Any:
         stride = plan.stride if number == 0 else 1
         if stride > 1 and size > 1:
             y = Layers.ZeroPadding2D(size // 2)(y)
+        elif stride > 1:
+            y, stride = Layers.AveragePooling2D(1, stride)(y), 1
         padding = "valid" if stride > 1 else "same"
         y = _convolution(y, maps, size, strides=stride, padding=padding, use_bias=False, activation=None)
         y = _normalized(y, relu=number < len(plan.kernels) - 1)
     if plan.shortcut == "projection":
-        x = _convolution(x, maps, 1, strides=plan.stride, use_bias=False, activation=None)
-        x = _normalized(x, relu=False)
+        x = Layers.AveragePooling2D(1, plan.stride)(x) if plan.stride > 1 else x
+        x = _normalized(_convolution(x, maps, 1, use_bias=False, activation=None), relu=False)
     if plan.shortcut == "zeros":
         x = Layers.AveragePooling2D(1, plan.stride)(x)
         missing = maps - x.shape[-1]

@@ -150,7 +150,7 @@ def _add_output_options(parser: argparse.ArgumentParser, exif: Exif) -> None:
     add("--seed", type=whole_number(0), default=defaults.seed, metavar="N",
         help="decides the order of the training pictures, and what --val-fraction draws")  # fmt: skip
     add("--shards", type=whole_number(1, 99_999), metavar="N",
-        help="number of training shards (default: by size, shards of about 64 MiB, 16 if each gets 100 pictures)")  # fmt: skip
+        help="number of training shards (default: of about 64 MiB, and 16 if each gets 100 pictures)")  # fmt: skip
     add("--max-unreadable", type=whole_number(0), default=defaults.max_unreadable, metavar="N",
         help="pictures that cannot be read are left out; more than N of them fail the conversion")  # fmt: skip
 

@@ -16,7 +16,7 @@ NEARLY_ALL = 0.9
 FEW = 3
 """One class of so many counts as few of them."""
 TOLD = 5
-"""Pairs of pictures that are named; report.json has all."""
+"""Pictures and groups of them that are named; report.json has all."""
 
 Digests = npt.NDArray[np.uint64]
 """Of pictures as they are stored: the same number, the same picture. 0 where there is none."""
@@ -116,6 +116,7 @@ def pictures_under_two_labels(parts: Sequence[tuple[str, Sequence[Item], Digests
 def two_label_doubts(groups: Sequence[Sequence[str]]) -> Iterator[str]:
     """What is said of the answer of `pictures_under_two_labels`."""
     for group in groups[:TOLD]:
-        yield f"warning: the same picture under different labels: {', '.join(group)}; remove what is labeled wrongly"
+        named = ", ".join(group[:TOLD]) + f" and {len(group) - TOLD} more" * (len(group) > TOLD)
+        yield f"warning: the same picture under different labels: {named}; remove what is labeled wrongly"
     if len(groups) > TOLD:
         yield f"warning: {len(groups) - TOLD} more pictures are under different labels; report.json lists all"

@@ -1,7 +1,8 @@
 """The update rules, and the learning rate of every variable in every epoch."""
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +10,9 @@ import tensorflow as tf
 from alexnet_tf.networks.keras_versions import decoupled_momentum
 from alexnet_tf.networks.network import NetworkVariable
 from alexnet_tf.settings.recipe import OptimizerName, Recipe, is_bias
+
+LARGE = 2**20
+"""Numbers of a variable from which on the passes over memory are what its update costs."""
 
 
 class Optimizer(ABC):
@@ -74,6 +78,12 @@ class PaperMomentum(Optimizer):
         # Written out, the rule takes six passes over 60 million numbers; as two of TensorFlow's fused updates, two.
         variable, velocity = self.variables[name], self.slots["velocities"][name]
         decayed = []
+        if self.decays[name] and _is_large_on_a_processor(variable):
+            compiled = _compiled_update(self.momentum, self.decays[name])
+            new_variable, new_velocity = compiled(variable.read_value(), velocity.read_value(), gradient, rate)
+            variable.assign(new_variable)
+            velocity.assign(new_velocity)
+            return
         if self.decays[name]:  # v <- v - (decay * rate / momentum) * w; the momentum below cancels the division
             decayed.append(
                 tf.raw_ops.ResourceApplyGradientDescent(
@@ -84,6 +94,28 @@ class PaperMomentum(Optimizer):
             tf.raw_ops.ResourceApplyKerasMomentum(
                 var=variable.handle, accum=velocity.handle, lr=rate, grad=gradient, momentum=self.momentum
             )
+
+
+def _is_large_on_a_processor(variable: tf.Variable) -> bool:
+    on_a_processor = tf.DeviceSpec.from_string(variable.device).device_type == "CPU"
+    return on_a_processor and variable.shape.num_elements() >= LARGE
+
+
+@functools.cache
+def _compiled_update(momentum: float, decay: float) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """The paper's rule as one pass, from weights, velocity, gradient and rate to new weights and velocity.
+
+    Its two fused updates read weights and velocity twice. On a processor that is worth a few percent of a step of 16
+    images, for kernels of millions of weights.
+    """
+
+    def update(
+        weights: tf.Tensor, velocity: tf.Tensor, gradient: tf.Tensor, rate: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        velocity = momentum * velocity - rate * (gradient + decay * weights)
+        return weights + velocity, velocity
+
+    return tf.function(update, jit_compile=True, autograph=False)
 
 
 class DecoupledMomentum(Optimizer):

@@ -47,6 +47,8 @@ def test_same_pictures_count_under_different_labels_only() -> None:
     assert found == [["train c0/0.png", "train c1/1.png"], ["train c1/2.png", "val c2/5.png"]]
     assert pictures_under_two_labels([("train", items[3:5], digests[3:5])]) == pictures_under_two_labels([]) == []
     assert list(two_label_doubts(found * 4))[-1].startswith("warning: 3 more pictures")
+    (line,) = two_label_doubts([[f"train {number}.png" for number in range(200)]])
+    assert "train 3.png, train 4.png and 195 more; remove" in line
 
 
 def test_convert_warns_and_verify_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
