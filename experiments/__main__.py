@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alexnet_tf.program.arguments import CommandParser, fraction, whole_number
-from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.program.errors import DONE, UserError, run_command
 from experiments.plans import PLANS
 
 
@@ -22,6 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = PLANS[arguments.experiment]
     if arguments.seeds:
         plan = replace(plan, seeds=tuple(arguments.seeds))
+    if arguments.arms:
+        chosen = tuple(arm for arm in plan.arms if arm.name in arguments.arms)
+        if missing := set(arguments.arms) - {arm.name for arm in chosen}:
+            known = ", ".join(arm.name for arm in plan.arms)
+            raise UserError(f"--arms {' '.join(sorted(missing))}: {plan.name} has {known}")
+        plan = replace(plan, arms=chosen)
     if arguments.target is not None and plan.target is not None:
         plan = replace(plan, target=arguments.target)
 
@@ -47,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--seeds", type=whole_number(0), nargs="+", metavar="N", help="the seeds to run (default: the experiment's own)"
     )
+    add("--arms", nargs="+", metavar="ARM",
+        help="of what is compared, what to run; several such commands may share --out (default: all)")  # fmt: skip
     add("--target", type=fraction, metavar="E",
         help="figure1: the training error, from 0 to 1, that the table is about (default: 0.25)")  # fmt: skip
     add("--collect", action="store_true", help="run nothing, collect what is finished")

@@ -32,6 +32,8 @@ class Plan:
     """A training error, from 0 to 1, at which a run has shown what it is for and ends."""
     ensemble: bool = False
     """Whether the runs of each arm are averaged, too."""
+    about_training: bool = False
+    """Whether the figure shows the error in training, and not that of the validation pictures."""
 
     @property
     def config_file(self) -> Path:
@@ -70,6 +72,17 @@ PLANS = {
                 Arm("towers-apart", ("model.towers=apart",)),
                 Arm("tanh", ("model.activation=tanh",)),
             ),
+        ),
+        Plan(
+            "depth",
+            "depth.yaml",
+            tuple(
+                Arm(f"{kind}-{depth}", (f"model.kind={kind}", f"model.depth={depth}"))
+                for kind in ("residual", "plain")
+                for depth in (20, 56)
+            ),
+            seeds=(0,),
+            about_training=True,
         ),
         Plan("dropout-time", "dropout_time.yaml", (Arm("with"), Arm("without", ("model.dropout_rate=0",)))),
         Plan("ensemble", "ensemble.yaml", (Arm("net"),), seeds=(0, 1, 2, 3, 4), ensemble=True),

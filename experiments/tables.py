@@ -74,8 +74,8 @@ def _table(plan: Plan, found: Outcomes) -> list[str]:
     scale = 1 if plan.target else 100
     lines = [
         f"| | rate | {title}, by seed | mean | spread | 95 % interval of the mean "
-        "| epoch of the lowest validation error | images/s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| training error, last | epoch of the lowest validation error | images/s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, records in found.items():
         if not records:
@@ -86,10 +86,10 @@ def _table(plan: Plan, found: Outcomes) -> list[str]:
             f"not in {one['epochs']:.1f}" if one[figure] is None else f"{scale * one[figure]:.2f}" for one in outcomes
         )
         rate = outcomes[0]["rate"]
-        best, speed = summary(outcomes, "best_epoch"), summary(outcomes, "images_per_second")
+        best, speed, trained = (summary(outcomes, one) for one in ("best_epoch", "images_per_second", "training_error"))
         cells = [
             name, "" if rate is None else f"{rate:g}", values, *_cells(of_figure, scale),
-            f"{best.mean:.1f}" if best else "", f"{speed.mean:,.0f}" if speed else "",
+            f"{100 * trained.mean:.1f} %" if trained else "", f"{best.mean:.1f}" if best else "", f"{speed.mean:,.0f}" if speed else "",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -133,14 +133,14 @@ def _numbers(plan: Plan, records: list[tuple[OneRun, dict[str, Any]]]) -> dict[s
 
 
 def error_curves(plan: Plan, found: Outcomes) -> Figure:
-    """Training error over the epochs where runs end at one, else validation error; an arm a color, a seed a line."""
+    """Training error over the epochs where a plan is about it, else validation error; an arm a color, a seed a line."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     palette = colormaps["tab10"]
     for number, (name, records) in enumerate(found.items()):
         color = (BLUE, RED)[number] if len(found) == 2 else palette(number % 10)
         for place, (one, _) in enumerate(records):
-            if plan.target:
+            if plan.target or plan.about_training:
                 points = training_errors(one.folder)
             else:
                 lines = read_metrics(one.folder / METRICS_FILE)[1]
@@ -152,7 +152,8 @@ def error_curves(plan: Plan, found: Outcomes) -> Figure:
     if plan.target:
         axes.axhline(100 * plan.target, color=GRAY, linestyle=":", linewidth=1)
     axes.set(
-        xlabel="epochs", ylabel=f"{'training' if plan.target else 'validation'} error in percent",
+        xlabel="epochs",
+        ylabel=f"{'training' if plan.target or plan.about_training else 'validation'} error in percent",
         xlim=(0, None), ylim=(0, None),
     )  # fmt: skip
     axes.grid(alpha=0.3)
