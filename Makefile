@@ -10,7 +10,7 @@ export PYTHON
 .PHONY: help demo demo-addons test test-slow test-addons test-addons-slow fuzz lint clean distclean
 
 help:
-	@echo "make demo       draw pictures, then convert, train, evaluate, export, predict and report (5 minutes, 2 cores of Zen 4)"
+	@echo "make demo       draw pictures, then convert, train, evaluate, export, predict and report (3 minutes, 2 cores of Zen 4)"
 	@echo "make test       run the tests, less the slow ones"
 	@echo "make test-slow  run the slow tests"
 	@echo "make fuzz       send drawn pictures and requests through everything that reads them, for 10 minutes"

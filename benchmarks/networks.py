@@ -82,15 +82,15 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
 def _figures(name: str, towers: Towers, options: argparse.Namespace) -> tuple[dict[str, Figure], list[str]]:
     """Of one net, and a line for each library that takes no part."""
     options.classes = 10 if PRESETS[name].network.stored_size <= 32 else 1000
-    sides, missing = {name: own_side(name, towers, options)}, []
+    sides, missing = {name: own_side(name, towers, options, options.batch_size)}, []
     for library in options.libraries:
         try:
-            sides[f"{name} in {library}"] = Side(_peer(library, name, options))
+            sides[f"{name} in {library}"] = Side(_peer(library, name, options), options.batch_size)
         except ImportError as fault:
             missing.append(f"{library} takes no part: {fault}")
     rounds = measure(sides, towers, options)
     gflop = {side: its.gflop for side, its in sides.items() if its.gflop is not None}
-    return summarize(rounds, options.batch_size, gflop), missing
+    return summarize(rounds, {side: its.images for side, its in sides.items()}, gflop), missing
 
 
 def _peer(library: str, name: str, options: argparse.Namespace) -> Step:

@@ -1,6 +1,7 @@
 """The two-tower training step: images/s against Keras and PyTorch, and against what the machine can do at best.
 
     python -m benchmarks.step [--sides paper,paper-bfloat16,torch] [--batch-size 128] [--json FILE]
+    python -m benchmarks.step --sides paper,paper@16            # a preset with a batch of its own, here 16 images
 
 The sides are this project's presets in either precision, the same network as users of plain Keras and of PyTorch write
 it (step_peers.py), and a large float32 matrix product, whose best rate right before and right after a step of this
@@ -16,6 +17,8 @@ import argparse
 import itertools
 import math
 import os
+import re
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -55,6 +58,8 @@ def _with_precision(preset: Preset, precision: Precision) -> Preset:
 OWN = {name: _with_precision(preset, "float32") for name, preset in PRESETS.items()} | {
     f"{name}-bfloat16": _with_precision(preset, "bfloat16") for name, preset in PRESETS.items()
 }
+OWN_SIDE = re.compile(rf"({'|'.join(OWN)})(?:@([1-9]\d{{0,4}}))?")
+"""A preset, and the images of its step if they are others than `--batch-size`."""
 PEERS: dict[str, Callable[..., Step]] = {
     "keras-groups": keras_step,
     "torch": partial(torch_step, lrn=True, channels_last=False),
@@ -83,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         print(line)
     rounds = measure(sides, towers, options)
     gflop = {name: side.gflop for name, side in sides.items() if side.gflop is not None}
-    figures = summarize(rounds, options.batch_size, gflop)
+    figures = summarize(rounds, {name: side.images for name, side in sides.items()}, gflop)
     print(
         f"batch {options.batch_size}, {options.classes} classes, towers on {towers.a} and {towers.b}, "
         f"{options.rounds} rounds, seed {options.seed}; median of the rounds (lowest to highest)\n"
@@ -103,7 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--sides", type=_side_names, default=DEFAULT_SIDES, metavar="SIDE,...",
-        help=f"what takes part: presets, PRESET-bfloat16, {', '.join(PEERS)} ({','.join(DEFAULT_SIDES)}); "
+        help=f"what takes part: presets, PRESET-bfloat16, either with @IMAGES for another batch size, "
+        f"{', '.join(PEERS)} ({','.join(DEFAULT_SIDES)}); "
         "the first of this project's is what the others are compared with",
     )  # fmt: skip
     add("--batch-size", type=whole_number, default=128, help="images a step (128)")
@@ -116,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _side_names(text: str) -> list[str]:
     names = text.split(",")
-    unknown = [name for name in names if name not in OWN and name not in PEERS]
-    if unknown or not any(name in OWN for name in names):
+    unknown = [name for name in names if not OWN_SIDE.fullmatch(name) and name not in PEERS]
+    if unknown or not any(OWN_SIDE.fullmatch(name) for name in names):
         fault = f"no side is called {unknown[0]!r}" if unknown else "one of them must be a preset"
         raise argparse.ArgumentTypeError(f"{fault}; there are {', '.join([*OWN, *PEERS])}")
     return names
@@ -129,44 +135,47 @@ class Side:
 
     Attributes:
       step: does a step.
+      images: of a step.
       gflop: operations an image, in 10^9, of a side whose share of the peak is asked for.
     """
 
     step: Step
+    images: int
     gflop: float | None = None
 
 
 @dataclass(frozen=True)
 class Round:
-    """One step and, with a side of this project's, the matrix products around it."""
+    """One step, or the mean of some, and with a side of this project's the matrix products around it."""
 
     step_seconds: float
     peak_gflop_per_second: float = math.nan
 
 
-def summarize(rounds: dict[str, list[Round]], batch_size: int, gflop: dict[str, float]) -> dict[str, Figure]:
+def summarize(rounds: dict[str, list[Round]], images: dict[str, int], gflop: dict[str, float]) -> dict[str, Figure]:
     """The figures of a run.
 
     Args:
       rounds: what was measured, by the sides' names.
-      batch_size: images a step.
+      images: of a step of each.
       gflop: operations an image, in 10^9, of this project's own sides; the others are compared with the first.
     """
     figures = {}
     first = next(iter(gflop))
     for name, own in rounds.items():
         seconds = [r.step_seconds for r in own]
-        figures[f"{name}: images_per_second"] = Figure(name, "images/s", [batch_size / one for one in seconds])
+        figures[f"{name}: images_per_second"] = Figure(name, "images/s", [images[name] / one for one in seconds])
         figures[f"{name}: step_ms"] = Figure("", "ms a step", [1e3 * one for one in seconds])
         if name in gflop:
-            achieved = [gflop[name] * batch_size / one for one in seconds]
+            achieved = [gflop[name] * images[name] / one for one in seconds]
             peaks = [r.peak_gflop_per_second for r in own]
             shares = [100.0 * one / peak for one, peak in zip(achieved, peaks, strict=True)]
             figures[f"{name}: step_gflops"] = Figure("", "GFLOP/s", achieved)
             figures[f"{name}: peak_gflops"] = Figure("  float32 matrix product (peak)", "GFLOP/s", peaks)
             figures[f"{name}: share_of_peak"] = Figure("  share of the peak", "%", shares)
         if name != first:
-            ratios = [one / ours.step_seconds for one, ours in zip(seconds, rounds[first], strict=True)]
+            share = images[first] / images[name]  # the time for as many images
+            ratios = [share * one / ours.step_seconds for one, ours in zip(seconds, rounds[first], strict=True)]
             figures[f"{name}: time_over_{first}"] = Figure(f"  time over that of {first}", "times", ratios)
     return figures
 
@@ -175,34 +184,37 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
     """The sides by name, and a line for each that is missing."""
     sides, missing = {}, []
     for name in options.sides:
-        if name in OWN:
-            sides[name] = own_side(name, towers, options)
+        if own := OWN_SIDE.fullmatch(name):
+            sides[name] = own_side(own[1], towers, options, int(own[2] or options.batch_size))
         elif "GPU" in (towers.a or ""):
             missing.append(f"{name} takes no part: it runs on the processor")
         else:
             batch = random_batch(PRESETS["paper"], options.batch_size, options.classes, options.seed)
             threads = options.threads or len(os.sched_getaffinity(0))
             try:
-                sides[name] = Side(PEERS[name](*batch, options.classes, options.seed, threads))
+                peer = PEERS[name](*batch, options.classes, options.seed, threads)
+                sides[name] = Side(peer, options.batch_size)
             except ImportError as fault:
                 missing.append(f"{name} takes no part: {fault}")
     return sides, missing
 
 
-def own_side(name: str, towers: Towers, options: argparse.Namespace) -> Side:
-    """The step of a preset of this project; `options` gives classes, batch_size and seed."""
+def own_side(name: str, towers: Towers, options: argparse.Namespace, images: int) -> Side:
+    """The step of a preset of this project; `options` gives classes and seed."""
     preset = OWN[name]
     step = TrainingStep(preset, options.classes, towers, options.seed)
     rates = learning_rates(preset.train, step.known, epoch=1, plateau_drops=0)
-    batch = random_batch(preset, options.batch_size, options.classes, options.seed)
-    images, labels = (tf.constant(array) for array in batch)
+    pictures, labels = (tf.constant(array) for array in random_batch(preset, images, options.classes, options.seed))
     numbers = itertools.count()
     work = gflop_per_image(count_work(step.model))
-    return Side(lambda: step(images, labels, next(numbers), rates)["loss"], work)
+    return Side(lambda: step(pictures, labels, next(numbers), rates)["loss"], images, work)
 
 
 def measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:
-    """What every side takes, round by round; `options` gives rounds, matrix_size and seed."""
+    """What every side takes, round by round; `options` gives rounds, batch_size, matrix_size and seed.
+
+    A turn of a side with fewer images than batch_size is as many steps as take it there.
+    """
     product, work = _matrix_product(towers, options.matrix_size, options.seed)
     losses: dict[str, Any] = {}
     rounds: dict[str, list[Round]] = {name: [] for name in sides}
@@ -210,12 +222,16 @@ def measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace)
     def one_step(name: str) -> None:
         losses[name] = sides[name].step()
 
+    def steps(name: str) -> float:
+        count = max(1, options.batch_size // sides[name].images)
+        return statistics.fmean(_seconds(partial(one_step, name)) for _ in range(count))
+
     def turn(name: str) -> None:
         if sides[name].gflop is None:
-            rounds[name].append(Round(_seconds(partial(one_step, name))))
+            rounds[name].append(Round(steps(name)))
             return
         before = [_seconds(product) for _ in range(PRODUCTS_PER_SIDE)]
-        own = _seconds(partial(one_step, name))
+        own = steps(name)
         after = [_seconds(product) for _ in range(PRODUCTS_PER_SIDE)]
         rounds[name].append(Round(own, work / min(before + after)))
 

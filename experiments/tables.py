@@ -89,7 +89,8 @@ def _table(plan: Plan, found: Outcomes) -> list[str]:
         best, speed, trained = (summary(outcomes, one) for one in ("best_epoch", "images_per_second", "training_error"))
         cells = [
             name, "" if rate is None else f"{rate:g}", values, *_cells(of_figure, scale),
-            f"{100 * trained.mean:.1f} %" if trained else "", f"{best.mean:.1f}" if best else "", f"{speed.mean:,.0f}" if speed else "",
+            f"{100 * trained.mean:.1f} %" if trained else "", f"{best.mean:.1f}" if best else "",
+            f"{speed.mean:,.0f}" if speed else "",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines

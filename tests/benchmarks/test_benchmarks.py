@@ -60,7 +60,11 @@ def test_sides_are_compared_round_by_round() -> None:
         "torch": [step.Round(3.0), step.Round(6.0), step.Round(8.0)],
         "paper": [step.Round(1.0, 80.0), step.Round(2.0, 40.0), step.Round(2.0, 40.0)],
     }
-    figures = step.summarize(rounds, batch_size=10, gflop={"paper": 4.0})
+    rounds["paper@5"] = [step.Round(0.6, 80.0), step.Round(1.2, 40.0), step.Round(1.2, 40.0)]
+    images = {"torch": 10, "paper": 10, "paper@5": 5}
+    figures = step.summarize(rounds, images, gflop={"paper": 4.0, "paper@5": 4.0})
+    assert figures["paper@5: images_per_second"].rounds == pytest.approx([5 / 0.6, 5 / 1.2, 5 / 1.2])
+    assert figures["paper@5: time_over_paper"].rounds == pytest.approx([1.2, 1.2, 1.2])
     assert figures["paper: images_per_second"].rounds == [10.0, 5.0, 5.0]
     assert figures["paper: images_per_second"].median == 5.0
     assert figures["paper: step_ms"].median == 2000.0
