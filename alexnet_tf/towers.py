@@ -1,7 +1,7 @@
 """Which device tower a and tower b live on."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -16,6 +16,8 @@ class Towers:
 
     a: str | None
     b: str | None
+    filtering: bool = True
+    """Whether convolutions that a processor trains are filtered where that is faster: see `networks.winograd`."""
 
     @staticmethod
     def unplaced() -> "Towers":
@@ -62,7 +64,7 @@ def set_up_towers(config: DevicesConfig, cluster: Cluster = ALONE) -> Towers:
     except RuntimeError:
         if choice == "two-cpus" and len(tf.config.list_logical_devices("CPU")) < 2:
             raise
-    return CHOICES[choice]
+    return replace(CHOICES[choice], filtering=config.filtering)
 
 
 def gpu_names() -> list[str]:

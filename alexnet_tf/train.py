@@ -19,6 +19,7 @@ from alexnet_tf.settings.cluster import find_cluster
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.settings.explained import as_table, settings_in_force
 from alexnet_tf.settings.named_configs import add_config_options
+from alexnet_tf.training.tuning import tuned
 from alexnet_tf.workers.watch import keep_watch
 from tfrecords.manifest import load_manifest
 
@@ -41,11 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A wrong config and a worker that does not come are told before TensorFlow is even loaded.
         given = load_config(arguments.config, overrides)
         config, cluster = find_cluster(given)
-        settings = settings_in_force(given, config, source, overrides)
         if config.train.init_from:
             refuse_pattern("train.init_from", config.train.init_from)
         with keep_watch(cluster, config):
             manifest = load_manifest(config.data.dir)  # here, so that no data are told as early
+            config = tuned(config, cluster, arguments.run, len(manifest.class_keys), print)
+            settings = settings_in_force(given, config, source, overrides)
             from alexnet_tf.training.start import train
 
             train(config, cluster, arguments.run, settings, manifest)

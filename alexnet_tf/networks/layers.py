@@ -62,11 +62,14 @@ class Placed:
 class Conv2D(Placed, keras.layers.Conv2D):
     """keras.layers.Conv2D on one device.
 
-    Training on a CPU takes `winograd.convolve` where that is faster, with the same result but for rounding.
+    Training on a CPU takes `winograd.convolve` where that is faster, with the same result but for rounding, unless
+    `filtered` is False.
     """
 
+    filtered = True
+
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not (training and on_cpu(self.device) and self._can_be_filtered(inputs)):
+        if not (self.filtered and training and on_cpu(self.device) and self._can_be_filtered(inputs)):
             return super().call(inputs)
         with tf.device(self.device):
             kernel, bias = (tf.convert_to_tensor(weights) for weights in (self.kernel, self.bias))

@@ -21,8 +21,8 @@ CHANGEABLE_ON_RESUME = {
     "data.dir", "data.statistics", "data.eval_batch_size", "data.augment_on",
     "train.epochs", "train.steps", "train.log_every", "train.checkpoint_every", "train.saving_share",
     "train.stuck_after", "train.stop_after",
-    "devices.towers", "devices.threads", "distribute.index", "distribute.watch_port", "distribute.timeout",
-    "distribute.stall_timeout",
+    "devices.towers", "devices.threads", "devices.tune", "distribute.index", "distribute.watch_port",
+    "distribute.timeout", "distribute.stall_timeout",
 }  # fmt: skip
 """Fields that do not change the steps of a run, however often they change."""
 WORKERS = "distribute.workers"

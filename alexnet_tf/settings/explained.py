@@ -44,7 +44,8 @@ class Setting:
     Attributes:
       name: section.key.
       value: in force, as JSON has it: the preset's, where the config leaves it to that.
-      origin: where the value comes from: "command line", "config FILE", "preset NAME", "TF_CONFIG" or "default".
+      origin: where the value comes from: "command line", "config FILE", "preset NAME", "TF_CONFIG", "devices.tune" or
+        "default".
       default: the value that it has where nobody sets it.
       meaning: one or two sentences, with the values that there are to choose from.
     """
@@ -61,7 +62,7 @@ def settings_in_force(given: Config, config: Config, source: str, overrides: lis
 
     Args:
       given: as it was read.
-      config: in force, with the workers that TF_CONFIG may have named.
+      config: in force, with what TF_CONFIG or `devices.tune` may have changed.
       source: the file that it was read from.
       overrides: of the command line, `section.key=value`.
     """
@@ -79,7 +80,7 @@ def _settings(given: Config, config: Config, source: str, overridden: set[str]) 
             left_to_preset = defaults[section].get(key) is None and key in of_preset
             default = of_preset[key] if left_to_preset else defaults[section].get(key)
             if value != read[section].get(key):
-                origin = "TF_CONFIG"
+                origin = "devices.tune" if section == "devices" else "TF_CONFIG"
             elif key in set_here and value is not None:
                 origin = "command line" if name in overridden else f"config {_printable(source)}"
             else:

@@ -132,8 +132,8 @@ class InceptionSettings(NetworkSettings):
     side_weight: float = 0.3  # section 5
     dropout_rate: float = 0.4  # section 5
     side_dropout_rate: float = 0.7  # section 5
-    image_size: Literal[128, 224] = 224  # section 5
-    stored_size: Literal[128, 256] = 256
+    image_size: Literal[96, 128, 224] = 224  # section 5
+    stored_size: Literal[96, 128, 256] = 256
     network_class: str = "alexnet_tf.networks.inception:Inception"
     widths: InceptionWidths = InceptionWidths()
 

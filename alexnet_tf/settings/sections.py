@@ -117,6 +117,12 @@ class DevicesConfig(Section):
     towers: Literal["auto", "two-gpus", "one-gpu", "two-cpus", "one-cpu"] = "auto"
     threads: int = Field(0, ge=0, le=4096)
     """Threads inside an operation; 0: one per core, or just one where two towers have two cores."""
+    filtering: bool = True
+    """Whether training on a processor takes minimal filtering for the convolutions that it suits, which rounds
+    otherwise."""
+    tune: bool = False
+    """Whether a new run first measures for a minute what is faster here, with `filtering` and without, and with other
+    `threads`, where these are not set; the run keeps it."""
 
 
 class DistributeConfig(Section):

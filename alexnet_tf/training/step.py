@@ -5,7 +5,8 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from alexnet_tf.networks.network import Images, network_variables, refuse_unknown_variables
+from alexnet_tf.networks.layers import Conv2D
+from alexnet_tf.networks.network import Images, named_layers, network_variables, refuse_unknown_variables
 from alexnet_tf.networks.registry import build_network
 from alexnet_tf.pictures.preparation import PreparedPictures, StoredPictures, prepare_training
 from alexnet_tf.settings.recipe import Preset
@@ -45,6 +46,9 @@ class TrainingStep:
         self.frozen_part = preset.frozen_part
         self.model = build_network(preset.network, num_classes, towers, seed, preset.train.precision)
         self.known = network_variables(self.model)
+        for layer in named_layers(self.model):
+            if isinstance(layer, Conv2D):
+                layer.filtered = towers.filtering
         self.variables = {name: known.variable for name, known in self.known.items()}
         """All variables that are saved, trained or not."""
         refuse_unknown_variables(self.model, self.variables)
