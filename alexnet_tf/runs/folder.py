@@ -4,6 +4,7 @@
     RUN/resolved.yaml      the same with every value that the preset decides, and where each comes from, for people
     RUN/classes.json       class keys and names, in label order
     RUN/statistics.npz     mean image and colors of the training data
+    RUN/tuned.json         where devices.tune is on, how the run computes, and what that rests on (training.tuning)
     RUN/metrics.jsonl      a line every few steps and every validation
     RUN/tensorboard/       the same for TensorBoard
     RUN/checkpoints/       step-00001234/, each complete: written beside and then renamed
