@@ -75,15 +75,15 @@ class PaperMomentum(Optimizer):
         return {"velocities": tf.Variable(tf.zeros_like(variable), trainable=False, name=f"velocity/{name}")}
 
     def _apply_one(self, name: str, gradient: tf.Tensor, rate: tf.Tensor) -> None:
-        # Written out, the rule takes six passes over 60 million numbers; as two of TensorFlow's fused updates, two.
         variable, velocity = self.variables[name], self.slots["velocities"][name]
-        decayed = []
         if self.decays[name] and _is_large_on_a_processor(variable):
-            compiled = _compiled_update(self.momentum, self.decays[name])
-            new_variable, new_velocity = compiled(variable.read_value(), velocity.read_value(), gradient, rate)
+            update = _compiled_update(self.momentum, self.decays[name])
+            new_variable, new_velocity = update(variable.read_value(), velocity.read_value(), gradient, rate)
             variable.assign(new_variable)
             velocity.assign(new_velocity)
             return
+        # Written out, the rule takes six passes over 60 million numbers; as two of TensorFlow's fused updates, two.
+        decayed = []
         if self.decays[name]:  # v <- v - (decay * rate / momentum) * w; the momentum below cancels the division
             decayed.append(
                 tf.raw_ops.ResourceApplyGradientDescent(
