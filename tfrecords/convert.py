@@ -15,9 +15,7 @@ JPEG of quality 95, unless --encoding raw.
 """
 
 import hashlib
-import importlib
 import sys
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -93,13 +91,12 @@ def convert(source: Source, out: AnyPath, settings: Settings, workers: int, *, t
         for result in load_results(work, tasks):
             merged.collect(result)
         todo = [task for task in tasks if task.file not in merged.files]
-        # Late, as it loads TFDS, and a fault in the options should be told at once; meanwhile this process waits.
-        threading.Thread(target=importlib.import_module, args=("tfrecords.tfds_metadata",)).start()
         _write_shards(todo, len(tasks), workers, settings, merged)
         manifest = _manifest(source, settings, merged)
         statistics = merged.sums.statistics()
         statistics.save(out / STATISTICS_FILE)
         manifest = manifest.model_copy(update={"statistics": statistics.digest()})
+        # Late, as it loads TFDS: a fault in the options should be told at once.
         from tfrecords.tfds_metadata import write_tfds_metadata
 
         write_tfds_metadata(out, manifest)

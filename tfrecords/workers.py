@@ -77,8 +77,9 @@ def _run_in_processes(
                     advance = reports.get(timeout=POLL_SECONDS)
                     pictures -= advance.pictures
                     report(advance)
+            # Looked at however little is reported, for a shard may have failed; waited for once nothing else is left.
+            with contextlib.suppress(queue.Empty):
                 while shards:
-                    # Shards are only waited for once there is nothing left to report.
                     collect(finished.get(block=not pictures, timeout=POLL_SECONDS).result())
                     shards -= 1
     finally:
