@@ -20,6 +20,7 @@ from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.settings.residual_networks import RESIDUAL_PRESETS
 from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
+from alexnet_tf.training.tuning_trial import random_batch
 from benchmarks.keras_networks import keras_network
 from benchmarks.report import (
     Figure,
@@ -31,7 +32,7 @@ from benchmarks.report import (
     whole_number,
     write_report,
 )
-from benchmarks.step import Side, measure, own_side, random_batch, summarize
+from benchmarks.step import Side, measure, own_side, summarize
 from benchmarks.step_peers import Step, keras_training, torch_training
 
 NETS = [*LATER_PRESETS, *RESIDUAL_PRESETS]

@@ -36,6 +36,7 @@ from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.step import TrainingStep
+from alexnet_tf.training.tuning_trial import random_batch
 from benchmarks.flops import count_work, gflop_per_image
 from benchmarks.report import (
     Figure,
@@ -73,8 +74,6 @@ WARM_UP_STEPS = 2
 """The first one traces the step and plans its memory."""
 PRODUCTS_PER_SIDE = 3
 """Matrix products before, and again after, each step; the fastest counts."""
-PIXEL_SPREAD = 60.0
-"""Standard deviation of mean-subtracted pixels, in gray levels: that of natural pictures."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -245,14 +244,6 @@ def measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace)
         if not np.isfinite(float(loss)):  # nothing that trains takes this path, so its time means little
             raise UserError(f"the loss of {name} became {float(loss)} on random images; try another --seed")
     return rounds
-
-
-def random_batch(preset: Preset, batch_size: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 (N, *picture_shape) and labels int64 (N,), as the input pipeline shapes them."""
-    draw = np.random.default_rng(seed)
-    images = draw.standard_normal((batch_size, *preset.network.picture_shape), dtype=np.float32)
-    images *= PIXEL_SPREAD / np.array(preset.augment.color_divisors, np.float32)
-    return images, draw.integers(0, classes, batch_size)
 
 
 def _matrix_product(towers: Towers, size: int, seed: int) -> tuple[Callable[[], object], float]:

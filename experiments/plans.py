@@ -36,6 +36,11 @@ class Plan:
     """Whether the figure shows the error in training, and not that of the validation pictures."""
 
     @property
+    def shows_training(self) -> bool:
+        """Whether the figure is of the error in training, which is also what runs with a target end at."""
+        return self.about_training or self.target is not None
+
+    @property
     def config_file(self) -> Path:
         """The file."""
         return CONFIGS / self.config

@@ -141,7 +141,7 @@ def error_curves(plan: Plan, found: Outcomes) -> Figure:
     for number, (name, records) in enumerate(found.items()):
         color = (BLUE, RED)[number] if len(found) == 2 else palette(number % 10)
         for place, (one, _) in enumerate(records):
-            if plan.target or plan.about_training:
+            if plan.shows_training:
                 points = training_errors(one.folder)
             else:
                 lines = read_metrics(one.folder / METRICS_FILE)[1]
@@ -154,7 +154,7 @@ def error_curves(plan: Plan, found: Outcomes) -> Figure:
         axes.axhline(100 * plan.target, color=GRAY, linestyle=":", linewidth=1)
     axes.set(
         xlabel="epochs",
-        ylabel=f"{'training' if plan.target or plan.about_training else 'validation'} error in percent",
+        ylabel=f"{'training' if plan.shows_training else 'validation'} error in percent",
         xlim=(0, None), ylim=(0, None),
     )  # fmt: skip
     axes.grid(alpha=0.3)
