@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from alexnet_tf.program.errors import DONE, STOPPED_AFTER_SAVING, StoppedBySigna
 from alexnet_tf.program.whole_files import make_folder, write_whole
 from experiments.measures import epochs_to, outcome
 from experiments.plans import Arm, Plan
+
+UNTRIED: dict[str, Any] = {"training_error": 1.0, "epochs_to_target": None}
+"""What counts for a rate of which no trial ended well."""
 
 LOOKED_EVERY = 1.0
 """Seconds between two looks at whether a run has reached its target."""
@@ -76,9 +80,16 @@ def runs(plan: Plan, out: Path) -> Iterator[OneRun]:
 
 
 def best_rate(plan: Plan, arm: Arm, out: Path) -> float:
-    """The rate with the lowest training error at the end of its trial; of equal ones the lower."""
-    tried = [(read_record(one) or {"training_error": 1.0}, one.rate) for one in trials(plan, arm, out)]
-    return min((record["training_error"], rate) for record, rate in tried if rate is not None)[1]
+    """The rate that reached the target soonest; where none did, that of the lowest training error; of equals the lower.
+
+    Which rate learns quickest at first says little: a high one may come to rest above the target.
+    """
+    tried = [(read_record(one) or UNTRIED, one.rate) for one in trials(plan, arm, out)]
+    return min(
+        (record["epochs_to_target"] or inf, record["training_error"], rate)
+        for record, rate in tried
+        if rate is not None
+    )[2]
 
 
 def read_record(one: OneRun) -> dict[str, Any] | None:
@@ -105,18 +116,20 @@ def _settings(arm: Arm, seed: int, rate: float | None) -> tuple[str, ...]:
 def _finish(plan: Plan, one: OneRun, data: Path | None, tell: Callable[[str], None]) -> None:
     if read_record(one) is not None:
         return
-    target = None if one.trial else plan.target
     tell(f"{one.folder.name}: {' '.join(one.overrides)}")
-    shown = _shown_by(plan, one, target, data) | {
+    shown = _shown_by(plan, one, data) | {
         "arm": one.arm, "seed": one.seed, "rate": one.rate, "overrides": list(one.overrides),
     }  # fmt: skip
     write_whole(one.record, (json.dumps(shown, indent=1) + "\n").encode())
     if one.trial:
-        tell(f"{one.folder.name}: training error {shown['training_error']:.1%} {shown.get('failed', '')}".strip())
+        after = f" after {reached:.1f} epochs" if (reached := shown["epochs_to_target"]) else ""
+        error = f"{shown['training_error']:.1%}{after}"
+        tell(f"{one.folder.name}: training error {error} {shown.get('failed', '')}".strip())
 
 
-def _shown_by(plan: Plan, one: OneRun, target: float | None, data: Path | None) -> dict[str, Any]:
-    """Trains on to the end, if it is not there yet; what the run shows."""
+def _shown_by(plan: Plan, one: OneRun, data: Path | None) -> dict[str, Any]:
+    """Trains on to the end or the target, if it is not there yet; what the run shows."""
+    target = plan.target
     if _reached(target, one.folder):  # stopped there before
         return outcome(one.folder, target)
     overrides = [*one.overrides, *([f"data.dir={data}"] if data else [])]
@@ -130,7 +143,7 @@ def _shown_by(plan: Plan, one: OneRun, target: float | None, data: Path | None) 
         raise UserError(f"{one.folder} failed: {_last_line(log)}; the whole of it is in {log}")
     if status in (DONE, STOPPED_AFTER_SAVING):
         return outcome(one.folder, target)
-    return {"failed": _last_line(log), "training_error": 1.0}  # a rate that is too high
+    return {"failed": _last_line(log), **UNTRIED}  # a rate that is too high
 
 
 def _train(line: list[str], log: Any, reached: Callable[[], bool]) -> tuple[bool, int]:

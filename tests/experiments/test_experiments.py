@@ -40,7 +40,7 @@ def finish(plan: Plan, out: Path, errors: dict[str, list[float]]) -> None:
     for one in [*(one for arm in plan.arms for one in trials(plan, arm, out)), *runs(plan, out)]:
         if one.folder.name in errors and not one.record.exists():
             write_log(one.folder, errors[one.folder.name])
-            shown = outcome(one.folder, None if one.trial else plan.target)
+            shown = outcome(one.folder, plan.target)
             shown |= {"arm": one.arm, "seed": one.seed, "rate": one.rate, "overrides": list(one.overrides)}
             one.record.write_text(json.dumps(shown))
 
@@ -80,6 +80,10 @@ def test_each_arm_runs_at_its_own_best_rate_and_the_table_tells_the_factor(tmp_p
         "tanh-rate-0.3": [0.8, 0.7],
     })  # fmt: skip
     assert [best_rate(PLAN, arm, tmp_path) for arm in PLAN.arms] == [0.1, 0.3]
+    soonest = {"relu-rate-0.1": [0.5, 0.24], "relu-rate-0.2": [0.25, 0.3], "tanh-rate-0.1": [0.4, 0.25],
+               "tanh-rate-0.3": [0.2, 0.1]}  # fmt: skip
+    finish(PLAN, tmp_path / "reached", soonest)
+    assert [best_rate(PLAN, arm, tmp_path / "reached") for arm in PLAN.arms] == [0.2, 0.3]
     names = [one.folder.name for one in runs(PLAN, tmp_path)]
     assert names == ["relu-seed-0", "tanh-seed-0", "relu-seed-1", "tanh-seed-1", "relu-seed-2", "tanh-seed-2"]
     finish(PLAN, tmp_path, {
@@ -120,6 +124,7 @@ def test_the_whole_way(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     told: list[str] = []
     do(plan, out, data, told.append)
     assert any("relu-rate-1e+06: training error 100.0% error: the loss of step" in line for line in told)
+    assert any("relu-rate-0.001: training error" in line and " after 0." in line for line in told)
     found = json.loads((out / "relu-seed-0.json").read_text())
     assert found["rate"] == 0.001 and found["epochs_to_target"] < 1 < 400 and found["epochs"] < 399
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
