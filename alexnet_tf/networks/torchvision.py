@@ -21,7 +21,8 @@ from alexnet_tf.towers import Towers
 class OneTowerAlexNet(AlexNet):
     """torchvision's alexnet, after Krizhevsky 2014: 61,100,840 parameters at 1000 classes, all on tower a's device.
 
-    torchvision averages pool5 to 6x6, which at a crop of 224 is what it has, so that layer is left out.
+    torchvision averages pool5 to 6x6, which at a crop of 224 is what it has, so that layer is left out; at 128 pool5 is
+    3x3, and fc6 takes that.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class OneTowerAlexNet(AlexNet):
         self.pool5 = MaxPooling2D(3, 2, **named("pool5"))
         self.flatten5 = Flatten(**named("flatten5"))
         self.dropout6 = InvertedDropout(network.dropout_rate, **named("dropout6"))
-        self.fc6 = dense("fc6", 6 * 6 * widths.conv5, widths.fc6)
+        self.fc6 = dense("fc6", _side_of_pool5(network.image_size) ** 2 * widths.conv5, widths.fc6)
         self.dropout7 = InvertedDropout(network.dropout_rate, **named("dropout7"))
         self.fc7 = dense("fc7", widths.fc6, widths.fc7)
         self.fc8 = dense("fc8", widths.fc7, num_classes, activation=None)
@@ -91,3 +92,11 @@ class OneTowerAlexNet(AlexNet):
     def block8(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> tf.Tensor:
         """Fc8, without dropout before it."""
         return self.logits(self.fc8(x[0], training=dropout_seed is not None))  # (N, num_classes)
+
+
+def _side_of_pool5(image_size: int) -> int:
+    """6 for 224."""
+    side = (image_size + 2 * 2 - 11) // 4 + 1  # conv1: 55
+    for _ in ("pool1", "pool2", "pool5"):
+        side = (side - 3) // 2 + 1  # 27, 13, 6
+    return side

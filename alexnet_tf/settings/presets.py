@@ -69,7 +69,22 @@ class AlexNetSettings(NetworkSettings):
 
     layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
     feature_layers: ClassVar[tuple[str, ...]] = ALEXNET_FEATURE_LAYERS
-    choices: ClassVar[tuple[str, ...]] = ("towers", "pooling", "normalization", "activation", "dropout_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalAlexNetSettings(AlexNetSettings):
+    """The paper's and the 2012 program's networks, of which a config may choose what they are compared to.
+
+    A picture of 128 pixels meets the same layers, which give 31x31, 15x15, 7x7 and 3x3 in place of 55x55, 27x27, 13x13
+    and 6x6, so fc6 has a quarter of its weights.
+    """
+
+    image_size: Literal[128, 224] = 224  # paper section 3.5
+    stored_size: Literal[144, 256] = 256  # paper section 2
+
+    choices: ClassVar[tuple[str, ...]] = (
+        "towers", "pooling", "normalization", "activation", "dropout_rate", "image_size", "stored_size"
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +94,20 @@ class CaffeAlexNetSettings(AlexNetSettings):
     # group: 2 in conv2, conv4 and conv5, but LRN sees all channels, across the towers
     network_class: str = "alexnet_tf.networks.caffe:CaffeAlexNet"
 
-    choices: ClassVar[tuple[str, ...]] = ()
-
 
 @dataclass(frozen=True, kw_only=True)
 class OneTowerAlexNetSettings(NetworkSettings):
     """torchvision's alexnet; see networks.torchvision."""
 
     dropout_rate: float = 0.5
-    image_size: int = 224
+    image_size: Literal[128, 224] = 224
+    stored_size: Literal[144, 256] = 256
     network_class: str = "alexnet_tf.networks.torchvision:OneTowerAlexNet"
     widths: Widths = Widths(64, 192, 384, 256, 256, 4096, 4096)
 
     layers: ClassVar[tuple[str, ...]] = ALEXNET_LAYERS
     feature_layers: ClassVar[tuple[str, ...]] = ALEXNET_FEATURE_LAYERS
+    choices: ClassVar[tuple[str, ...]] = ("image_size", "stored_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +185,7 @@ _CAFFE = Preset(
 
 PRESETS = {
     "paper": Preset(
-        network=AlexNetSettings(
+        network=OriginalAlexNetSettings(
             block1_order="conv-relu-lrn-pool",  # sections 3.3 and 3.5
             lrn_alpha=1e-4,  # section 3.3: the sum is not divided by n
             spatial_norm_after_block2=False,
@@ -192,7 +207,7 @@ PRESETS = {
         ),
     ),
     "2012-code": Preset(
-        network=AlexNetSettings(
+        network=OriginalAlexNetSettings(
             block1_order="conv-lrn-pool-relu",
             lrn_alpha=1e-4 / 5,  # the program divides alpha by n
             spatial_norm_after_block2=True,

@@ -1,6 +1,7 @@
 """An experiment's runs: which there are, what they show together, and the whole way on a few pictures."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,17 +119,22 @@ def test_the_whole_way(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / split).symlink_to(tiny_data.parent / split)
     data, out = convert_folder(tmp_path, "--size=32"), tmp_path / "out"
     arm = Arm("relu", ("data.batch_size=8", "train.log_every=1", "train.epochs=400"), (0.001, 1e6))
-    plan = Plan("small", "figure1.yaml", (arm,), seeds=(0,), trial_epochs=2, target=1.0)
+    # Three classes, eight pictures a step: chance gets there in some steps, but not in the first three.
+    plan = Plan("small", "figure1.yaml", (arm,), seeds=(0,), trial_epochs=2, target=0.45)
     monkeypatch.setitem(PLANS, "figure1", plan)
     monkeypatch.setattr(command, "PLANS", PLANS)
     told: list[str] = []
     do(plan, out, data, told.append)
     assert any("relu-rate-1e+06: training error 100.0% error: the loss of step" in line for line in told)
-    assert any("relu-rate-0.001: training error" in line and " after 0." in line for line in told)
     found = json.loads((out / "relu-seed-0.json").read_text())
-    assert found["rate"] == 0.001 and found["epochs_to_target"] < 1 < 400 and found["epochs"] < 399
+    assert found["rate"] == 0.001 and found["epochs_to_target"] <= found["epochs"] < 399
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     told.clear()
     do(plan, out, data, told.append)
     assert told == [] and before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert command.main(["figure1", "--out", str(out), "--collect"]) == 0
+
+    told.clear()
+    reached = Plan("small", "figure1.yaml", (replace(arm, rates=(0.001,)),), seeds=(0,), trial_epochs=399, target=1.0)
+    do(reached, tmp_path / "reached", data, told.append)
+    assert re.fullmatch(r"relu-rate-0.001: training error \S+% after 0.7 epochs", told[1])  # a trial ends there, too

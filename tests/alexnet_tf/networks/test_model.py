@@ -266,6 +266,24 @@ class TestOneTower:
         for name, gradient in from_published(torchvision_layers(gradients), TORCHVISION).items():
             assert np.linalg.norm(found[name].numpy() - gradient) < 1e-9 * np.linalg.norm(gradient), name
 
+    def test_of_128_pixels_fc6_takes_pool5_as_it_is(self, two_cpus: Towers) -> None:
+        """3x3, where torchvision would stretch it to 6x6."""
+        net = torchvision_net(10, units=FEW_UNITS)
+        model = build_network(replace(with_few_units("owt"), image_size=128, stored_size=144), 10, two_cpus, seed=3)
+        fc6 = named_variables(model)["fc6_a/kernel"]
+        assert fc6.shape == (3 * 3 * 256, FEW_UNITS)
+        assert np.abs(fc6.numpy()).max() == pytest.approx((3 * 3 * 256) ** -0.5, rel=1e-3)  # as PyTorch draws
+        layers = torchvision_layers({name: tensor.detach().numpy() for name, tensor in net.named_parameters()})
+        for name, variable in named_variables(model).items():
+            if name.startswith("conv"):
+                kernel, bias = layers[name.partition("_")[0]]
+                variable.assign(bias if name.endswith("bias") else kernel.transpose(2, 3, 1, 0))
+        batch = images(2, size=128) / 60
+        (found,) = model.convolutions([tf.constant(batch)], None)
+        with torch.no_grad():
+            expected = net.features(torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())).permute(0, 2, 3, 1)
+        assert_close(found, expected.reshape(2, -1), WHOLE_NETWORK)
+
 
 def torchvision_layers(values: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {layer: (values[f"{name}.weight"], values[f"{name}.bias"]) for layer, name in TORCHVISION_NAMES.items()}

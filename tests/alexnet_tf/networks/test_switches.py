@@ -39,8 +39,8 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_net(monkeypatch)
 
 
-def chosen(preset: str, *choices: str) -> Preset:
-    return parse_config("", "test", [f"model.preset={preset}", *(f"model.{one}" for one in choices)]).preset
+def chosen(preset: str, *choices: str, beside: tuple[str, ...] = ()) -> Preset:
+    return parse_config("", "test", [f"model.preset={preset}", *(f"model.{one}" for one in choices), *beside]).preset
 
 
 def lively(preset: Preset, towers: Towers, dtype: type = np.float32) -> tuple[Network, dict[str, np.ndarray]]:
@@ -56,13 +56,13 @@ def lively(preset: Preset, towers: Towers, dtype: type = np.float32) -> tuple[Ne
     return model, values
 
 
-def images(dtype: type = np.float32) -> np.ndarray:
-    return np.random.default_rng(1).normal(0, 20, (1, 224, 224, 3)).astype(dtype)
+def images(dtype: type = np.float32, size: int = 224) -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 20, (1, size, size, 3)).astype(dtype)
 
 
-def theirs(values: dict[str, np.ndarray], variant: Variant) -> np.ndarray:
+def theirs(values: dict[str, np.ndarray], variant: Variant, size: int = 224) -> np.ndarray:
     with torch.no_grad():
-        return torch_alexnet.logits(images(), weights_from(values), variant).numpy()
+        return torch_alexnet.logits(images(size=size), weights_from(values), variant).numpy()
 
 
 @pytest.mark.parametrize("choice", OTHERWISE)
@@ -74,6 +74,17 @@ def test_each_is_the_network_that_it_says(choice: str, two_cpus: Towers) -> None
         assert_close(found, theirs(values, variant.but(**OTHERWISE[choice])), WHOLE_NETWORK, name=name)
         if not choice.startswith("towers"):  # whose weights fit no other network
             assert np.abs(found - theirs(values, variant)).max() > 1e-3 * np.abs(found).max()
+
+
+def test_pictures_of_128_pixels_meet_the_same_layers(two_cpus: Towers) -> None:
+    for name, choice in (("paper", "pooling=overlapping"), ("2012-code", "pooling=plain")):
+        preset = chosen(name, choice, "image_size=128", "stored_size=144", beside=("augment.max_offset=16",))
+        model, values = lively(preset, two_cpus)
+        variant = VARIANTS[name].but(**OTHERWISE.get(choice, {}))
+        found = model(tf.constant(images(size=128))).numpy()
+        assert_close(found, theirs(values, variant, size=128), WHOLE_NETWORK, name=name)
+        conv5, fc6 = (values[f"{layer}_a/kernel"].shape for layer in ("conv5", "fc6"))
+        assert fc6[0] == 2 * 3 * 3 * conv5[-1]
 
 
 @pytest.mark.usefixtures("float64")
