@@ -201,5 +201,6 @@ def calibration_chart(found: Calibration) -> Figure:
     upper.set_title(f"expected calibration error {found.expected_error:.1%}")
     lower.bar(middles, found.images, width=0.9 * width, color=BLUE, alpha=0.6)
     lower.set(xlabel="probability of the guess", ylabel="images")
+    lower.yaxis.get_major_locator().set_params(integer=True)
     lower.grid(axis="y", alpha=0.3)
     return figure

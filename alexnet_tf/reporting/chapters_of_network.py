@@ -108,8 +108,8 @@ def neighbors_chapter(
     header = ("file", "class", "rank", "neighbor", "class_of_neighbor", "distance")
     records = data.manifest.splits["train"].records
     text = (
-        f"Euclidean distance (beneath the class) between what {layer} puts out, among {found.added:,} of {records:,} "
-        "training pictures."
+        f"The first {len(queries)} of the pictures above, with the Euclidean distance (beneath the class) between what "
+        f"{layer} puts out, among {found.added:,} of {records:,} training pictures."
     )
     return Chapter("Nearest training pictures", [text], [figure], files=[files.table("neighbors", header, rows)])
 
