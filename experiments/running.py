@@ -129,20 +129,19 @@ def _finish(plan: Plan, one: OneRun, data: Path | None, tell: Callable[[str], No
 
 def _shown_by(plan: Plan, one: OneRun, data: Path | None) -> dict[str, Any]:
     """Trains on to the end or the target, if it is not there yet; what the run shows."""
-    target = plan.target
-    if _reached(target, one.folder):  # stopped there before
-        return outcome(one.folder, target)
+    if _reached(plan.target, one.folder):  # stopped there before
+        return outcome(one.folder, plan.target)
     overrides = [*one.overrides, *([f"data.dir={data}"] if data else [])]
     line = [sys.executable, "-m", "alexnet_tf.train", "--config", str(plan.config_file), "--run", str(one.folder)]
     log = one.folder.with_name(f"{one.folder.name}.log")
     with log.open("ab") as file:
-        reached, status = _train([*line, *overrides], file, lambda: _reached(target, one.folder))
+        reached, status = _train([*line, *overrides], file, lambda: _reached(plan.target, one.folder))
     if status == STOPPED_AFTER_SAVING and not reached:
         raise StoppedBySignal(f"{one.folder} was stopped; the same command goes on there")
     if status not in (DONE, STOPPED_AFTER_SAVING) and not one.trial:
         raise UserError(f"{one.folder} failed: {_last_line(log)}; the whole of it is in {log}")
     if status in (DONE, STOPPED_AFTER_SAVING):
-        return outcome(one.folder, target)
+        return outcome(one.folder, plan.target)
     return {"failed": _last_line(log), **UNTRIED}  # a rate that is too high
 
 

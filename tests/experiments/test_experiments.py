@@ -138,3 +138,5 @@ def test_the_whole_way(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     reached = Plan("small", "figure1.yaml", (replace(arm, rates=(0.001,)),), seeds=(0,), trial_epochs=399, target=1.0)
     do(reached, tmp_path / "reached", data, told.append)
     assert re.fullmatch(r"relu-rate-0.001: training error \S+% after 0.7 epochs", told[1])  # a trial ends there, too
+    found = json.loads((tmp_path / "reached" / "relu-seed-0.json").read_text())
+    assert found["rate"] == 0.001 and found["epochs_to_target"] < 1 < 400 and found["epochs"] < 399
