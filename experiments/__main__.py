@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if plan.ensemble and not arguments.collect:
         for views in (1, 10):
             print(evaluate_ensembles(plan, arguments.out, views))
-    print(f"results.json, results.md and {plan.name}.png are in {arguments.out}")
+    print(f"{plan.name}.json, {plan.name}.md and {plan.name}.png are in {arguments.out}")
     return DONE
 
 

@@ -14,7 +14,7 @@ class Arm:
     overrides: tuple[str, ...] = ()
     """Of the config, section.key=value."""
     rates: tuple[float, ...] = ()
-    """Of train.learning_rate: each is tried, then the best one is taken for all seeds; none: the config's own."""
+    """Of train.learning_rate: each is tried with the first seed, the best one is for all; none: the config's own."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class Plan:
     """A file of configs/experiments/, whose comment says what the paper found."""
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
-    trial_epochs: int = 0
-    """How long a rate is tried, with the first seed; a trial that reaches the target ends there."""
     target: float | None = None
     """A training error, from 0 to 1, at which a run has shown what it is for and ends."""
     ensemble: bool = False
@@ -46,6 +44,9 @@ class Plan:
         return CONFIGS / self.config
 
 
+WHOLE = Arm("whole")
+"""The net of which ablations take parts away, and ensemble averages several: in one --out they share its runs."""
+
 PLANS = {
     plan.name: plan
     for plan in (
@@ -56,7 +57,6 @@ PLANS = {
                 Arm("relu", ("model.activation=relu",), (0.0025, 0.005, 0.01)),
                 Arm("tanh", ("model.activation=tanh",), (0.005, 0.01, 0.02)),
             ),
-            trial_epochs=100,  # to the target: the rate that leads for 20 epochs is not the one that gets there first
             target=0.25,
         ),
         Plan(
@@ -68,7 +68,7 @@ PLANS = {
             "ablations",
             "ablations.yaml",
             (
-                Arm("whole"),
+                WHOLE,
                 Arm("plain-pooling", ("model.pooling=plain",)),
                 Arm("no-normalization", ("model.normalization=none",)),
                 Arm("no-color-noise", ("augment.noise=none",)),
@@ -90,6 +90,6 @@ PLANS = {
             about_training=True,
         ),
         Plan("dropout-time", "dropout_time.yaml", (Arm("with"), Arm("without", ("model.dropout_rate=0",)))),
-        Plan("ensemble", "ensemble.yaml", (Arm("net"),), seeds=(0, 1, 2, 3, 4), ensemble=True),
+        Plan("ensemble", "ablations.yaml", (WHOLE,), seeds=(0, 1, 2, 3, 4), ensemble=True),
     )
 }

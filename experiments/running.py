@@ -62,34 +62,44 @@ def do(plan: Plan, out: Path, data: Path | None, tell: Callable[[str], None]) ->
 
 
 def trials(plan: Plan, arm: Arm, out: Path) -> list[OneRun]:
-    """A short run for each rate that an arm may have."""
-    length = f"train.epochs={plan.trial_epochs}"
+    """A run for each rate that an arm may have, as long as any: the one that learns quickest at first may end last."""
+    seed = plan.seeds[0]
     return [
-        OneRun(arm.name, plan.seeds[0], rate, (*_settings(arm, plan.seeds[0], rate), length),
-               out / f"{arm.name}-rate-{rate:g}", trial=True)
+        OneRun(arm.name, seed, rate, _settings(arm, seed, rate), out / f"{arm.name}-rate-{rate:g}", trial=True)
         for rate in arm.rates
-    ]  # fmt: skip
+    ]
 
 
 def runs(plan: Plan, out: Path) -> Iterator[OneRun]:
-    """The runs that count; seed by seed, so that all arms have as many when it is stopped in between."""
+    """The runs that count; seed by seed, so that all arms have as many when it is stopped in between.
+
+    Of an arm with several rates, the first seed's is the best of its trials.
+    """
     for seed in plan.seeds:
         for arm in plan.arms:
-            rate = best_rate(plan, arm, out) if arm.rates else None
+            best = best_trial(plan, arm, out) if arm.rates else None
+            if best and best.seed == seed:
+                yield best
+                continue
+            rate = best.rate if best else None
             yield OneRun(arm.name, seed, rate, _settings(arm, seed, rate), out / f"{arm.name}-seed-{seed}")
 
 
-def best_rate(plan: Plan, arm: Arm, out: Path) -> float:
-    """The rate that reached the target soonest; where none did, that of the lowest training error; of equals the lower.
+def best_trial(plan: Plan, arm: Arm, out: Path) -> OneRun:
+    """The trial that reached the target soonest, or else has the lowest training error; of equals the lower rate.
 
-    Which rate learns quickest at first says little: a high one may come to rest above the target.
+    Raises:
+      UserError: all of them broke down.
     """
-    tried = [(read_record(one) or UNTRIED, one.rate) for one in trials(plan, arm, out)]
-    return min(
-        (record["epochs_to_target"] or inf, record["training_error"], rate)
-        for record, rate in tried
-        if rate is not None
-    )[2]
+
+    def order(one: OneRun) -> tuple[float, float, float]:
+        found = read_record(one) or UNTRIED
+        return found["epochs_to_target"] or inf, found["training_error"], one.rate or 0.0
+
+    best = min(trials(plan, arm, out), key=order)
+    if why := (read_record(best) or {}).get("failed"):
+        raise UserError(f"{arm.name}: training broke down with every rate; with {best.rate:g}: {why}")
+    return best
 
 
 def read_record(one: OneRun) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ Outcomes = dict[str, list[tuple[OneRun, dict[str, Any]]]]
 
 
 def collect(plan: Plan, out: Path) -> str:
-    """Writes results.json, results.md and the figure; returns the table as Markdown.
+    """Writes the table, as JSON and Markdown, and the figure, named after the plan; returns the table as Markdown.
 
     Raises:
       UserError: no run is finished yet.
@@ -41,8 +41,8 @@ def collect(plan: Plan, out: Path) -> str:
         "arms": {name: _numbers(plan, records) for name, records in found.items() if records},
     }
     files = ReportFiles(out)
-    files.json("results", told)
-    files.write("results.md", table.encode())
+    files.json(plan.name, told)
+    files.write(f"{plan.name}.md", table.encode())
     files.figure(plan.name, "", lambda: error_curves(plan, found))
     return table
 

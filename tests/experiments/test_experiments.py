@@ -14,12 +14,11 @@ from experiments import __main__ as command
 from experiments import plans
 from experiments.measures import Summary, epochs_to, outcome
 from experiments.plans import PLANS, Arm, Plan
-from experiments.running import best_rate, do, read_record, runs, trials
+from experiments.running import best_trial, do, read_record, runs, trials
 from experiments.tables import collect
 from tests.conftest import convert_folder
 
-PLAN = Plan("small", "figure1.yaml", (Arm("relu", (), (0.1, 0.2)), Arm("tanh", (), (0.1, 0.3))), trial_epochs=2,
-            target=0.25)  # fmt: skip
+PLAN = Plan("small", "figure1.yaml", (Arm("relu", (), (0.1, 0.2)), Arm("tanh", (), (0.1, 0.3))), target=0.25)
 """Of Figure 1's kind."""
 
 
@@ -51,7 +50,7 @@ def test_every_plan_fits_its_config() -> None:
         for arm in plan.arms:
             rates = [f"train.learning_rate={rate}" for rate in arm.rates]
             config = load_config(plan.config_file, [*arm.overrides, *rates[:1], "train.seed=1"])
-            assert config.train.seed == 1 and config.preset.train.epochs >= plan.trial_epochs
+            assert config.train.seed == 1
         settings = [arm.overrides for arm in plan.arms]
         assert len(set(settings)) == len(settings)
         text = plan.config_file.read_text()
@@ -76,20 +75,22 @@ def test_summary_by_hand() -> None:
 
 
 def test_each_arm_runs_at_its_own_best_rate_and_the_table_tells_the_factor(tmp_path: Path) -> None:
-    finish(PLAN, tmp_path, {
+    finish(PLAN, tmp_path / "none", {
         "relu-rate-0.1": [0.5, 0.4], "relu-rate-0.2": [0.9, 0.9], "tanh-rate-0.1": [0.9, 0.8],
         "tanh-rate-0.3": [0.8, 0.7],
     })  # fmt: skip
-    assert [best_rate(PLAN, arm, tmp_path) for arm in PLAN.arms] == [0.1, 0.3]
+    assert [best_trial(PLAN, arm, tmp_path / "none").rate for arm in PLAN.arms] == [0.1, 0.3]
     soonest = {"relu-rate-0.1": [0.5, 0.24], "relu-rate-0.2": [0.25, 0.3], "tanh-rate-0.1": [0.4, 0.25],
                "tanh-rate-0.3": [0.2, 0.1]}  # fmt: skip
     finish(PLAN, tmp_path / "reached", soonest)
-    assert [best_rate(PLAN, arm, tmp_path / "reached") for arm in PLAN.arms] == [0.2, 0.3]
-    names = [one.folder.name for one in runs(PLAN, tmp_path)]
-    assert names == ["relu-seed-0", "tanh-seed-0", "relu-seed-1", "tanh-seed-1", "relu-seed-2", "tanh-seed-2"]
+    assert [best_trial(PLAN, arm, tmp_path / "reached").rate for arm in PLAN.arms] == [0.2, 0.3]
     finish(PLAN, tmp_path, {
-        "relu-seed-0": [0.4, 0.2], "relu-seed-1": [0.3, 0.3, 0.3, 0.2], "tanh-seed-0": [0.4] * 11 + [0.1]
+        "relu-rate-0.1": [0.4, 0.2], "relu-rate-0.2": [0.9] * 4, "tanh-rate-0.1": [0.9] * 12,
+        "tanh-rate-0.3": [0.4] * 11 + [0.1],
     })  # fmt: skip
+    names = [one.folder.name for one in runs(PLAN, tmp_path)]  # of the first seed there are trials already
+    assert names == ["relu-rate-0.1", "tanh-rate-0.3", "relu-seed-1", "tanh-seed-1", "relu-seed-2", "tanh-seed-2"]
+    finish(PLAN, tmp_path, {"relu-seed-1": [0.3, 0.3, 0.3, 0.2]})
     write_log(tmp_path / "tanh-seed-1", [0.4] * 4)  # not finished yet
     table = collect(PLAN, tmp_path)
     assert "| relu | 0.1 | 1.00, 2.00 | 1.50 | 0.71 | -4.85 to 7.85 |" in table
@@ -97,7 +98,7 @@ def test_each_arm_runs_at_its_own_best_rate_and_the_table_tells_the_factor(tmp_p
     assert table.endswith("\ntanh takes 4.00 times as many as relu.\n") and (tmp_path / "small.png").stat().st_size
     assert "| relu | 0.1 | 0.50, 0.50 |" in collect(replace(PLAN, target=0.4), tmp_path)  # another error is asked about
     collect(PLAN, tmp_path)
-    told = json.loads((tmp_path / "results.json").read_text())
+    told = json.loads((tmp_path / "small.json").read_text())
     assert [one["finished"] for one in told["runs"]] == [True, True, True, False]
     assert told["arms"]["relu"]["epochs_to_target"]["values"] == [1.0, 2.0] and len(told["trials"]) == 4
 
@@ -120,14 +121,16 @@ def test_the_whole_way(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     data, out = convert_folder(tmp_path, "--size=32"), tmp_path / "out"
     arm = Arm("relu", ("data.batch_size=8", "train.log_every=1", "train.epochs=400"), (0.001, 1e6))
     # Three classes, eight pictures a step: chance gets there in some steps, but not in the first three.
-    plan = Plan("small", "figure1.yaml", (arm,), seeds=(0,), trial_epochs=2, target=0.45)
+    plan = Plan("small", "figure1.yaml", (arm,), seeds=(0, 1), target=0.45)
     monkeypatch.setitem(PLANS, "figure1", plan)
     monkeypatch.setattr(command, "PLANS", PLANS)
     told: list[str] = []
     do(plan, out, data, told.append)
     assert any("relu-rate-1e+06: training error 100.0% error: the loss of step" in line for line in told)
-    found = json.loads((out / "relu-seed-0.json").read_text())
-    assert found["rate"] == 0.001 and found["epochs_to_target"] <= found["epochs"] < 399
+    for name in ("relu-rate-0.001", "relu-seed-1"):  # the best trial is the first seed's run
+        found = json.loads((out / f"{name}.json").read_text())
+        assert found["rate"] == 0.001 and found["epochs_to_target"] <= found["epochs"] < 399
+    assert not list(out.glob("relu-seed-0*"))
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     told.clear()
     do(plan, out, data, told.append)
@@ -135,8 +138,11 @@ def test_the_whole_way(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert command.main(["figure1", "--out", str(out), "--collect"]) == 0
 
     told.clear()
-    reached = Plan("small", "figure1.yaml", (replace(arm, rates=(0.001,)),), seeds=(0,), trial_epochs=399, target=1.0)
+    reached = Plan("small", "figure1.yaml", (replace(arm, rates=(0.001,)),), seeds=(0,), target=1.0)
     do(reached, tmp_path / "reached", data, told.append)
-    assert re.fullmatch(r"relu-rate-0.001: training error \S+% after 0.7 epochs", told[1])  # a trial ends there, too
-    found = json.loads((tmp_path / "reached" / "relu-seed-0.json").read_text())
+    assert len(told) == 2 and re.fullmatch(r"relu-rate-0.001: training error \S+% after 0.7 epochs", told[1])
+    found = json.loads((tmp_path / "reached" / "relu-rate-0.001.json").read_text())
     assert found["rate"] == 0.001 and found["epochs_to_target"] < 1 < 400 and found["epochs"] < 399
+    broken = replace(reached, arms=(replace(arm, rates=(1e6,)),))
+    with pytest.raises(UserError, match=r"^relu: training broke down with every rate; with 1e\+06: error: the loss of"):
+        do(broken, tmp_path / "broken", data, told.append)
