@@ -1,4 +1,4 @@
-"""The nets after AlexNet as users of plain Keras write them, or take them from keras.applications, beside ours.
+"""AlexNet's relatives as users of plain Keras write them, or take them from keras.applications, beside ours.
 
 Layers, weights and operations are as many as ours, but for the biases that convolutions of keras.applications' ResNet50
 have. Its VGG16 has no dropout, so that is written here. The gradient of a 1x1 convolution with a stride can end the
@@ -14,8 +14,10 @@ import keras
 import tensorflow as tf
 
 from alexnet_tf.networks.inception import LRN
+from alexnet_tf.networks.lenet5 import C3_TABLE
 from alexnet_tf.networks.resnet import EPSILON, MOMENTUM
 from alexnet_tf.settings.later_networks import InceptionSettings, NetworkInNetworkSettings, VGGSettings
+from alexnet_tf.settings.presets import CifarNetSettings, LeNet5Settings
 from alexnet_tf.settings.recipe import NetworkSettings
 from alexnet_tf.settings.residual_networks import AnyResNetSettings, BlockPlan, ResNetSettings
 
@@ -35,13 +37,17 @@ def keras_network(settings: NetworkSettings, classes: int, seed: int) -> keras.M
     seeds = itertools.count(100 * seed)
     if isinstance(settings, AnyResNetSettings):
         return keras.Model(images, _resnet(images, settings, classes))
+    if settings == LeNet5Settings():
+        return keras.Model(images, _lenet5(images, classes))
+    if settings == CifarNetSettings():
+        return keras.Model(images, _cifar_net(images, settings, classes))
     if isinstance(settings, VGGSettings):
         return keras.Model(images, _vgg(images, settings, classes, seeds))
     if isinstance(settings, NetworkInNetworkSettings):
         return keras.Model(images, _network_in_network(images, settings, classes, seeds))
     if isinstance(settings, InceptionSettings):
         return keras.Model(images, _inception(images, settings, classes, seeds))
-    raise TypeError(f"no Keras net is written here for {type(settings).__name__}")
+    raise TypeError(f"no Keras net is written here for {settings}")
 
 
 def _without_strided_points(layer: Any) -> Any:
@@ -63,6 +69,61 @@ class StridedPoints(Layers.Layer):  # type: ignore[name-defined]
     def call(self, x: Any) -> Any:
         """The convolution's output."""
         return self.convolution(x[:, :: self.stride, :: self.stride])
+
+
+def squash(x: Any) -> Any:
+    """LeNet-5's activation."""
+    return 1.7159 * tf.tanh(2 / 3 * x)
+
+
+class TrainedPooling(Layers.Layer):  # type: ignore[name-defined]
+    """LeNet-5's: means over 2x2 pixels times a coefficient plus a bias, both each map's own; then the activation."""
+
+    def build(self, shape: Any) -> None:
+        """Makes the weights."""
+        self.coefficient = self.add_weight(name="coefficient", shape=(shape[-1],), initializer="ones")
+        self.bias = self.add_weight(name="bias", shape=(shape[-1],), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        """(N, H, W, C) to (N, H / 2, W / 2, C)."""
+        return squash(tf.nn.avg_pool2d(x, 2, 2, "VALID") * self.coefficient + self.bias)
+
+
+class TableConvolution(Layers.Layer):  # type: ignore[name-defined]
+    """LeNet-5's C3: a 5x5 convolution whose maps see some of the input's each, by a table."""
+
+    def build(self, shape: Any) -> None:
+        """Makes the weights."""
+        self.joined = [(seen, own) for own, maps in enumerate(C3_TABLE) for seen in maps]
+        self.every = (shape[-1], len(C3_TABLE), 5, 5)
+        self.kernels = self.add_weight(name="kernels", shape=(len(self.joined), 5, 5))
+        self.bias = self.add_weight(name="bias", shape=(len(C3_TABLE),), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        """(N, H, W, 6) to (N, H - 4, W - 4, 16)."""
+        kernel = tf.transpose(tf.scatter_nd(self.joined, self.kernels, self.every), (2, 3, 0, 1))
+        return squash(tf.nn.conv2d(x, kernel, 1, "VALID") + self.bias)
+
+
+def _lenet5(images: Any, classes: int) -> Any:
+    conv = partial(_convolution, padding="valid", activation=squash)
+    x = TrainedPooling()(conv(Layers.ZeroPadding2D(3)(images), 6, 5))
+    x = TrainedPooling()(TableConvolution()(x))
+    x = Layers.Flatten()(conv(x, 120, 5))
+    return Layers.Dense(classes)(Layers.Dense(84, activation=squash)(x))
+
+
+def _cifar_net(images: Any, settings: CifarNetSettings, classes: int) -> Any:
+    lrn = (settings.lrn_depth_radius, settings.lrn_bias, settings.lrn_alpha, settings.lrn_beta)
+    x = Layers.MaxPooling2D(3, 2, padding="same")(_convolution(images, 32, 5, activation=None))
+    x = _response_normalized(Layers.ReLU()(x), lrn)
+    x = _response_normalized(Layers.AveragePooling2D(3, 2, padding="same")(_convolution(x, 32, 5)), lrn)
+    x = Layers.AveragePooling2D(3, 2, padding="same")(_convolution(x, 64, 5))
+    return Layers.Dense(classes)(Layers.Flatten()(x))
+
+
+def _response_normalized(x: Any, constants: tuple[int, float, float, float]) -> Any:
+    return Layers.Lambda(lambda seen: tf.nn.local_response_normalization(seen, *constants))(x)
 
 
 def _convolution(x: Any, maps: int, size: int, **options: Any) -> Any:
@@ -135,15 +196,13 @@ def _inception(images: Any, settings: InceptionSettings, classes: int, seeds: It
     def pooled(x: Any, stride: int = 2) -> Any:
         return Layers.MaxPooling2D(3, stride, padding="same")(x)
 
-    def norm(x: Any) -> Any:
-        return Layers.Lambda(lambda seen: tf.nn.local_response_normalization(seen, *LRN))(x)
-
     def classified(x: Any, rate: float) -> Any:
         return Layers.Dense(classes)(Layers.Dropout(rate, seed=next(seeds))(x))
 
     widths, sides = settings.widths, []
-    x = norm(pooled(_convolution(images, widths.conv1, 7, strides=2)))
-    x = pooled(norm(_convolution(_convolution(x, widths.conv2_reduce, 1), widths.conv2, 3)))
+    x = _response_normalized(pooled(_convolution(images, widths.conv1, 7, strides=2)), LRN)
+    x = _convolution(_convolution(x, widths.conv2_reduce, 1), widths.conv2, 3)
+    x = pooled(_response_normalized(x, LRN))
     for before, module in zip(("3", *settings.modules), settings.modules, strict=False):
         x = pooled(x) if before[0] != module[0] else x
         one, reduce3, three, reduce5, five, pool = getattr(widths, f"inception_{module}")

@@ -35,7 +35,8 @@ from benchmarks.report import (
 from benchmarks.step import Side, measure, own_side, summarize
 from benchmarks.step_peers import Step, keras_training, torch_training
 
-NETS = [*LATER_PRESETS, *RESIDUAL_PRESETS]
+NETS = ["lenet5", "cifar", *LATER_PRESETS, *RESIDUAL_PRESETS]
+"""AlexNet itself is timed by `benchmarks.step`."""
 LIBRARIES = ("keras", "torch")
 
 

@@ -1,4 +1,4 @@
-"""The nets after AlexNet as users of PyTorch write them, beside ours; with as many layers, weights and operations."""
+"""AlexNet's relatives as users of PyTorch write them, beside ours; with as many layers, weights and operations."""
 
 import itertools
 from typing import Any
@@ -6,27 +6,33 @@ from typing import Any
 import torch
 from torch import nn
 
+from alexnet_tf.networks.lenet5 import C3_TABLE
 from alexnet_tf.networks.resnet import EPSILON
 from alexnet_tf.settings.later_networks import InceptionSettings, NetworkInNetworkSettings, VGGSettings
+from alexnet_tf.settings.presets import CifarNetSettings, LeNet5Settings
 from alexnet_tf.settings.recipe import NetworkSettings
 from alexnet_tf.settings.residual_networks import AnyResNetSettings, BlockPlan, ResNetSettings
 
 
 def torch_network(settings: NetworkSettings, classes: int) -> nn.Module:
-    """A net of these settings, from images (N, 3, H, W) to a list of logits: Inception's auxiliary ones come last.
+    """A net of these settings, from images (N, C, H, W) to a list of logits: Inception's auxiliary ones come last.
 
     Raises:
       TypeError: there is none here.
     """
     if isinstance(settings, AnyResNetSettings):
         return Listed(_resnet(settings, classes))
+    if settings == LeNet5Settings():
+        return Listed(_lenet5(classes))
+    if settings == CifarNetSettings():
+        return Listed(_cifar_net(settings, classes))
     if isinstance(settings, VGGSettings):
         return Listed(_vgg(settings, classes))
     if isinstance(settings, NetworkInNetworkSettings):
         return Listed(_network_in_network(settings, classes))
     if isinstance(settings, InceptionSettings):
         return Inception(settings, classes)
-    raise TypeError(f"no PyTorch net is written here for {type(settings).__name__}")
+    raise TypeError(f"no PyTorch net is written here for {settings}")
 
 
 class Listed(nn.Module):
@@ -39,6 +45,64 @@ class Listed(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The logits, in a list."""
         return [self.net(x)]
+
+
+class Squash(nn.Module):
+    """LeNet-5's activation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The activation's output."""
+        return 1.7159 * torch.tanh(2 / 3 * x)
+
+
+class TrainedPooling(nn.Module):
+    """LeNet-5's: means over 2x2 pixels times a coefficient plus a bias, both each map's own; then the activation."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.coefficient = nn.Parameter(torch.ones(maps, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(maps, 1, 1))
+        self.squash = Squash()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, C, H / 2, W / 2)."""
+        return self.squash(nn.functional.avg_pool2d(x, 2) * self.coefficient + self.bias)
+
+
+class TableConvolution(nn.Module):
+    """LeNet-5's C3: a 5x5 convolution whose maps see some of the input's each, by a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        joined = [(own, seen) for own, maps in enumerate(C3_TABLE) for seen in maps]
+        self.own, self.seen = (torch.tensor(one) for one in zip(*joined, strict=True))
+        self.kernels = nn.Parameter(nn.init.xavier_uniform_(torch.empty(len(joined), 5, 5)))
+        self.bias = nn.Parameter(torch.zeros(len(C3_TABLE)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 6, H, W) to (N, 16, H - 4, W - 4)."""
+        every = torch.zeros(len(C3_TABLE), x.shape[1], 5, 5)
+        return nn.functional.conv2d(x, every.index_put((self.own, self.seen), self.kernels), self.bias)
+
+
+def _lenet5(classes: int) -> nn.Module:
+    return nn.Sequential(
+        nn.ZeroPad2d(3), nn.Conv2d(1, 6, 5), Squash(), TrainedPooling(6), TableConvolution(), Squash(),
+        TrainedPooling(16), nn.Conv2d(16, 120, 5), Squash(), nn.Flatten(), nn.Linear(120, 84), Squash(),
+        nn.Linear(84, classes),
+    )  # fmt: skip
+
+
+def _cifar_net(settings: CifarNetSettings, classes: int) -> nn.Module:
+    window = 2 * settings.lrn_depth_radius + 1
+    lrn = (window, window * settings.lrn_alpha, settings.lrn_beta, settings.lrn_bias)
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(*lrn),
+        *convolution(32, 32, 5), nn.AvgPool2d(3, 2, ceil_mode=True), nn.LocalResponseNorm(*lrn),
+        *convolution(32, 64, 5), nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.Flatten(), nn.Linear((settings.image_size // 8) ** 2 * 64, classes),
+    )  # fmt: skip
 
 
 def convolution(before: int, maps: int, size: int, stride: int = 1) -> list[nn.Module]:

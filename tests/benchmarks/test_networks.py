@@ -21,7 +21,7 @@ from tests.slow_cases import slow
 CLASSES = 10
 
 
-FAST = ("resnet-cifar", "inception-v1")
+FAST = ("lenet5", "cifar", "resnet-cifar", "inception-v1")
 
 
 @at_the_newer_end
@@ -36,7 +36,7 @@ def test_other_libraries_nets_have_as_many_weights(preset: str, monkeypatch: pyt
     assert keras_net.count_params() == sum(ours)
     assert sum(one.numel() for one in torch_net.parameters()) == sum(trained)
     side = settings.image_size
-    outputs = torch_net(torch.zeros(2, 3, side, side))
+    outputs = torch_net(torch.zeros(2, settings.channels, side, side))
     assert [tuple(one.shape) for one in outputs] == [(2, CLASSES)] * len(keras_net.outputs)
     assert len(outputs) == (3 if preset == "inception-v1" else 1)
 
