@@ -2,46 +2,56 @@
 
     python -m experiments figure1 --data data/cifar10 --out runs/figure1
 
-It can be interrupted: the same command goes on where it was.
+It can be interrupted: the same command goes on where it was. The same command in another terminal helps: each takes
+the runs that nobody has begun. Every one of them makes the table of all that is finished.
 """
 
 import argparse
 import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from alexnet_tf.program.arguments import CommandParser, fraction, whole_number
-from alexnet_tf.program.errors import DONE, UserError, run_command
-from experiments.plans import PLANS
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
+from experiments.plans import PLANS, Plan
+from experiments.running import Choice, do
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     arguments = _parser().parse_args(argv)
-    plan = PLANS[arguments.experiment]
-    if arguments.seeds:
-        plan = replace(plan, seeds=tuple(arguments.seeds))
-    if arguments.arms:
-        chosen = tuple(arm for arm in plan.arms if arm.name in arguments.arms)
-        if missing := set(arguments.arms) - {arm.name for arm in chosen}:
-            known = ", ".join(arm.name for arm in plan.arms)
-            raise UserError(f"--arms {' '.join(sorted(missing))}: {plan.name} has {known}")
-        plan = replace(plan, arms=chosen)
-    if arguments.target is not None and plan.target is not None:
-        plan = replace(plan, target=arguments.target)
+    plan, out = _plan(arguments), arguments.out
+    tell = functools.partial(print, flush=True)
 
-    from experiments.running import do
-    from experiments.tables import collect, evaluate_ensembles
+    from experiments.evaluating import evaluate
+    from experiments.tables import broken_down, collect
 
     if not arguments.collect:
-        do(plan, arguments.out, arguments.data, functools.partial(print, flush=True))
-    print(collect(plan, arguments.out), end="")
-    if plan.ensemble and not arguments.collect:
-        for views in (1, 10):
-            print(evaluate_ensembles(plan, arguments.out, views))
-    print(f"{plan.name}.json, {plan.name}.md and {plan.name}.png are in {arguments.out}")
-    return DONE
+        do(plan, out, tell, Choice(arguments.arms, arguments.seeds))
+        evaluate(plan, out, tell)
+    print(collect(plan, out), end="")
+    print(f"{plan.name}.json, {plan.name}.md and {plan.name}.png are in {out}")
+    broken = broken_down(plan, out)
+    for line in broken:
+        print(line, file=sys.stderr)
+    return FAULT if broken else DONE
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    """The plan as the options have it. Seeds beyond its own are further ones."""
+    plan = PLANS[arguments.experiment]
+    if unknown := sorted(set(arguments.arms or ()) - {arm.name for arm in plan.arms}):
+        raise UserError(f"--arms {' '.join(unknown)}: {plan.name} has {', '.join(arm.name for arm in plan.arms)}")
+    if arguments.target is not None and plan.target is None:
+        raise UserError(f"--target: {plan.name} trains every run to its last epoch; leave the option out")
+    return replace(
+        plan,
+        seeds=tuple(dict.fromkeys((*plan.seeds, *(arguments.seeds or ())))),
+        target=plan.target if arguments.target is None else arguments.target,
+        data=arguments.data,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,11 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     add("experiment", choices=tuple(PLANS), help="which; configs/experiments/ tells what each is about")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder for the runs, the table and the figure")
     add("--data", type=Path, metavar="DATA", help="the folder of converted pictures (default: the config's own)")
-    add(
-        "--seeds", type=whole_number(0), nargs="+", metavar="N", help="the seeds to run (default: the experiment's own)"
-    )
-    add("--arms", nargs="+", metavar="ARM",
-        help="of what is compared, what to run; several such commands may share --out (default: all)")  # fmt: skip
+    add("--seeds", type=whole_number(0), nargs="+", metavar="N",
+        help="run these alone, which may be further ones (default: the experiment's own)")  # fmt: skip
+    add("--arms", nargs="+", metavar="ARM", help="of what is compared, run this alone (default: all)")
     add("--target", type=fraction, metavar="E",
         help="figure1: the training error, from 0 to 1, that the table is about (default: 0.25)")  # fmt: skip
     add("--collect", action="store_true", help="run nothing, collect what is finished")

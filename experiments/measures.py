@@ -75,6 +75,6 @@ class Summary:
 
 
 def summary(outcomes: Sequence[dict[str, Any]], figure: str) -> Summary | None:
-    """Of the runs that have such a figure; None where none has."""
-    values = tuple(one[figure] for one in outcomes if one[figure] is not None)
-    return Summary(values) if values else None
+    """Of runs that all have such a figure; None where one has not, or there are none."""
+    values = tuple(value for one in outcomes if (value := one.get(figure)) is not None)
+    return Summary(values) if values and len(values) == len(outcomes) else None

@@ -28,10 +28,15 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2)
     target: float | None = None
     """A training error, from 0 to 1, at which a run has shown what it is for and ends."""
+    evaluated: bool = False
+    """Whether each run is evaluated with one view and with ten, as the paper's tables are."""
     ensemble: bool = False
-    """Whether the runs of each arm are averaged, too."""
+    """Whether the runs of each arm are averaged and evaluated so, too."""
     about_training: bool = False
     """Whether the figure shows the error in training, and not that of the validation pictures."""
+
+    data: Path | None = None
+    """The folder of converted pictures; None: the config's own."""
 
     @property
     def shows_training(self) -> bool:
@@ -77,6 +82,7 @@ PLANS = {
                 Arm("towers-apart", ("model.towers=apart",)),
                 Arm("tanh", ("model.activation=tanh",)),
             ),
+            evaluated=True,
         ),
         Plan(
             "depth",
@@ -90,6 +96,6 @@ PLANS = {
             about_training=True,
         ),
         Plan("dropout-time", "dropout_time.yaml", (Arm("with"), Arm("without", ("model.dropout_rate=0",)))),
-        Plan("ensemble", "ablations.yaml", (WHOLE,), seeds=(0, 1, 2, 3, 4), ensemble=True),
+        Plan("ensemble", "ablations.yaml", (WHOLE,), seeds=(0, 1, 2, 3, 4), evaluated=True, ensemble=True),
     )
 }

@@ -3,7 +3,6 @@
 For people as Markdown, for programs as a dictionary. After Mitchell et al., Model cards for model reporting, 2019.
 """
 
-import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tf.evaluation.error_analysis import wilson_interval
-from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.checkpoint_facts import CheckpointFacts
-from alexnet_tf.runs.metrics import METRICS_FILE, read_lines, validation_at
+from alexnet_tf.runs.metrics import METRICS_FILE, sessions, validation_at
 from alexnet_tf.runs.records import read_record
 from alexnet_tf.runs.run import Run
 from alexnet_tf.settings.explained import settings_in_force
@@ -85,7 +83,7 @@ def model_card(run: Run, checkpoint: Path, measured: Sequence[Measured] | None =
         "training": {
             "step": record.step,
             "epoch": facts.epoch,
-            "sessions": _sessions(run, record.step),
+            "sessions": sessions(run.path / METRICS_FILE, record.step),
         },
         "error_rates": [_with_intervals(one) for one in measured],
         "interval": INTERVAL,
@@ -121,18 +119,6 @@ def _recipe(run: Run) -> dict[str, Any]:
         and (setting.name in RECIPE or (setting.name.startswith(own) and setting.value != setting.default))
         and setting.name not in UNSAID
     }
-
-
-def _sessions(run: Run, step: int) -> list[dict[str, Any]]:
-    """Each start of the training up to a step: commit, hardware and TensorFlow, as the log tells them."""
-    found: list[dict[str, Any]] = []
-    with contextlib.suppress(UserError):
-        for _, line in read_lines(run.path / METRICS_FILE):
-            if line is not None and line["kind"] == "start" and line["step"] <= step:
-                session = {name: line.get(name) for name in ("commit", "hardware", "tensorflow")}
-                if session not in found:
-                    found.append(session)
-    return found
 
 
 def _limits(run: Run, measured: Sequence[Measured]) -> list[str]:

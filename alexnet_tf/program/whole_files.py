@@ -172,6 +172,14 @@ def hold(lock: Path, busy: str) -> TextIO:
     Raises:
       UserError: another process holds it, it cannot be made, or the file system has no locks.
     """
+    file = hold_if_free(lock)
+    if file is None:
+        raise UserError(busy)
+    return file
+
+
+def hold_if_free(lock: Path) -> TextIO | None:
+    """As `hold`, but None where another process holds it."""
     try:
         file = open(lock, "a", opener=_without_waiting)  # noqa: SIM115  held as long as it is open
     except OSError as fault:
@@ -181,7 +189,7 @@ def hold(lock: Path, busy: str) -> TextIO:
     except OSError as fault:
         file.close()
         if fault.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise UserError(busy) from None
+            return None
         raise UserError(
             f"{lock} cannot be locked ({fault.strerror}): its file system has no locks, so two processes could write "
             "there at once; use a folder on another file system, or mount this one with locks"

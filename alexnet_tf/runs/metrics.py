@@ -66,6 +66,21 @@ def validation_at(path: AnyPath, step: int) -> dict[str, Any] | None:
     return None
 
 
+def sessions(path: Path, last_step: float = math.inf) -> list[dict[str, Any]]:
+    """Commit, hardware and TensorFlow of each start of the training up to a step; equal ones once.
+
+    Empty where the file is missing or cannot be read: a run's log stops nothing.
+    """
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(UserError):
+        for _, line in read_lines(path):
+            if line is not None and line["kind"] == "start" and line["step"] <= last_step:
+                session = {name: line.get(name) for name in ("commit", "hardware", "tensorflow")}
+                if session not in found:
+                    found.append(session)
+    return found
+
+
 def _is_figure(value: object) -> bool:
     try:
         return isinstance(value, int | float) and math.isfinite(value)

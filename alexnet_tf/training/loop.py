@@ -251,6 +251,7 @@ class Trainer:
                 self.progress.say(warning)
 
     def _stop_not_finite(self, what: str) -> NoReturn:
+        self.folder.log(kind="not_finite", step=self.checked)
         saved = f"the checkpoints in {self.folder.path} are from before it; " if self.folder.has_checkpoint() else ""
         raise UserError(f"{what}; {saved}{not_finite_advice(self.checked)}")
 

@@ -18,6 +18,7 @@ from alexnet_tf.pictures.record_files import RecordBatches
 from alexnet_tf.program.errors import UserError
 from alexnet_tf.runs.classes import Classes
 from alexnet_tf.runs.folder import TrainingFolder
+from alexnet_tf.runs.metrics import read_lines
 from alexnet_tf.runs.run import open_run
 from alexnet_tf.settings.config import load_config
 from alexnet_tf.towers import Towers
@@ -336,6 +337,8 @@ class TestLosses:
         with pytest.raises(UserError, match=line):
             run_training(runs / "run", f"train.checkpoint_every={every}", "train.steps=8")
         assert steps_of(runs / "run") == saved
+        last = [fields for _, fields in read_lines(runs / "run" / "metrics.jsonl") if fields][-1]
+        assert last == {"kind": "not_finite", "step": int(re.findall(r"\d+", line)[0])}
         model, checkpoint = trained_network(open_run(runs / "run"), two_cpus)
         assert checkpoint.name == "step-00000002"
         assert all(np.isfinite(value).all() for value in tensors(runs / "run", 2).values())
