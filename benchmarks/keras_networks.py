@@ -59,7 +59,7 @@ def _without_strided_points(layer: Any) -> Any:
 
 
 class StridedPoints(Layers.Layer):  # type: ignore[name-defined]
-    """A 1x1 convolution of each so-manieth pixel along both sides, (N, H, W, C) to (N, H / stride, W / stride, F)."""
+    """A 1x1 convolution of the pixels that a stride leaves, (N, H, W, C) to (N, H / stride, W / stride, F)."""
 
     def __init__(self, stride: int, convolution: Any) -> None:
         super().__init__()
@@ -150,18 +150,22 @@ def _block(x: Any, plan: BlockPlan) -> Any:
         if stride > 1 and size > 1:
             y = Layers.ZeroPadding2D(size // 2)(y)
         elif stride > 1:
-            y, stride = Layers.AveragePooling2D(1, stride)(y), 1
+            y, stride = _every(y, stride), 1
         padding = "valid" if stride > 1 else "same"
         y = _convolution(y, maps, size, strides=stride, padding=padding, use_bias=False, activation=None)
         y = _normalized(y, relu=number < len(plan.kernels) - 1)
     if plan.shortcut == "projection":
-        x = Layers.AveragePooling2D(1, plan.stride)(x) if plan.stride > 1 else x
-        x = _normalized(_convolution(x, maps, 1, use_bias=False, activation=None), relu=False)
+        x = _normalized(_convolution(_every(x, plan.stride), maps, 1, use_bias=False, activation=None), relu=False)
     if plan.shortcut == "zeros":
-        x = Layers.AveragePooling2D(1, plan.stride)(x)
+        x = _every(x, plan.stride)
         missing = maps - x.shape[-1]
         x = Layers.Lambda(lambda seen: tf.pad(seen, [[0, 0], [0, 0], [0, 0], [0, missing]]))(x)
     return Layers.ReLU()(y if plan.shortcut == "none" else Layers.Add()([x, y]))
+
+
+def _every(x: Any, stride: int) -> Any:
+    """The pixels that a stride leaves."""
+    return x if stride == 1 else Layers.Lambda(lambda seen: seen[:, ::stride, ::stride])(x)
 
 
 def _normalized(x: Any, relu: bool = True) -> Any:
@@ -200,7 +204,8 @@ def _inception(images: Any, settings: InceptionSettings, classes: int, seeds: It
         return Layers.Dense(classes)(Layers.Dropout(rate, seed=next(seeds))(x))
 
     widths, sides = settings.widths, []
-    x = _response_normalized(pooled(_convolution(images, widths.conv1, 7, strides=2)), LRN)
+    x = _convolution(Layers.ZeroPadding2D(3)(images), widths.conv1, 7, strides=2, padding="valid")
+    x = _response_normalized(pooled(x), LRN)
     x = _convolution(_convolution(x, widths.conv2_reduce, 1), widths.conv2, 3)
     x = pooled(_response_normalized(x, LRN))
     for before, module in zip(("3", *settings.modules), settings.modules, strict=False):

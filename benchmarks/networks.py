@@ -2,19 +2,22 @@
 
     python -m benchmarks.networks [--nets resnet-cifar,vgg16] [--batch-size 32] [--json FILE]
 
-One net after the other, in the way of `benchmarks.step`: the three take turns on the same cores, with batches of random
-numbers made beforehand. The others' nets are in keras_networks.py and torch_networks.py; PyTorch's lie in memory with
-the channels last, which is its faster way on a processor. Ten classes for pictures of 32x32 pixels, else a thousand.
+One net after the other, in the way of `benchmarks.step`: the sides take turns on the same cores, with batches of random
+numbers made beforehand. Keras' `fit` compiles a step by XLA unless it is told not to, so it takes part both ways. The
+others' nets are in keras_networks.py and torch_networks.py; PyTorch's lie in memory with the channels last, which is
+its faster way on a processor. Ten classes for pictures of 32x32 pixels, else a thousand.
 """
 
 import argparse
 import functools
 import os
+import sys
 from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 
-from alexnet_tf.program.errors import DONE, run_command
+from alexnet_tf.program.errors import DONE, FAULT, UserError, run_command
 from alexnet_tf.settings.later_networks import LATER_PRESETS
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.settings.residual_networks import RESIDUAL_PRESETS
@@ -33,11 +36,11 @@ from benchmarks.report import (
     write_report,
 )
 from benchmarks.step import Side, measure, own_side, summarize
-from benchmarks.step_peers import Step, keras_training, torch_training
+from benchmarks.step_peers import Steps, keras_training, torch_training
 
 NETS = ["lenet5", "cifar", *LATER_PRESETS, *RESIDUAL_PRESETS]
 """AlexNet itself is timed by `benchmarks.step`."""
-LIBRARIES = ("keras", "torch")
+LIBRARIES = ("keras", "keras-no-xla", "torch")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,14 +50,23 @@ def main(argv: list[str] | None = None) -> int:
     machine = describe_machine()
     print(format_machine(machine))
     figures: dict[str, Figure] = {}
+    names = ("libraries", "batch_size", "threads", "rounds", "turn_seconds", "matrix_size", "seed")
+    settings: dict[str, Any] = {one: getattr(options, one) for one in names} | {"classes": {}}
+    failed = False
     for name in options.nets:
-        own, missing = _figures(name, towers, options)
+        options.classes = 10 if PRESETS[name].network.stored_size <= 32 else 1000
+        try:
+            own, missing = _figures(name, towers, options)
+        except UserError as fault:
+            print(f"error: {name}: {fault}", file=sys.stderr)
+            failed = True
+            continue
+        settings["classes"][name] = options.classes
         figures |= own
-        print("\n".join([*missing, format_table(list(own.values()))]))
-    if options.json:
-        names = ("nets", "libraries", "batch_size", "threads", "rounds", "matrix_size", "seed")
-        write_report(options.json, "networks", {one: getattr(options, one) for one in names}, machine, figures)
-    return DONE
+        print("\n".join([*missing, format_table(list(own.values()))]), flush=True)
+        if options.json:  # after each net: all of them take a while
+            write_report(options.json, "networks", settings, machine, figures)
+    return FAULT if failed else DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--nets", type=_names(NETS), default=NETS, metavar="PRESET,...",
         help=f"which ones ({','.join(NETS)})")  # fmt: skip
     add("--libraries", type=_names(LIBRARIES), default=list(LIBRARIES), metavar="LIBRARY,...",
-        help="what ours are compared with (keras,torch)")  # fmt: skip
+        help=f"what ours are compared with ({','.join(LIBRARIES)})")  # fmt: skip
     add("--batch-size", type=whole_number, default=32, help="images a step (32)")
     add("--threads", type=int, default=0, help="threads inside an operation (as train.py has it; others: one per core)")
+    add("--turn-seconds", type=float, default=1, help="how long the turn of ours takes (1)")
     add("--matrix-size", type=whole_number, default=3072, help="rows of the product that tells the peak (3072)")
     return parser
 
@@ -83,7 +96,6 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
 
 def _figures(name: str, towers: Towers, options: argparse.Namespace) -> tuple[dict[str, Figure], list[str]]:
     """Of one net, and a line for each library that takes no part."""
-    options.classes = 10 if PRESETS[name].network.stored_size <= 32 else 1000
     sides, missing = {name: own_side(name, towers, options, options.batch_size)}, []
     for library in options.libraries:
         try:
@@ -95,13 +107,13 @@ def _figures(name: str, towers: Towers, options: argparse.Namespace) -> tuple[di
     return summarize(rounds, {side: its.images for side, its in sides.items()}, gflop), missing
 
 
-def _peer(library: str, name: str, options: argparse.Namespace) -> Step:
+def _peer(library: str, name: str, options: argparse.Namespace) -> Steps:
     preset, classes = PRESETS[name], options.classes
     batch: tuple[np.ndarray, np.ndarray] = random_batch(preset, options.batch_size, classes, options.seed)
     threads = options.threads or len(os.sched_getaffinity(0))
-    if library == "keras":
+    if library != "torch":
         build = functools.partial(keras_network, preset.network, classes, options.seed)
-        return keras_training(build, preset.train, *batch, threads)
+        return keras_training(build, preset.train, *batch, threads, xla=library == "keras")
     import torch
 
     from benchmarks.torch_networks import torch_network

@@ -18,7 +18,6 @@ import itertools
 import math
 import os
 import re
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from tqdm import tqdm
 
 from alexnet_tf.program.errors import DONE, UserError, run_command
 from alexnet_tf.settings.presets import PRESETS
-from alexnet_tf.settings.recipe import Precision, Preset
+from alexnet_tf.settings.recipe import Precision
 from alexnet_tf.settings.sections import DevicesConfig
 from alexnet_tf.towers import Towers, set_up_towers
 from alexnet_tf.training.optimizers import learning_rates
@@ -49,25 +48,19 @@ from benchmarks.report import (
     whole_number,
     write_report,
 )
-from benchmarks.step_peers import Step, keras_step, torch_step
+from benchmarks.step_peers import Steps, keras_steps, torch_steps
 
-
-def _with_precision(preset: Preset, precision: Precision) -> Preset:
-    return replace(preset, train=replace(preset.train, precision=precision))
-
-
-OWN = {name: _with_precision(preset, "float32") for name, preset in PRESETS.items()} | {
-    f"{name}-bfloat16": _with_precision(preset, "bfloat16") for name, preset in PRESETS.items()
-}
+OWN = [*PRESETS, *(f"{name}-bfloat16" for name in PRESETS)]
 OWN_SIDE = re.compile(rf"({'|'.join(OWN)})(?:@([1-9]\d{{0,4}}))?")
 """A preset, and the images of its step if they are others than `--batch-size`."""
-PEERS: dict[str, Callable[..., Step]] = {
-    "keras-groups": keras_step,
-    "torch": partial(torch_step, lrn=True, channels_last=False),
-    "torch-channels-last": partial(torch_step, lrn=True, channels_last=True),
-    "torch-compiled": partial(torch_step, lrn=True, channels_last=True, compiled=True),
-    "torch-no-lrn": partial(torch_step, lrn=False, channels_last=False),
-    "torch-no-lrn-channels-last": partial(torch_step, lrn=False, channels_last=True),
+PEERS: dict[str, Callable[..., Steps]] = {
+    "keras-groups": partial(keras_steps, xla=True),
+    "keras-groups-no-xla": partial(keras_steps, xla=False),
+    "torch": partial(torch_steps, lrn=True, channels_last=False),
+    "torch-channels-last": partial(torch_steps, lrn=True, channels_last=True),
+    "torch-compiled": partial(torch_steps, lrn=True, channels_last=True, compiled=True),
+    "torch-no-lrn": partial(torch_steps, lrn=False, channels_last=False),
+    "torch-no-lrn-channels-last": partial(torch_steps, lrn=False, channels_last=True),
 }
 DEFAULT_SIDES = ("paper", "paper-bfloat16", "2012-code", "2012-code-bfloat16", *PEERS)
 WARM_UP_STEPS = 2
@@ -115,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--classes", type=whole_number, default=1000, help="that the networks tell apart (1000)")
     add("--towers", choices=towers, default="auto", help="as devices.towers of a config (auto)")
     add("--threads", type=int, default=0, help="threads inside an operation (as train.py has it; peers: one per core)")
+    add("--turn-seconds", type=float, default=0, help="how long the first side's turn takes (a single step)")
     add("--matrix-size", type=whole_number, default=3072, help="rows of the product (3072)")
     return parser
 
@@ -133,19 +127,19 @@ class Side:
     """A side of the comparison.
 
     Attributes:
-      step: does a step.
+      steps: does some.
       images: of a step.
       gflop: operations an image, in 10^9, of a side whose share of the peak is asked for.
     """
 
-    step: Step
+    steps: Steps
     images: int
     gflop: float | None = None
 
 
 @dataclass(frozen=True)
 class Round:
-    """One step, or the mean of some, and with a side of this project's the matrix products around it."""
+    """A step, the mean of a turn's, and with a side of this project's the matrix products around it."""
 
     step_seconds: float
     peak_gflop_per_second: float = math.nan
@@ -200,30 +194,40 @@ def _make_sides(towers: Towers, options: argparse.Namespace) -> tuple[dict[str, 
 
 def own_side(name: str, towers: Towers, options: argparse.Namespace, images: int) -> Side:
     """The step of a preset of this project; `options` gives classes and seed."""
-    preset = OWN[name]
+    precision: Precision = "bfloat16" if name.endswith("-bfloat16") else "float32"
+    preset = PRESETS[name.removesuffix("-bfloat16")]
+    preset = replace(preset, train=replace(preset.train, precision=precision))
     step = TrainingStep(preset, options.classes, towers, options.seed)
     rates = learning_rates(preset.train, step.known, epoch=1, plateau_drops=0)
     pictures, labels = (tf.constant(array) for array in random_batch(preset, images, options.classes, options.seed))
     numbers = itertools.count()
     work = gflop_per_image(count_work(step.model))
-    return Side(lambda: step(pictures, labels, next(numbers), rates)["loss"], images, work)
+
+    def steps(count: int) -> tf.Tensor:
+        for _ in range(count):
+            loss = step(pictures, labels, next(numbers), rates)["loss"]
+        return loss
+
+    return Side(steps, images, work)
 
 
 def measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace) -> dict[str, list[Round]]:
-    """What every side takes, round by round; `options` gives rounds, batch_size, matrix_size and seed.
+    """What every side takes, round by round; `options` gives rounds, batch_size, matrix_size, turn_seconds and seed.
 
-    A turn of a side with fewer images than batch_size is as many steps as take it there.
+    A turn is a step, or as many as the first side takes in `turn_seconds`. Of a side with fewer images than batch_size
+    it has more steps, for as many images.
     """
     product, work = _matrix_product(towers, options.matrix_size, options.seed)
     losses: dict[str, Any] = {}
     rounds: dict[str, list[Round]] = {name: [] for name in sides}
+    repeats = 1
 
-    def one_step(name: str) -> None:
-        losses[name] = sides[name].step()
+    def take(name: str, count: int) -> None:
+        losses[name] = sides[name].steps(count)
 
     def steps(name: str) -> float:
-        count = max(1, options.batch_size // sides[name].images)
-        return statistics.fmean(_seconds(partial(one_step, name)) for _ in range(count))
+        count = repeats * max(1, options.batch_size // sides[name].images)
+        return _seconds(partial(take, name, count)) / count
 
     def turn(name: str) -> None:
         if sides[name].gflop is None:
@@ -235,8 +239,8 @@ def measure(sides: dict[str, Side], towers: Towers, options: argparse.Namespace)
         rounds[name].append(Round(own, work / min(before + after)))
 
     for name in sides:
-        for _ in range(WARM_UP_STEPS):
-            one_step(name)
+        take(name, WARM_UP_STEPS)
+    repeats = max(1, round(options.turn_seconds / steps(next(iter(sides)))))
     _seconds(product)
     for number in tqdm(range(options.rounds), unit="round", disable=None, leave=False):
         in_turns(number, *(partial(turn, name) for name in sides))

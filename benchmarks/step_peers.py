@@ -21,8 +21,12 @@ import tensorflow as tf
 from alexnet_tf.settings.presets import PRESETS, AlexNetSettings
 from alexnet_tf.settings.recipe import Recipe
 
-Step = Callable[[], Any]
-"""One step of training on the same batch; what it returns, float() makes the loss before the step, in nats."""
+Steps = Callable[[int], Any]
+"""So many steps of training on the same batch; what it returns, float() makes the loss before the last one, in nats.
+
+Of Keras it is the mean over the steps. They are taken in one call of `fit`, whose own beginning and end would otherwise
+be most of the time of a small net.
+"""
 
 assert isinstance(PRESETS["paper"].network, AlexNetSettings)
 NETWORK = PRESETS["paper"].network
@@ -33,19 +37,19 @@ BIASES = (0, 1, 0, 1, 1, 1, 1, 0)
 """Initial ones, from conv1 to fc8 (paper section 5)."""
 
 
-def keras_step(images: np.ndarray, labels: np.ndarray, classes: int, seed: int, threads: int) -> Step:
-    """Keras' own `fit`, a step at a time, in a process of its own.
+def keras_steps(images: np.ndarray, labels: np.ndarray, classes: int, seed: int, threads: int, *, xla: bool) -> Steps:
+    """Keras' own `fit` in a process of its own.
 
     TensorFlow settles for a whole process how many threads an operation has, and two towers may need another number.
-    Arguments as for `torch_step`.
+    Arguments as for `torch_steps`, and whether `fit` may compile the step by XLA, as Keras 3 does by itself.
     """
-    return keras_training(functools.partial(keras_net, classes, seed), RECIPE, images, labels, threads)
+    return keras_training(functools.partial(keras_net, classes, seed), RECIPE, images, labels, threads, xla=xla)
 
 
 def keras_training(
-    build: Callable[[], keras.Model], recipe: Recipe, images: np.ndarray, labels: np.ndarray, threads: int
-) -> Step:
-    """As `keras_step`, for any net.
+    build: Callable[[], keras.Model], recipe: Recipe, images: np.ndarray, labels: np.ndarray, threads: int, *, xla: bool
+) -> Steps:
+    """As `keras_steps`, for any net.
 
     Args:
       build: makes the net, in the other process; its further outputs, where it has any, count 0.3 in the loss.
@@ -53,40 +57,42 @@ def keras_training(
       images: float32 (N, H, W, channels).
       labels: int64 (N,).
       threads: inside an operation.
+      xla: as for `keras_steps`.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    arguments = (there, threads, build, recipe, images, labels)
+    arguments = (there, threads, build, recipe, images, labels, xla)
     context.Process(target=_keras_process, args=arguments, daemon=True).start()
     there.close()  # so that the other's end is an end of file here
 
-    def step() -> float:
-        here.send("step")
+    def steps(count: int) -> float:
+        here.send(count)
         return here.recv()
 
-    return step
+    return steps
 
 
 def _keras_process(pipe: Connection, threads: int, *arguments: Any) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    step = _keras_step(*arguments)
+    steps = _keras_steps(*arguments)
     with contextlib.suppress(EOFError):  # the benchmark has ended
-        while pipe.recv():
-            pipe.send(step())
+        while True:
+            pipe.send(steps(pipe.recv()))
 
 
-def _keras_step(
-    build: Callable[[], keras.Model], recipe: Recipe, images: np.ndarray, labels: np.ndarray
-) -> Callable[[], float]:
+def _keras_steps(
+    build: Callable[[], keras.Model], recipe: Recipe, images: np.ndarray, labels: np.ndarray, xla: bool
+) -> Callable[[int], float]:
     net = build()
     outputs = len(net.outputs)
     net.compile(
         keras.optimizers.SGD(recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay),
         [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in range(outputs)],
         loss_weights=[1.0, *[SIDE_WEIGHT] * (outputs - 1)],
+        **({} if xla else {"jit_compile": False}),
     )
     batches = tf.data.Dataset.from_tensors((images, (labels,) * outputs)).repeat()
-    return lambda: net.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0).history["loss"][0]
+    return lambda count: net.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0).history["loss"][0]
 
 
 def keras_net(classes: int, seed: int = 0) -> keras.Model:
@@ -132,7 +138,7 @@ def keras_net(classes: int, seed: int = 0) -> keras.Model:
     )  # fmt: skip
 
 
-def torch_step(
+def torch_steps(
     images: np.ndarray,
     labels: np.ndarray,
     classes: int,
@@ -142,8 +148,8 @@ def torch_step(
     lrn: bool,
     channels_last: bool,
     compiled: bool = False,
-) -> Step:
-    """A step in PyTorch.
+) -> Steps:
+    """Steps in PyTorch.
 
     Args:
       images: float32 (N, 224, 224, 3).
@@ -177,8 +183,8 @@ def torch_training(
     *,
     channels_last: bool,
     compiled: bool = False,
-) -> Step:
-    """As `torch_step`, for any net.
+) -> Steps:
+    """As `torch_steps`, for any net.
 
     Args:
       net: an nn.Module that gives logits, or a list of them, of which all but the first count 0.3 in the loss.
@@ -186,8 +192,8 @@ def torch_training(
       images: float32 (N, H, W, channels).
       labels: int64 (N,).
       threads: inside an operation.
-      channels_last: as for `torch_step`.
-      compiled: as for `torch_step`.
+      channels_last: as for `torch_steps`.
+      compiled: as for `torch_steps`.
     """
     import torch
 
@@ -201,18 +207,19 @@ def torch_training(
     x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     y = torch.from_numpy(labels)
 
-    def step() -> Any:
-        optimizer.zero_grad()
-        logits = forward(x)
-        first, *sides = logits if isinstance(logits, list) else [logits]
-        loss = torch.nn.functional.cross_entropy(first, y)
-        for side in sides:
-            loss = loss + SIDE_WEIGHT * torch.nn.functional.cross_entropy(side, y)
-        loss.backward()
-        optimizer.step()
+    def steps(count: int) -> Any:
+        for _ in range(count):
+            optimizer.zero_grad()
+            logits = forward(x)
+            first, *sides = logits if isinstance(logits, list) else [logits]
+            loss = torch.nn.functional.cross_entropy(first, y)
+            for side in sides:
+                loss = loss + SIDE_WEIGHT * torch.nn.functional.cross_entropy(side, y)
+            loss.backward()
+            optimizer.step()
         return loss.detach()
 
-    return step
+    return steps
 
 
 def torch_net(classes: int, *, lrn: bool) -> Any:

@@ -41,6 +41,14 @@ def test_other_libraries_nets_have_as_many_weights(preset: str, monkeypatch: pyt
     assert len(outputs) == (3 if preset == "inception-v1" else 1)
 
 
+@at_the_newer_end
+@pytest.mark.slow
+def test_keras_applications_net_keeps_its_weights_without_strided_points() -> None:
+    net = keras_network(PRESETS["resnet50"].network, 1000, 0)
+    assert net.count_params() == 25_636_712  # as keras.applications' own summary says
+    assert tuple(net.outputs[0].shape) == (None, 1000)
+
+
 @pytest.mark.slow
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras' process knows nothing of narrow nets, but is given one."""

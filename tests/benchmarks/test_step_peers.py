@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import tensorflow as tf
 
 from alexnet_tf.networks.network import Network, named_variables
 from alexnet_tf.networks.registry import build_network
+from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
 from alexnet_tf.weights.layouts import CAFFE, LAYERS, from_published, to_published
 from benchmarks import step, step_peers
-from benchmarks.flops import count_work
+from benchmarks.flops import count_work, gflop_per_image
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.narrow_nets import shrink_net
 from tests.one_end import at_the_newer_end
@@ -86,10 +88,10 @@ def test_keras_net_is_the_same(towers_with_common_norm: Network, pictures: np.nd
     assert 2 * sum(products) == sum(layer.forward for layer in count_work(towers_with_common_norm))
 
 
-@pytest.mark.parametrize("side", slow("torch-channels-last", "keras-groups"))
+@pytest.mark.parametrize("side", slow("torch-channels-last", "keras-groups", "keras-groups-no-xla"))
 def test_peers_are_trained(side: str, pictures: np.ndarray) -> None:
-    one_step = step.PEERS[side](pictures, np.array([3, 3]), 10, 0, 1)
-    first, second = float(one_step()), float(one_step())
+    steps = step.PEERS[side](pictures, np.array([3, 3]), 10, 0, 1)
+    first, second = float(steps(1)), float(steps(2))
     assert second < first - 0.1
 
 
@@ -97,23 +99,28 @@ def test_peers_are_trained(side: str, pictures: np.ndarray) -> None:
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     shrink_net(monkeypatch)
 
-    def absent(*_: object) -> step.Step:
+    def absent(*_: object) -> step.Steps:
         raise ImportError("No module named 'torch'")
 
     monkeypatch.setitem(step.PEERS, "torch", absent)
-    monkeypatch.setitem(step.PEERS, "keras-groups", lambda *_: lambda: 1.0)
+    monkeypatch.setitem(step.PEERS, "keras-groups", lambda *_: lambda count: time.sleep(0.2 * count) or 1.0)
     options = [
         "--sides=torch,paper-bfloat16,keras-groups",
         "--classes=10",
         "--batch-size=2",
         "--rounds=2",
         "--matrix-size=64",
+        "--turn-seconds=0.3",
     ]
     assert step.main([*options, "--json", str(tmp_path / "r.json")]) == 0
     assert "torch takes no part: No module named 'torch'" in capsys.readouterr().out
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["settings"]["sides"] == ["paper-bfloat16", "keras-groups"]
-    assert report["settings"]["gflop_per_image"]["paper-bfloat16"] > 1
+    narrow = build_network(PRESETS["paper"].network, 10, Towers.unplaced())
+    assert report["settings"]["gflop_per_image"] == {"paper-bfloat16": gflop_per_image(count_work(narrow))}
     assert all(len(figure["rounds"]) == 2 for figure in report["figures"].values())
-    assert report["figures"]["keras-groups: time_over_paper-bfloat16"]["max"] < 0.1
+    own, other = (report["figures"][f"{side}: step_ms"]["rounds"] for side in ("paper-bfloat16", "keras-groups"))
+    assert min(other) >= 200
+    ratios = report["figures"]["keras-groups: time_over_paper-bfloat16"]["rounds"]
+    assert ratios == pytest.approx([theirs / ours for theirs, ours in zip(other, own, strict=True)])
     assert report["figures"]["paper-bfloat16: share_of_peak"]["median"] > 0

@@ -42,10 +42,10 @@ from alexnet_tf.towers import Towers
 from alexnet_tf.training.optimizers import learning_rates
 from alexnet_tf.training.placement_report import Placement, measure_placement
 from alexnet_tf.training.step import TrainingStep
+from tests.alexnet_tf.networks.pictures_for import PicturesFor
 from tests.alexnet_tf.networks.trial_network import register
 from tests.alexnet_tf.serving.exported_models import keep_one_warm_up
 from tests.closeness import WHOLE_NETWORK, assert_close
-from tests.conftest import convert_folder
 from tests.narrow_nets import shrink_net
 from tests.slow_cases import slow
 from tfrecords.manifest import Manifest, load_manifest
@@ -174,17 +174,12 @@ def values_of(step: TrainingStep) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def trial_of(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]:
     trials: dict[str, Trial] = {}
-    data = {(256, 256, 3): tiny_data}
+    pictures_for = PicturesFor(tiny_data, tmp_path_factory)
 
     def trial(name: str) -> Trial:
         if name not in trials:
-            shape = PRESETS[name.partition(" ")[0]].network.stored_shape
-            if shape not in data:
-                root = tmp_path_factory.mktemp("pictures")
-                for split in ("train", "val"):
-                    (root / split).symlink_to(tiny_data.parent / split)
-                data[shape] = convert_folder(root, f"--size={shape[0]}", f"--channels={shape[2]}")
-            trials[name] = Trial(name, two_cpus, data[shape], tmp_path_factory.mktemp(name))
+            data = pictures_for(name.partition(" ")[0])
+            trials[name] = Trial(name, two_cpus, data, tmp_path_factory.mktemp(name))
         return trials[name]
 
     return trial
@@ -283,11 +278,13 @@ def test_what_is_frozen_stands_still(trial: Trial) -> None:
 def test_evaluates(trial: Trial, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert trial.trained
     json_file = tmp_path / "figures.json"
-    assert evaluate.main(["--run", str(trial.folder / "run"), "--views", "10", "--json", str(json_file)]) == 0
-    found = json.loads(json_file.read_text())
-    assert found["images"] == trial.manifest.splits["val"].records
-    assert found["views"] == number_of_views(10, trial.preset.augment, trial.preset.network.stored_size)
-    assert f"{found['views']} view" in capsys.readouterr().out
+    for views in (1, 10):
+        options = ["--run", str(trial.folder / "run"), "--views", str(views), "--json", str(json_file)]
+        assert evaluate.main(options) == 0
+        found = json.loads(json_file.read_text())
+        assert found["images"] == trial.manifest.splits["val"].records
+        assert found["views"] == number_of_views(views, trial.preset.augment, trial.preset.network.stored_size)
+        assert f"{found['views']} view" in capsys.readouterr().out
 
 
 @pytest.mark.slow
