@@ -3,9 +3,13 @@
 import re
 import runpy
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
+
+from alexnet_tf.settings.config import parse_config
+from alexnet_tf.settings.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "tfrecords/README.md"]
@@ -48,3 +52,22 @@ def test_every_linked_file_is_there(document: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
+
+
+def test_the_readmes_settings_for_small_pictures_are_taken() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## AlexNet's relatives")[2]
+    rows = re.findall(
+        r"^\| ((?:`[\w-]+`(?:, )?)+) \| `(model\.image_size=[^`]+)`(?:, or ([\d, ]+))? \|$", section, re.MULTILINE
+    )
+    given: dict[str, set[int]] = {}
+    for names, settings, others in rows:
+        for preset in re.findall(r"[\w-]+", names):
+            size = re.search(r"image_size=(\d+)", settings)[1]
+            for pixels in [size, *re.findall(r"\d+", others)]:
+                chosen = settings.replace(f"size={size}", f"size={pixels}").split()
+                config = parse_config("", "README.md", [f"model.preset={preset}", *chosen])
+                given.setdefault(preset, set()).add(config.preset.network.image_size)
+    for preset, sizes in given.items():  # all that the preset takes
+        kinds = get_args(get_type_hints(type(PRESETS[preset].network))["image_size"])
+        assert {*sizes, PRESETS[preset].network.image_size} == set(kinds), preset
+    assert set(given) == {name for name, preset in PRESETS.items() if "image_size" in preset.network.choices}

@@ -1,12 +1,14 @@
 """The small net of CIFAR-10 that AlexNet's authors used, an output shape on every line. N is the batch.
 
 Three convolutions, each pooled, and one fully connected layer: `layers-18pct.cfg` of the 2012 program and, before that,
-of cuda-convnet. The paper names no sizes for the "four-layer" nets of its Figure 1 and its section 3.3 and points to
-cuda-convnet's files; of these it is the one with four layers. Where we leave it:
+of cuda-convnet. The paper names no sizes for the "four-layer" net of its Figure 1. It points to cuda-convnet's files,
+and this is the one of them with four layers, so we take it for that net. The nets of section 3.3, with 13 and 11 %
+error, are larger ones with locally connected layers. Where we leave the file:
 
-- Its normalization stays inside each map; here it is across maps, as section 3.3 has it, with the constants of
-  cuda-convnet's larger net of 11 % (`layers-conv-local-11pct.cfg`, quoted by TensorFlow's CIFAR-10 tutorial).
-- Pictures are 24x24 pixels cut out of 32x32, as for cuda-convnet's nets of 13 and 11 %; the 18 % are of whole ones.
+- Its normalization stays inside each map. Here it is across maps, as section 3.3 has it, with the constants of
+  cuda-convnet's net of 11 % (`layers-conv-local-11pct.cfg`, quoted by TensorFlow's CIFAR-10 tutorial).
+- Pictures are 24x24 pixels cut out of 32x32, as for the nets of 13 and 11 %. The net of 18 % sees whole pictures.
+- The last layer decays as the convolutions do, with 0.004 in place of 1.
 """
 
 import tensorflow as tf

@@ -11,8 +11,8 @@ the paper's table I; pooling with a trainable coefficient and bias for each map;
 - A picture is 26x26 pixels cut from the stored 28x28, by the recipe at any place in training: so digits are shifted by
   up to one pixel. The paper's distortions (section III.C) go further.
 - Initial weights are those of LeCun, Bottou, Orr and Müller, Efficient BackProp, 1998 (section 4.6): a variance of one
-  over a unit's inputs. The paper's own, up to 2.4 over their number, need two epochs of momentum SGD before the loss
-  falls.
+  over a unit's inputs, of C3 over their mean number. With the paper's own, up to 2.4 over that number, momentum SGD
+  takes two epochs before the loss falls.
 - Training is the recipe's momentum SGD, in place of the stochastic diagonal Levenberg-Marquardt method.
 - Coefficients begin at 1/4, so that pooling begins as an average.
 """

@@ -1,8 +1,8 @@
 """VGG-16 and its relatives, an output shape on every line. Simonyan and Zisserman, 2014 (arXiv 1409.1556).
 
 Shapes are those of configuration D, the 16 layers. N is the batch. Initial weights are Glorot and Bengio's, with which,
-as section 3.1 says in a note, no part has to be trained beforehand; the paper's own are N(0, 0.01) and those of a
-trained net of 11 layers.
+as section 3.1 says in a note, no part has to be trained beforehand. The paper's own are those of a trained net of 11
+layers, and normal ones with a variance of 0.01.
 """
 
 from functools import partial

@@ -64,7 +64,7 @@ class AnyResNetSettings(NetworkSettings):
     """
 
     kind: Literal["residual", "plain"] = "residual"
-    """"plain" is the same net without shortcuts, which the paper compares with."""
+    """"plain" is the same net without shortcuts; the paper has such of 18 and 34 layers, and on CIFAR-10."""
     widths: "ResNetWidths | CifarResNetWidths"
 
     choices: ClassVar[tuple[str, ...]] = ("kind",)

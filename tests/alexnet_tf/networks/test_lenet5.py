@@ -14,6 +14,8 @@ from alexnet_tf.networks.network import network_variables
 from alexnet_tf.networks.registry import build_network
 from alexnet_tf.settings.presets import PRESETS
 from alexnet_tf.towers import Towers
+from tests.alexnet_tf.networks.family import assert_gradients, lively
+from tests.alexnet_tf.networks.torch_family import lenet5
 from tests.alexnet_tf.training.run_files import metrics
 from tests.closeness import ONE_LAYER, assert_close
 from tests.conftest import convert_folder
@@ -63,6 +65,13 @@ def test_subsampling_adds_four_and_has_a_coefficient_and_a_bias_for_each_map() -
     four = inputs.reshape(2, 2, 2, 3, 2, 3).sum(axis=(2, 4))
     expected = 1.7159 * np.tanh((four * [0.25, 0.5, -1.0] + [0.0, 1.0, 2.0]) * 2 / 3)
     assert_close(layer(inputs).numpy(), expected, ONE_LAYER)
+
+
+@pytest.mark.usefixtures("float64")
+def test_logits_and_gradients_are_pytorchs() -> None:
+    model, values = lively(PRESETS["lenet5"].network, 10, np.float64)
+    images = np.random.default_rng(1).normal(0, 1, (3, 26, 26, 1))
+    assert_gradients(model, images, tf.constant([5, 6]), values, lambda weights: lenet5(images, weights, C3_TABLE))
 
 
 @pytest.mark.slow

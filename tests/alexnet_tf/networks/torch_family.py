@@ -68,25 +68,32 @@ class Resnet:
         return y
 
 
-def vgg(images: np.ndarray, weights: Weights, blocks: Sequence[int]) -> torch.Tensor:
-    """Table 1, at test."""
+NO_DROPOUT = (1.0, 1.0)
+
+
+def vgg(
+    images: np.ndarray, weights: Weights, blocks: Sequence[int], masks: Sequence[torch.Tensor | float] = NO_DROPOUT
+) -> torch.Tensor:
+    """Table 1; the two masks are what dropout multiplies by in training."""
     x = planes(images)
     for block, count in enumerate(blocks, start=1):
         for number in range(1, count + 1):
             x = conv(x, weights, f"block{block}_conv{number}")
         x = F.max_pool2d(x, 2)
-    x = F.relu(dense(in_rows(x), weights, "fc1"))
-    return dense(F.relu(dense(x, weights, "fc2")), weights, "predictions")
+    x = F.relu(dense(in_rows(x), weights, "fc1")) * masks[0]
+    return dense(F.relu(dense(x, weights, "fc2")) * masks[1], weights, "predictions")
 
 
-def network_in_network(images: np.ndarray, weights: Weights) -> torch.Tensor:
-    """At test. Poolings reach over the edge, as in cuda-convnet."""
+def network_in_network(
+    images: np.ndarray, weights: Weights, masks: Sequence[torch.Tensor | float] = NO_DROPOUT
+) -> torch.Tensor:
+    """Poolings reach over the edge, as in cuda-convnet; masks as for `vgg`."""
     x = planes(images)
     for block in (("conv1", "cccp1", "cccp2"), ("conv2", "cccp3", "cccp4"), ("conv3", "cccp5", "cccp6")):
         for name in block:
             x = conv(x, weights, name)
         if block[0] != "conv3":
-            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            x = F.max_pool2d(x, 3, 2, ceil_mode=True) * masks[int(block[0] == "conv2")]
     return x.mean(dim=(2, 3))
 
 
@@ -127,6 +134,29 @@ def inception_module(x: torch.Tensor, weights: Weights, name: str) -> torch.Tens
 def lrn(x: torch.Tensor) -> torch.Tensor:
     """Caffe's, whose alpha is divided by the five maps as PyTorch's is."""
     return F.local_response_norm(x, 5, alpha=1e-4, beta=0.75, k=1.0)
+
+
+def lenet5(images: np.ndarray, weights: Weights, table: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Section II.B, of pictures (N, 26, 26, 1) in the middle of 32x32 pixels."""
+
+    def squash(x: torch.Tensor) -> torch.Tensor:
+        return 1.7159 * torch.tanh(2 / 3 * x)
+
+    def convolved(x: torch.Tensor, name: str) -> torch.Tensor:
+        return squash(F.conv2d(x, weights[f"{name}/kernel"].permute(3, 2, 0, 1), weights[f"{name}/bias"]))
+
+    def pooled(x: torch.Tensor, name: str) -> torch.Tensor:
+        coefficient, bias = (weights[f"{name}/{part}"][:, None, None] for part in ("coefficient", "bias"))
+        return squash(4 * F.avg_pool2d(x, 2) * coefficient + bias)
+
+    x = pooled(convolved(F.pad(planes(images), (3, 3, 3, 3)), "c1"), "s2")
+    kernels, number, maps = weights["c3/kernel"], 0, []
+    for own, seen in enumerate(table):
+        kernel = kernels[..., number : number + len(seen)].permute(2, 0, 1)[None]
+        maps.append(F.conv2d(x[:, list(seen)], kernel, weights["c3/bias"][own : own + 1]))
+        number += len(seen)
+    x = convolved(pooled(squash(torch.cat(maps, 1)), "s4"), "c5")
+    return dense(squash(dense(x.flatten(1), weights, "f6")), weights, "output")
 
 
 def weights_from(values: dict[str, np.ndarray]) -> Weights:
