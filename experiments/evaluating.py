@@ -26,7 +26,7 @@ def groups(plan: Plan, out: Path) -> Iterator[Group]:
     """Every finished run, and all of an arm together where the plan averages them."""
     if not plan.evaluated:
         return
-    done = [one for one in runs(plan, out) if "complete" in (one.finished() or {})]
+    done = [one for one in runs(plan, out) if (shown := one.finished()) and "failed" not in shown]
     yield from ((one,) for one in done)
     if plan.ensemble:
         for arm in plan.arms:
