@@ -14,7 +14,7 @@ class Arm:
     overrides: tuple[str, ...] = ()
     """Of the config, section.key=value."""
     rates: tuple[float, ...] = ()
-    """Of train.learning_rate: each is tried with the first seed, the best one is for all; none: the config's own."""
+    """Of train.learning_rate: each is tried with the first seed, and all take the best one; none: the config's own."""
 
 
 @dataclass(frozen=True)

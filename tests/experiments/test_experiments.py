@@ -12,13 +12,14 @@ import pytest
 from alexnet_tf.program.errors import DONE, FAULT, UserError
 from alexnet_tf.settings.config import dump_config, load_config
 from experiments import __main__ as command
-from experiments import plans
+from experiments import plans, running
 from experiments.evaluating import evaluate, evaluation, groups
 from experiments.measures import Summary, epochs_to, outcome, summary
 from experiments.one_run import OneRun
 from experiments.plans import PLANS, Arm, Plan
 from experiments.running import Choice, best_trial, do, runs, trials
 from experiments.tables import broken_down, collect
+from tests.alexnet_tf.training.run_files import metrics, steps_of
 from tests.conftest import convert_folder
 
 PLAN = Plan("small", "figure1.yaml", (Arm("relu", (), (0.1, 0.2)), Arm("tanh", (), (0.1, 0.3))), target=0.25)
@@ -276,3 +277,29 @@ def test_two_processes_share_the_runs_and_their_average_is_evaluated(small_data:
         checkpoint.rename(out / "net-seed-1" / checkpoint.name)
     with pytest.raises(UserError, match=r"net-average-of-2-10-views cannot be evaluated: error: run .* has no checkp"):
         evaluate(plan, out, told.append)
+
+
+@pytest.mark.slow
+def test_interrupted_it_goes_on_where_it_was(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = Arm("net", ("data.batch_size=8", "train.epochs=100", "train.drop_epochs=[]", "train.log_every=1"))
+    plan, out = replace(NETS, arms=(arm,), seeds=(0,), data=small_data), tmp_path / "out"
+    (one,) = runs(plan, out)
+
+    def interrupt_once_begun(seconds: float) -> None:
+        sleep(0.05)
+        if one.has_metrics and metrics(one.folder, "train"):
+            raise KeyboardInterrupt  # as SIGINT, SIGTERM and SIGHUP come
+
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        sleep = running.time.sleep
+        patch.setattr(running.time, "sleep", interrupt_once_begun)
+        with pytest.raises(KeyboardInterrupt):
+            do(plan, out, told.append)
+    saved = steps_of(one.folder)[-1]
+    assert 0 < saved < 300 and one.finished() is None  # the training was told, and saved
+    do(plan, out, told.append)
+    assert len(told) == 2 and one.finished()
+    assert [line["step"] for line in metrics(one.folder, "start")] == [0, saved]
+    steps = [line["step"] for line in metrics(one.folder, "train")]
+    assert steps == sorted(set(steps)) and steps[-1] == 300  # each once
