@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import train
+from tests.narrow_nets import shrink_net
 
 
 def switch_dropout_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,6 +16,14 @@ def switch_dropout_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
     layer = model.dropout_layer
     monkeypatch.setattr(model, "dropout_layer", lambda scaled, rate, **options: layer(scaled, 0.0, **options))
+
+
+@pytest.fixture(scope="module")
+def small_nets() -> Iterator[None]:
+    """Networks made by a module's tests and fixtures are narrow."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_net(patch)
+        yield
 
 
 @pytest.fixture

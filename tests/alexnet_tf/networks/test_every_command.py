@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +25,15 @@ from tests.alexnet_tf.networks.pictures_for import PicturesFor
 from tests.alexnet_tf.serving.exported_models import keep_one_warm_up
 from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
-from tests.narrow_nets import NARROW_COMMAND, shrink_net
+from tests.narrow_nets import NARROW_COMMAND
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSES = tuple({PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values())
 """A preset of each."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("two_cpus")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_nets")]
 
 Config = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def narrow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_net(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

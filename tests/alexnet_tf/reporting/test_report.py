@@ -6,7 +6,6 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ from tests.alexnet_tf.evaluation.test_evaluate import probabilities_by_hand
 from tests.alexnet_tf.training.made_runs import write_opinionated_run
 from tests.closeness import WHOLE_NETWORK, assert_close
 from tests.conftest import convert_folder
-from tests.narrow_nets import shrink_net
 from tfrecords.manifest import load_manifest
 
 ODD_NAME = "<b>ant</b> & $x$, größer"
@@ -46,15 +44,11 @@ FIGURES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def narrow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_net(patch)
-        yield
+pytestmark = pytest.mark.usefixtures("small_nets")
 
 
 @pytest.fixture(scope="module")
-def run(tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(small_nets: None, tiny_data: Path, two_cpus: Towers, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reported") / "run"
     manifest = load_manifest(tiny_data)
     named = manifest.model_copy(update={"class_names": [ODD_NAME, "bee", "cat"]})
