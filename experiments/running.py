@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,23 @@ class Choice:
         return (self.arms is None or one.arm.name in self.arms) and (seeds is None or one.seed in seeds)
 
 
-def do(plan: Plan, out: Path, tell: Say, choice: Choice | None = None) -> None:
+EVERYTHING = Choice()
+
+
+def do(plan: Plan, out: Path, tell: Say, choice: Choice = EVERYTHING) -> None:
     """Does all runs that are not finished yet, but for those that another process has begun.
 
     Args:
       plan: the experiment.
       out: the folder for runs, their logs and what they show.
       tell: takes a line for the user.
-      choice: which of them; None: all.
+      choice: which of them.
 
     Raises:
       UserError: a run failed otherwise than by breaking down, or was made with other settings or data.
       StoppedBySignal: a run was stopped after saving; the same command goes on there.
     """
     make_folder(out)
-    choice = choice or Choice()
     rates = [one for arm in plan.arms for one in trials(plan, arm, out) if choice.has(one)]
     for wait in (False, True):
         for one in rates:
@@ -73,12 +76,13 @@ def runs(plan: Plan, out: Path) -> Iterator[OneRun]:
     Of an arm with several rates, the first seed's is the best of its trials; there are no others before all of these
     have ended, or if all of them broke down.
     """
+    best_trials = {arm.name: best_trial(plan, arm, out) for arm in plan.arms}
     for seed in plan.seeds:
         for arm in plan.arms:
-            best = best_trial(plan, arm, out)
+            best = best_trials[arm.name]
             if best and seed == plan.seeds[0]:
                 yield best
-            elif not arm.rates or (best and not _shown(best).get("failed")):
+            elif not arm.rates or (best and "failed" not in _shown(best)):
                 rate = best.rate if best else None
                 yield OneRun(plan, arm, seed, rate, out / f"{arm.name}-seed-{seed}")
 
@@ -88,17 +92,15 @@ def best_trial(plan: Plan, arm: Arm, out: Path) -> OneRun | None:
 
     None where there are none, or some have not ended yet. One that broke down comes last.
     """
-    tried = trials(plan, arm, out)
-    if not tried or any(one.finished() is None for one in tried):
-        return None
-
-    def order(one: OneRun) -> tuple[bool, float, float, float]:
-        shown = _shown(one)
-        if shown.get("failed"):
-            return True, inf, inf, one.rate or 0.0
-        return False, shown["epochs_to_target"] or inf, shown["training_error"], one.rate or 0.0
-
-    return min(tried, key=order)
+    ended = []
+    for one in trials(plan, arm, out):
+        shown = one.finished()
+        if shown is None:
+            return None
+        failed = "failed" in shown
+        reached, error = (inf, inf) if failed else (shown["epochs_to_target"] or inf, shown["training_error"])
+        ended.append(((failed, reached, error, one.rate or 0.0), one))
+    return min(ended, key=itemgetter(0))[1] if ended else None
 
 
 def _shown(one: OneRun) -> dict[str, Any]:

@@ -19,6 +19,8 @@ run_command(importlib.import_module(sys.argv.pop(1)).main)
 """
 """For `python -c` at the root of the checkout, followed by a command's module and its arguments."""
 
+ONE_OF_EACH_CLASS = tuple({preset.network.network_class: name for name, preset in reversed(PRESETS.items())}.values())
+"""A preset of every class of networks."""
 
 SHALLOW = {"blocks": 1, "depth": 8, "modules": ("3a", "4a", "4d", "5b")}
 """The fewest layers in which all kinds of a network's parts occur, by the field that says how many there are."""

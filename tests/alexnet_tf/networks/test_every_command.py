@@ -25,11 +25,9 @@ from tests.alexnet_tf.networks.pictures_for import PicturesFor
 from tests.alexnet_tf.serving.exported_models import keep_one_warm_up
 from tests.alexnet_tf.training.run_files import metrics, steps_of, tensors
 from tests.closeness import WHOLE_NETWORK, assert_close
-from tests.narrow_nets import NARROW_COMMAND
+from tests.narrow_nets import NARROW_COMMAND, ONE_OF_EACH_CLASS
 
 ROOT = Path(__file__).resolve().parents[3]
-CLASSES = tuple({PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values())
-"""A preset of each."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_nets")]
 
@@ -54,7 +52,7 @@ def config_of(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Conf
     return config
 
 
-@pytest.mark.parametrize("preset", CLASSES)
+@pytest.mark.parametrize("preset", ONE_OF_EACH_CLASS)
 def test_trained_in_two_sittings_evaluated_reported_exported_and_served(
     preset: str, config_of: Config, two_cpus: Towers, tmp_path: Path
 ) -> None:
@@ -91,7 +89,7 @@ def test_trained_in_two_sittings_evaluated_reported_exported_and_served(
     assert_close(served["probabilities"], expected, WHOLE_NETWORK)
 
 
-@pytest.mark.parametrize("preset", CLASSES)
+@pytest.mark.parametrize("preset", ONE_OF_EACH_CLASS)
 def test_stored_features_give_what_frozen_layers_give(preset: str, config_of: Config, tmp_path: Path) -> None:
     settings = PRESETS[preset].network
     part = settings.feature_layers[-2]
@@ -109,7 +107,7 @@ def test_stored_features_give_what_frozen_layers_give(preset: str, config_of: Co
         assert_close(found[name], value, WHOLE_NETWORK, name=name)
 
 
-@pytest.mark.parametrize("preset", CLASSES)
+@pytest.mark.parametrize("preset", ONE_OF_EACH_CLASS)
 def test_two_workers_train_it(preset: str, config_of: Config, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "alexnet_tf.start_workers", "--local", "2", "--"]
     worker = [sys.executable, "-c", NARROW_COMMAND, "alexnet_tf.train", "--config", str(config_of(preset))]

@@ -46,7 +46,7 @@ from tests.alexnet_tf.networks.pictures_for import PicturesFor
 from tests.alexnet_tf.networks.trial_network import register
 from tests.alexnet_tf.serving.exported_models import keep_one_warm_up
 from tests.closeness import WHOLE_NETWORK, assert_close
-from tests.narrow_nets import shrink_net
+from tests.narrow_nets import ONE_OF_EACH_CLASS, shrink_net
 from tests.slow_cases import slow
 from tfrecords.manifest import Manifest, load_manifest
 from tfrecords.statistics import STATISTICS_FILE, Statistics
@@ -65,7 +65,7 @@ DEEP = ("resnet50", "vgg16", "nin-cifar", "2012-code apart")
 ALL_CLASSES = [*(name for name in PRESETS if name not in (*ALIKE, *DEEP)), "trial", *slow(*ALIKE, *DEEP, "paper one")]
 EVERY = [*(name for name in PRESETS if name not in (*ALIKE, *DEEP, *TRAINED_ONLY)), "trial",
          *slow(*ALIKE, *DEEP, *TRAINED_ONLY, "paper one")]  # fmt: skip
-CLASSES = (*{PRESETS[name].network.network_class: name for name in reversed(PRESETS)}.values(), "trial")
+CLASSES = (*ONE_OF_EACH_CLASS, "trial")
 """A preset of every network class: an export knows no more of it."""
 EXPORTED_ALWAYS = ("lenet5",)
 """Those that `make test` exports here; AlexNet's are exported by tests/alexnet_tf/serving."""
