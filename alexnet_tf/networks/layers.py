@@ -13,6 +13,9 @@ from alexnet_tf.networks import dense_product, winograd
 from alexnet_tf.networks.keras_versions import tensorflow_variable
 from alexnet_tf.towers import on_cpu
 
+PRECISE = (tf.float32, tf.float64)
+"""Types that the gradients written here are for; bfloat16 is left to TensorFlow."""
+
 
 class Placed:
     """Mixin for a Keras layer whose variables and operations live on `device`; None leaves them unplaced.
@@ -63,13 +66,17 @@ class Conv2D(Placed, keras.layers.Conv2D):
     """keras.layers.Conv2D on one device.
 
     Training on a CPU takes `winograd.convolve` where that is faster, with the same result but for rounding, unless
-    `filtered` is False.
+    `filtered` is False; and one product where the kernel is as large as the picture, as in LeNet-5's C5.
     """
 
     filtered = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not (self.filtered and training and on_cpu(self.device) and self._can_be_filtered(inputs)):
+        if not (training and on_cpu(self.device)):
+            return super().call(inputs)
+        if self._sees_all_at_once(inputs):
+            return self._product(inputs)
+        if not (self.filtered and self._can_be_filtered(inputs)):
             return super().call(inputs)
         with tf.device(self.device):
             kernel, bias = (tf.convert_to_tensor(weights) for weights in (self.kernel, self.bias))
@@ -77,10 +84,22 @@ class Conv2D(Placed, keras.layers.Conv2D):
             y = winograd.convolve(inputs, kernel, bias, relu, self.device)
             return y if relu else self.activation(y)
 
+    def _sees_all_at_once(self, inputs: tf.Tensor) -> bool:
+        """Whether the kernel has one place in the picture, and nothing beyond its edges."""
+        one_place = self.padding == "valid" and self.groups == 1 and self.dilation_rate == (1, 1)
+        return one_place and tuple(inputs.shape[1:3]) == self.kernel_size and inputs.dtype in PRECISE
+
+    def _product(self, inputs: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C), H and W those of the kernel, to (N, 1, 1, F)."""
+        with tf.device(self.device):
+            kernel = tf.reshape(tf.convert_to_tensor(self.kernel), (-1, self.filters))
+            y = dense_product.multiply(tf.reshape(inputs, (-1, kernel.shape[0])), kernel, self.device)
+            return self.activation(y + self.bias if self.use_bias else y)[:, None, None]
+
     def _can_be_filtered(self, inputs: tf.Tensor) -> bool:
         """Whether to filter: not in bfloat16, which is too imprecise, nor with few channels, where it is no faster."""
         stride_1 = self.strides == (1, 1) and self.dilation_rate == (1, 1) and self.padding == "same"
-        precise = inputs.dtype in (tf.float32, tf.float64)
+        precise = inputs.dtype in PRECISE
         known = self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
         return stride_1 and precise and known and min(inputs.shape[-1], self.filters) >= winograd.FEWEST_CHANNELS
 
@@ -103,7 +122,7 @@ class Dense(Placed, keras.layers.Dense):
         with tf.device(self.device):
             if self.transposed_kernel is not None:
                 products = tf.transpose(tf.matmul(self.transposed_kernel, inputs, transpose_b=True))
-            elif training and on_cpu(self.device) and inputs.dtype in (tf.float32, tf.float64):
+            elif training and on_cpu(self.device) and inputs.dtype in PRECISE:
                 products = dense_product.multiply(inputs, tf.convert_to_tensor(self.kernel), self.device)
             else:
                 return keras.layers.Dense.call(self, inputs)

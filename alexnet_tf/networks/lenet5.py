@@ -96,7 +96,7 @@ class LeNet5(Network):
 
     def to_c5(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """S4 to C5."""
-        return [self.flatten5(self.c5(x[0]))]  # (N, 1, 1, 120) -> (N, 120)
+        return [self.flatten5(self.c5(x[0], training=dropout_seed is not None))]  # (N, 1, 1, 120) -> (N, 120)
 
     def to_f6(self, x: list[tf.Tensor], dropout_seed: tf.Tensor | None) -> list[tf.Tensor]:
         """C5 to F6."""

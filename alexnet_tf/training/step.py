@@ -78,12 +78,16 @@ class TrainingStep:
         return self.compiled(*self.arguments(images, labels, step, rates))
 
     def arguments(self, images: StepInput, labels: tf.Tensor, step: int, rates: dict[str, float]) -> tuple:
-        """The arguments of the compiled step. Which variables are trained is part of its graph: others cost nothing."""
+        """The arguments of the compiled step. Which variables are trained is part of its graph: others cost nothing.
+
+        Their names are one text, since TensorFlow looks at each Python object among the arguments anew in every step.
+        """
         if isinstance(images, PreparedPictures):
             images = images.images
         trained = tuple(name for name in self.optimizer.variables if rates[name])
         seed = tf.constant([self.dropout_seed, step], tf.int32)
-        return images, labels, seed, tf.constant([rates[name] for name in trained], tf.float32), trained
+        of_trained = tf.constant([rates[name] for name in trained], tf.float32)
+        return images, labels, seed, of_trained, " ".join(trained)
 
     def input_specs(self, batch_size: int) -> StepInput:
         """Types and shapes of a batch of pictures, as the step is given it."""
@@ -119,9 +123,8 @@ class TrainingStep:
             "prepare", lambda device: prepare_training(images, self.augment, statistics, device)
         )
 
-    def _step(
-        self, images: StepInput, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, trained: tuple[str, ...]
-    ) -> Tensors:
+    def _step(self, images: StepInput, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, names: str) -> Tensors:
+        trained = names.split()
         self.model.freeze_all_but({self.known[name].layer for name in trained})
         logits, auxiliary = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):

@@ -243,6 +243,25 @@ class TestPlaced:
         assert strayed == []
 
 
+@pytest.mark.parametrize("settings", [{"activation": "tanh"}, {"use_bias": False}], ids=["tanh", "no bias"])
+def test_a_kernel_as_large_as_the_picture_is_trained_as_a_product(settings: dict) -> None:
+    layer = layers.Conv2D(7, (3, 2), name="c5", bias_initializer="random_normal", **settings)
+    images = tf.random.stateless_normal((4, 3, 2, 5), (1, 2))
+    layer.build(images.shape)
+    weights = [tensorflow_variable(variable) for variable in layer.trainable_variables]
+
+    @tf.function
+    def outputs_and_gradients(training: bool) -> list[tf.Tensor]:
+        y = layer(images, training=training)
+        return [y, *tf.gradients(tf.reduce_sum(y * tf.sin(y)), [images, *weights])]
+
+    plain, product = (outputs_and_gradients.get_concrete_function(training) for training in (False, True))
+    kinds = [{operation.type for operation in one.graph.get_operations()} for one in (plain, product)]
+    assert ["Conv2D" in kind for kind in kinds] == [True, False]
+    for found, expected in zip(product(), plain(), strict=True):
+        assert_close(found, expected, ONE_LAYER)
+
+
 class TestBatchNormalization:
     @pytest.mark.parametrize("frozen", [False, True])
     def test_in_training_it_is_the_formula(self, frozen: bool) -> None:
