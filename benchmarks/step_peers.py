@@ -91,7 +91,9 @@ def _keras_steps(
         loss_weights=[1.0, *[SIDE_WEIGHT] * (outputs - 1)],
         **({} if xla else {"jit_compile": False}),
     )
-    batches = tf.data.Dataset.from_tensors((images, (labels,) * outputs)).repeat()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would hold up the end of a call of `fit`, by up to as long as it took
+    batches = tf.data.Dataset.from_tensors((images, (labels,) * outputs)).repeat().with_options(options)
     return lambda count: net.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0).history["loss"][0]
 
 
