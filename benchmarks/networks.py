@@ -3,9 +3,9 @@
     python -m benchmarks.networks [--nets resnet-cifar,vgg16] [--batch-size 32] [--json FILE]
 
 One net after the other, in the way of `benchmarks.step`: the sides take turns on the same cores, with batches of random
-numbers made beforehand. Keras' `fit` compiles a step by XLA unless it is told not to, so it takes part both ways. The
-others' nets are in keras_networks.py and torch_networks.py; PyTorch's lie in memory with the channels last, which is
-its faster way on a processor. Ten classes for pictures of 32x32 pixels, else a thousand.
+numbers made beforehand. Keras' `fit` leaves XLA off where there is no GPU, so it takes part so and, when it is told to
+compile a step, with XLA. The others' nets are in keras_networks.py and torch_networks.py; PyTorch's lie in memory with
+the channels last, which is its faster way on a processor. Ten classes for pictures of 32x32 pixels, else a thousand.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from benchmarks.step_peers import Steps, keras_training, torch_training
 
 NETS = ["lenet5", "cifar", *LATER_PRESETS, *RESIDUAL_PRESETS]
 """AlexNet itself is timed by `benchmarks.step`."""
-LIBRARIES = ("keras", "keras-no-xla", "torch")
+LIBRARIES = ("keras", "keras-xla", "torch")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,7 +113,7 @@ def _peer(library: str, name: str, options: argparse.Namespace) -> Steps:
     threads = options.threads or len(os.sched_getaffinity(0))
     if library != "torch":
         build = functools.partial(keras_network, preset.network, classes, options.seed)
-        return keras_training(build, preset.train, *batch, threads, xla=library == "keras")
+        return keras_training(build, preset.train, *batch, threads, xla=library == "keras-xla")
     import torch
 
     from benchmarks.torch_networks import torch_network

@@ -54,8 +54,8 @@ OWN = [*PRESETS, *(f"{name}-bfloat16" for name in PRESETS)]
 OWN_SIDE = re.compile(rf"({'|'.join(OWN)})(?:@([1-9]\d{{0,4}}))?")
 """A preset, and the images of its step if they are others than `--batch-size`."""
 PEERS: dict[str, Callable[..., Steps]] = {
-    "keras-groups": partial(keras_steps, xla=True),
-    "keras-groups-no-xla": partial(keras_steps, xla=False),
+    "keras-groups": partial(keras_steps, xla=False),
+    "keras-groups-xla": partial(keras_steps, xla=True),
     "torch": partial(torch_steps, lrn=True, channels_last=False),
     "torch-channels-last": partial(torch_steps, lrn=True, channels_last=True),
     "torch-compiled": partial(torch_steps, lrn=True, channels_last=True, compiled=True),

@@ -41,7 +41,7 @@ def keras_steps(images: np.ndarray, labels: np.ndarray, classes: int, seed: int,
     """Keras' own `fit` in a process of its own.
 
     TensorFlow settles for a whole process how many threads an operation has, and two towers may need another number.
-    Arguments as for `torch_steps`, and whether `fit` may compile the step by XLA, as Keras 3 does by itself.
+    Arguments as for `torch_steps`, and whether `fit` compiles the step by XLA, as it does by itself only beside a GPU.
     """
     return keras_training(functools.partial(keras_net, classes, seed), RECIPE, images, labels, threads, xla=xla)
 
@@ -89,7 +89,7 @@ def _keras_steps(
         keras.optimizers.SGD(recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay),
         [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in range(outputs)],
         loss_weights=[1.0, *[SIDE_WEIGHT] * (outputs - 1)],
-        **({} if xla else {"jit_compile": False}),
+        jit_compile=xla,
     )
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would hold up the end of a call of `fit`, by up to as long as it took

@@ -53,7 +53,13 @@ def test_keras_applications_net_keeps_its_weights_without_strided_points() -> No
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras' process knows nothing of narrow nets, but is given one."""
     shrink_net(monkeypatch)
-    options = ["--nets=resnet-cifar,inception-v1", "--batch-size=2", "--rounds=1", "--matrix-size=64"]
+    options = [
+        "--nets=resnet-cifar,inception-v1",
+        "--batch-size=2",
+        "--rounds=1",
+        "--turn-seconds=0",
+        "--matrix-size=64",
+    ]
     assert networks.main([*options, "--json", str(tmp_path / "r.json")]) == 0
     figures = json.loads((tmp_path / "r.json").read_text())["figures"]
     for net in ("resnet-cifar", "inception-v1"):

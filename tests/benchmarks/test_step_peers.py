@@ -88,7 +88,7 @@ def test_keras_net_is_the_same(towers_with_common_norm: Network, pictures: np.nd
     assert 2 * sum(products) == sum(layer.forward for layer in count_work(towers_with_common_norm))
 
 
-@pytest.mark.parametrize("side", slow("torch-channels-last", "keras-groups", "keras-groups-no-xla"))
+@pytest.mark.parametrize("side", slow("torch-channels-last", "keras-groups", "keras-groups-xla"))
 def test_peers_are_trained(side: str, pictures: np.ndarray) -> None:
     steps = step.PEERS[side](pictures, np.array([3, 3]), 10, 0, 1)
     first, second = float(steps(1)), float(steps(2))
