@@ -57,7 +57,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "--nets=resnet-cifar,inception-v1",
         "--batch-size=2",
         "--rounds=1",
-        "--turn-seconds=0",
+        "--turn-seconds=0",  # a longer turn has more steps, in which training on random images may well break down
         "--matrix-size=64",
     ]
     assert networks.main([*options, "--json", str(tmp_path / "r.json")]) == 0
