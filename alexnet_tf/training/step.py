@@ -87,7 +87,7 @@ class TrainingStep:
         trained = tuple(name for name in self.optimizer.variables if rates[name])
         seed = tf.constant([self.dropout_seed, step], tf.int32)
         of_trained = tf.constant([rates[name] for name in trained], tf.float32)
-        return images, labels, seed, of_trained, " ".join(trained)
+        return images, labels, seed, of_trained, "\n".join(trained)
 
     def input_specs(self, batch_size: int) -> StepInput:
         """Types and shapes of a batch of pictures, as the step is given it."""
@@ -124,7 +124,7 @@ class TrainingStep:
         )
 
     def _step(self, images: StepInput, labels: tf.Tensor, seed: tf.Tensor, rates: tf.Tensor, names: str) -> Tensors:
-        trained = names.split()
+        trained = names.splitlines()
         self.model.freeze_all_but({self.known[name].layer for name in trained})
         logits, auxiliary = self._logits(images, seed)  # (N, classes), on the first device
         with tf.device(self.towers.a), tf.name_scope("loss_a"):

@@ -126,7 +126,8 @@ def test_prepared_pictures_are_fed_as_they_are(two_cpus: Towers) -> None:
 class StrayingStep(TrainingStep):
     """What trap number one looks like: a tape, whose backward pass lands on the first device."""
 
-    def _step(self, images, labels, seed, rates, trained):
+    def _step(self, images, labels, seed, rates, names):
+        trained = names.splitlines()
         with tf.GradientTape() as tape:
             logits = self.model(self.prepare(images), dropout_seed=seed)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
