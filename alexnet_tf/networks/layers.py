@@ -72,17 +72,12 @@ class Conv2D(Placed, keras.layers.Conv2D):
     filtered = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not (training and on_cpu(self.device)):
-            return super().call(inputs)
-        if self._sees_all_at_once(inputs):
-            return self._product(inputs)
-        if not (self.filtered and self._can_be_filtered(inputs)):
-            return super().call(inputs)
-        with tf.device(self.device):
-            kernel, bias = (tf.convert_to_tensor(weights) for weights in (self.kernel, self.bias))
-            relu = self.activation is keras.activations.relu
-            y = winograd.convolve(inputs, kernel, bias, relu, self.device)
-            return y if relu else self.activation(y)
+        if training and on_cpu(self.device):
+            if self._sees_all_at_once(inputs):
+                return self._product(inputs)
+            if self.filtered and self._can_be_filtered(inputs):
+                return self._filter(inputs)
+        return super().call(inputs)
 
     def _sees_all_at_once(self, inputs: tf.Tensor) -> bool:
         """Whether the kernel has one place in the picture, and nothing beyond its edges."""
@@ -102,6 +97,14 @@ class Conv2D(Placed, keras.layers.Conv2D):
         precise = inputs.dtype in PRECISE
         known = self.use_bias and self.groups == 1 and self.kernel_size[0] in winograd.TILE_ROWS
         return stride_1 and precise and known and min(inputs.shape[-1], self.filters) >= winograd.FEWEST_CHANNELS
+
+    def _filter(self, inputs: tf.Tensor) -> tf.Tensor:
+        """(N, H, W, C) to (N, H, W, F)."""
+        with tf.device(self.device):
+            kernel, bias = (tf.convert_to_tensor(weights) for weights in (self.kernel, self.bias))
+            relu = self.activation is keras.activations.relu
+            y = winograd.convolve(inputs, kernel, bias, relu, self.device)
+            return y if relu else self.activation(y)
 
 
 class Dense(Placed, keras.layers.Dense):
